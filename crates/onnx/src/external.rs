@@ -1,0 +1,181 @@
+//! External data: loading them on read, splitting them off on write.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Component, Path},
+};
+
+use onnx_protobuf::{
+    GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation,
+};
+
+use crate::{DType, TensorError, tensor};
+
+/// Weights smaller than this stay inside the message.
+const SPLIT_FROM: usize = 1024;
+/// Offsets are multiples of this, so that a client can map the file (ONNX specification, "External Tensor Data").
+const ALIGNMENT: usize = 4096;
+/// Tensors may share a region of a data file, but not without end.
+const SHARING: u64 = 8;
+
+type Failure = (String, String);
+
+/// Loads every external tensor; true if there was one.
+pub(crate) fn load(proto: &mut ModelProto, folder: Option<&Path>) -> Result<bool, Failure> {
+    let mut sizes: HashMap<String, u64> = HashMap::new();
+    let mut loaded = 0u64;
+    let mut any = false;
+    for_each_tensor(proto, &mut |tensor: &mut TensorProto| {
+        if !is_external(tensor) {
+            return Ok(());
+        }
+        any = true;
+        let fail = |reason: String| (tensor.name.clone(), reason);
+        let folder = folder.ok_or_else(|| fail("there is no folder to look in".into()))?;
+        let field = |key: &str| tensor.external_data.iter().find(|e| e.key == key).map(|e| e.value.as_str());
+        let location = field("location").ok_or_else(|| fail("it names no location".into()))?.to_owned();
+        let number = |key: &str| {
+            field(key).map(|v| v.parse::<u64>().map_err(|_| fail(format!("{key} `{v}` is no number")))).transpose()
+        };
+        let offset = number("offset")?.unwrap_or(0);
+        let expected = expected_bytes(tensor).map_err(|e| fail(e.to_string()))?;
+        let mut file = open(folder, &location).map_err(&fail)?;
+        let size = file.metadata().map_err(|e| fail(format!("{location}: {e}")))?.len();
+        let length = number("length")?.unwrap_or(size.saturating_sub(offset));
+        if offset.checked_add(length).is_none_or(|end| end > size) {
+            return Err(fail(format!("{location} has {size} bytes; {length} from {offset} on are asked for")));
+        }
+        if let Some(expected) = expected
+            && expected != length
+        {
+            return Err(fail(format!("{location} gives {length} bytes; dtype and shape ask for {expected}")));
+        }
+        sizes.insert(location.clone(), size);
+        loaded += length;
+        if loaded > sizes.values().sum::<u64>().saturating_mul(SHARING) {
+            return Err(fail(format!("more than {SHARING} times the size of the data files is asked for")));
+        }
+        let mut bytes = vec![0; usize::try_from(length).map_err(|e| fail(e.to_string()))?];
+        let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut bytes));
+        read.map_err(|e| fail(format!("{location}: {e}")))?;
+        tensor.raw_data = bytes;
+        Ok(())
+    })?;
+    Ok(any)
+}
+
+/// Opens a data file inside the model's folder; anything that leads out of it is refused.
+fn open(folder: &Path, location: &str) -> Result<File, String> {
+    let path = Path::new(location);
+    let inside = !location.contains(['\\', '\0']) && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    if !inside {
+        return Err(format!("`{location}` leaves the model's folder"));
+    }
+    let full = folder.join(path);
+    let (real, root) = match (full.canonicalize(), folder.canonicalize()) {
+        (Ok(real), Ok(root)) => (real, root),
+        (Err(e), _) | (_, Err(e)) => return Err(format!("{}: {e}", full.display())),
+    };
+    if !real.starts_with(root) {
+        return Err(format!("`{location}` leaves the model's folder by a symbolic link"));
+    }
+    if !real.is_file() {
+        return Err(format!("{} is not a regular file", full.display()));
+    }
+    File::open(&real).map_err(|e| format!("{}: {e}", full.display()))
+}
+
+/// Bytes that dtype and shape ask for; `None` for dtypes that are not known.
+fn expected_bytes(proto: &TensorProto) -> Result<Option<u64>, TensorError> {
+    let Some(dtype) = DType::from_onnx(proto.data_type) else { return Ok(None) };
+    let shape = tensor::shape_of(proto)?;
+    let bytes = tensor::elements_of(&shape).and_then(|n| dtype.bytes_of(n));
+    bytes.map(|b| Some(b as u64)).ok_or_else(|| TensorError::Dims { name: proto.name.clone(), dims: proto.dims.clone() })
+}
+
+fn is_external(tensor: &TensorProto) -> bool {
+    tensor.data_location.enum_value() == Ok(DataLocation::EXTERNAL)
+}
+
+/// Makes every loaded external tensor an ordinary one.
+pub(crate) fn take_in(proto: &mut ModelProto) {
+    let _: Result<(), ()> = for_each_tensor(proto, &mut |tensor| {
+        if is_external(tensor) {
+            tensor.data_location = DataLocation::DEFAULT.into();
+            tensor.external_data.clear();
+        }
+        Ok(())
+    });
+}
+
+/// Moves the data of the larger initializers into one block, to be written as `location`.
+pub(crate) fn put_out(proto: &mut ModelProto, location: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    let entry = |key: &str, value: String| StringStringEntryProto { key: key.into(), value, ..Default::default() };
+    for tensor in &mut proto.graph.mut_or_insert_default().initializer {
+        if tensor.raw_data.len() < SPLIT_FROM {
+            continue;
+        }
+        block.resize(block.len().next_multiple_of(ALIGNMENT), 0);
+        tensor.external_data = vec![
+            entry("location", location.into()),
+            entry("offset", block.len().to_string()),
+            entry("length", tensor.raw_data.len().to_string()),
+        ];
+        tensor.data_location = DataLocation::EXTERNAL.into();
+        block.append(&mut tensor.raw_data);
+    }
+    block
+}
+
+/// Checks that each weight has the data its dtype and shape ask for.
+pub(crate) fn check_weights(proto: &ModelProto) -> Result<(), TensorError> {
+    for t in proto.graph.get_or_default().initializer.iter().filter(|t| !t.raw_data.is_empty()) {
+        let shape = tensor::shape_of(t)?;
+        if let (Some(dtype), Some(expected)) = (DType::from_onnx(t.data_type), expected_bytes(t)?)
+            && expected != t.raw_data.len() as u64
+        {
+            let (expected, found) = (expected as usize, t.raw_data.len());
+            return Err(TensorError::Length { name: t.name.clone(), dtype, shape, expected, found });
+        }
+    }
+    Ok(())
+}
+
+type Visit<'f, E> = &'f mut dyn FnMut(&mut TensorProto) -> Result<(), E>;
+
+/// Visits every tensor of a model: initializers, attributes, nested graphs, functions, training graphs.
+fn for_each_tensor<E>(proto: &mut ModelProto, visit: Visit<'_, E>) -> Result<(), E> {
+    if let Some(graph) = proto.graph.as_mut() {
+        in_graph(graph, visit)?;
+    }
+    for training in &mut proto.training_info {
+        for graph in training.initialization.as_mut().into_iter().chain(training.algorithm.as_mut()) {
+            in_graph(graph, visit)?;
+        }
+    }
+    proto.functions.iter_mut().try_for_each(|f| in_nodes(&mut f.node, visit))
+}
+
+fn in_graph<E>(graph: &mut GraphProto, visit: Visit<'_, E>) -> Result<(), E> {
+    graph.initializer.iter_mut().try_for_each(&mut *visit)?;
+    for sparse in &mut graph.sparse_initializer {
+        sparse.values.as_mut().into_iter().chain(sparse.indices.as_mut()).try_for_each(&mut *visit)?;
+    }
+    in_nodes(&mut graph.node, visit)
+}
+
+fn in_nodes<E>(nodes: &mut [NodeProto], visit: Visit<'_, E>) -> Result<(), E> {
+    for attribute in nodes.iter_mut().flat_map(|n| &mut n.attribute) {
+        attribute.t.as_mut().into_iter().chain(&mut attribute.tensors).try_for_each(&mut *visit)?;
+        for graph in attribute.g.as_mut().into_iter().chain(&mut attribute.graphs) {
+            in_graph(graph, visit)?;
+        }
+        for sparse in attribute.sparse_tensor.as_mut().into_iter().chain(&mut attribute.sparse_tensors) {
+            sparse.values.as_mut().into_iter().chain(sparse.indices.as_mut()).try_for_each(&mut *visit)?;
+        }
+    }
+    Ok(())
+}

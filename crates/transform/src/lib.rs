@@ -1,0 +1,8 @@
+//! Changing models: passes, the manager that applies them, and the passes themselves.
+//!
+//! A pass looks at a model and yields a [`Patch`](plimsoll_onnx::Patch) or a typed [`Refusal`]; it never mutates. This crate
+//! must not know wall clocks, budgets or profiles.
+
+mod pass;
+
+pub use pass::{Context, Effect, Pass, Progress, Refusal, Silent};
