@@ -1,1 +1,83 @@
-fn main() {}
+//! `cargo xtask <verb>`: builds the `plimsoll` binary in release profile and hands the verb over to it; developer verbs are
+//! here. Links nothing, so that it is quick to build.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, ExitStatus},
+};
+
+/// Exit code of anything that is not a documented outcome of a verb.
+const OTHER: u8 = 1;
+
+fn main() -> ExitCode {
+    let args: Vec<_> = env::args_os().skip(1).collect();
+    let verb = args.first().and_then(|a| a.to_str()).unwrap_or("--help").to_owned();
+    let outcome = match verb.as_str() {
+        "node-tests" => node_tests(args.get(1).map(PathBuf::from)),
+        "crates" => count_crates(),
+        _ => hand_over(&args),
+    };
+    outcome.unwrap_or_else(|message| {
+        report(&format!("error: {message}"));
+        ExitCode::from(OTHER)
+    })
+}
+
+#[expect(clippy::print_stderr, reason = "xtask talks to a developer")]
+fn report(line: &str) {
+    eprintln!("{line}");
+}
+
+fn root() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
+}
+
+fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+fn status(command: &mut Command) -> Result<ExitStatus, String> {
+    command.status().map_err(|e| format!("failed to start {}: {e}", command.get_program().display()))
+}
+
+fn code_of(status: ExitStatus) -> ExitCode {
+    ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(OTHER))
+}
+
+/// Builds the command line (its own messages only while there is something to compile) and runs the verb in the caller's folder.
+fn hand_over(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
+    let built = status(cargo().args(["build", "--release", "--locked", "--quiet", "--package", "plimsoll-cli"]))?;
+    if !built.success() {
+        return Err("the build of plimsoll failed".into());
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |t| root().join(t));
+    let binary = target.join("release").join(format!("plimsoll{}", env::consts::EXE_SUFFIX));
+    let args = if args.is_empty() { vec!["--help".into()] } else { args.to_vec() };
+    Ok(code_of(status(Command::new(binary).args(args).env("PLIMSOLL_ROOT", root()))?))
+}
+
+/// Runs the ONNX backend node tests that `dump_node_tests.py` wrote to a folder.
+fn node_tests(folder: Option<PathBuf>) -> Result<ExitCode, String> {
+    let folder = folder.ok_or("usage: cargo xtask node-tests FOLDER (written by crates/transform/tests/dump_node_tests.py)")?;
+    let folder = folder.canonicalize().map_err(|e| format!("failed to open {}: {e}", folder.display()))?;
+    let mut test = cargo();
+    test.args(["test", "--release", "--locked", "--package", "plimsoll-transform", "--test", "node_tests", "--", "--nocapture"]);
+    Ok(code_of(status(test.env("PLIMSOLL_NODE_TESTS", folder))?))
+}
+
+/// Prints how many crates the main job's binary is built from.
+#[expect(clippy::print_stdout, reason = "the count is what this verb is for")]
+fn count_crates() -> Result<ExitCode, String> {
+    let tree = ["tree", "--locked", "--package", "plimsoll-cli", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let output = cargo().args(tree).output().map_err(|e| format!("failed to run cargo tree: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut names: Vec<&str> = text.lines().map(|l| l.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();
+    names.sort_unstable();
+    names.dedup();
+    println!("{} crates", names.len());
+    Ok(ExitCode::from(u8::from(!output.status.success())))
+}

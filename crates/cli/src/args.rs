@@ -1,0 +1,326 @@
+//! The command line as data. Help texts are the manual: they state units, defaults and what is written where.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Makes ONNX models light, shows that they float, and lets them sail.
+#[derive(Debug, Parser)]
+#[command(
+    name = "plimsoll",
+    version,
+    propagate_version = true,
+    after_help = "Exit codes: 0 pass · 2 usage · 96 bad input · 97 a pass refused · 98 verification refused · 100 gate failed · \
+                  102 inconclusive · 1 anything else. `plimsoll explain CODE` is the manual page of an error."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// Options that every verb takes.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct Common {
+    /// Where models are run
+    #[arg(long, global = true, value_enum, default_value_t = ExecutorName::Tract)]
+    pub(crate) executor: ExecutorName,
+    /// Threads that one run of a model may use
+    #[arg(long, global = true, default_value_t = 1, value_name = "N")]
+    pub(crate) threads: usize,
+    /// Seed of whatever draws random numbers; the same seed gives the same result
+    #[arg(long, global = true, default_value_t = 0, value_name = "N")]
+    pub(crate) seed: u64,
+    /// Print one JSON document to stdout instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Seconds that one load or run of a model may take before its process is ended
+    #[arg(long, global = true, default_value_t = 300, value_name = "SECONDS")]
+    pub(crate) time_limit: u64,
+    /// Memory that the process running models may have, in MiB
+    #[arg(long, global = true, default_value_t = 8192, value_name = "MIB")]
+    pub(crate) memory_limit: u64,
+}
+
+/// The executors of this build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// tract, embedded
+    Tract,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Draft a short, commented plimsoll.toml for a model: budgets are today's figures + 10 %
+    Init(Init),
+    /// What this machine can measure and sign, and what is missing
+    Doctor,
+    /// What a model is, and what each of its nodes costs
+    Inspect(Inspect),
+    /// Remove what costs and does nothing: results stay the same
+    Simplify(Simplify),
+    /// Store weights, and compute, in fewer bits
+    Quantize(Quantize),
+    /// Remove channels (smaller shapes) or set weights to zero
+    Prune(Prune),
+    /// Try recipes under the spec's profiles and rank what they make
+    Optimize(Optimize),
+    /// Accuracy of a model on labelled data, and its agreement with a baseline
+    Evaluate(Evaluate),
+    /// Latency of a model, alone or in alternation with a baseline
+    Bench(Bench),
+    /// Hold a model against budgets: pass, fail or inconclusive
+    Check(Check),
+    /// The main job: optimize, check, bench, sign, and place in the beta channel
+    Release(Release),
+    /// Verify a release folder or a repository
+    Verify(Verify),
+    /// See what a channel points to, or promote a release to it
+    #[command(subcommand)]
+    Channel(Channel),
+    /// The manual page of an error
+    Explain {
+        /// The code, as an error prints it; without one, all codes are listed
+        code: Option<String>,
+    },
+    /// Runs models for a parent process (internal)
+    #[command(name = "__worker", hide = true)]
+    Worker,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Init {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    /// Samples, an npz file: arrays named as the model's inputs, `label` and `group` where there are any
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: PathBuf,
+    /// Where to write the spec [default: plimsoll.toml beside the model]
+    #[arg(short, long, value_name = "TOML")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    /// Batch size that symbolic dimensions stand for
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) batch: u64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Output {
+    /// Where to write the model; never the input itself
+    #[arg(short, long = "output", value_name = "OUT")]
+    pub(crate) path: PathBuf,
+    /// Shorten inner names and drop doc strings; a map of the old names goes beside OUT
+    #[arg(long)]
+    pub(crate) strip_names: bool,
+    /// Print what each pass did, and why
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Simplify {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Samples to check the result on; without them, inputs are drawn
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Quantize {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Calibration samples, an npz file without labels; `int8` needs them
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: Option<PathBuf>,
+    /// int8: weights and activations (QDQ) · int8-weights: weights alone · f16: weights stored in half precision
+    #[arg(long, default_value = "int8")]
+    pub(crate) scheme: String,
+    /// One scale for each output channel of a weight, or one for all
+    #[arg(long, default_value = "per-channel", value_parser = ["per-channel", "per-tensor"])]
+    pub(crate) granularity: String,
+    /// How ranges of activations are found
+    #[arg(long, default_value = "minmax", value_parser = ["minmax"])]
+    pub(crate) calibration: String,
+    /// Name of a node that stays in float; may be given more than once
+    #[arg(long, value_name = "NODE")]
+    pub(crate) exclude: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Prune {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    #[command(flatten)]
+    pub(crate) target: PruneTarget,
+    /// Samples to run the result on
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PruneTarget {
+    /// Remove channels until this share of the multiply-accumulates is gone
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) remove_macs: Option<f64>,
+    /// Remove channels until this share of the parameters is gone
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) remove_params: Option<f64>,
+    /// Set this share of the weights to zero: smaller when compressed, no faster
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) sparsity: Option<f64>,
+}
+
+/// `30%` or `0.3`.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |n| (n, 100.0));
+    let value = number.trim().parse::<f64>().map_err(|_| format!("`{text}` is no share: write 30% or 0.3"))? / scale;
+    if value > 0.0 && value < 1.0 { Ok(value) } else { Err(format!("`{text}` does not lie between 0 and 100 %")) }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Optimize {
+    /// The release spec
+    pub(crate) spec: PathBuf,
+    /// Folder for the models and the ranking
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Evaluate {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    /// Labelled samples, an npz file: arrays named as the inputs, `label`, and `group` where samples are not independent
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: PathBuf,
+    /// A model to compare with: agreement and differences are taken on the same samples
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) baseline: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// The model, an ONNX file
+    pub(crate) model: PathBuf,
+    /// A model to alternate with; the ratio is the median of paired runs
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Samples to run on; without them, inputs are drawn
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: Option<PathBuf>,
+    /// Samples in one run
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(crate) batch: usize,
+    /// Seconds that measuring may take
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    pub(crate) budget: f64,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Models (ONNX files) or release specs (TOML files)
+    #[arg(required = true)]
+    pub(crate) targets: Vec<PathBuf>,
+    /// Profile to hold a model against; a spec names its own. May be given more than once
+    #[arg(long, value_name = "TOML")]
+    pub(crate) profile: Vec<PathBuf>,
+    /// Labelled samples for accuracy budgets of a model; a spec names its own
+    #[arg(long, value_name = "NPZ")]
+    pub(crate) data: Option<PathBuf>,
+    /// The model that relative budgets compare with; of a spec, its own model where none is given
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Only what can be counted on any machine: nothing is run
+    #[arg(long)]
+    pub(crate) cost_only: bool,
+    /// How to print the report
+    #[arg(long, value_enum, default_value_t = Format::Terminal)]
+    pub(crate) format: Format,
+    /// What an inconclusive budget means for the exit code
+    #[arg(long, value_enum, default_value_t = OnInconclusive::Fail)]
+    pub(crate) on_inconclusive: OnInconclusive,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    Terminal,
+    Json,
+    Markdown,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnInconclusive {
+    /// Exit code 102
+    Fail,
+    /// A warning
+    Warn,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Release {
+    /// The release spec [default: plimsoll.toml here, else the shipped fixtures/sleep-wake/plimsoll.toml]
+    pub(crate) spec: Option<PathBuf>,
+    /// Folder for releases and the repository [default: .plimsoll]
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: Option<PathBuf>,
+    /// Do everything but write the release and change the repository
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// A release folder, or a repository folder
+    pub(crate) target: PathBuf,
+    /// Public key that the release must be signed with [default: the one beside the release]
+    #[arg(long, value_name = "PEM")]
+    pub(crate) public_key: Option<PathBuf>,
+    /// Trusted root metadata of the repository [default: its own first root]
+    #[arg(long, value_name = "JSON")]
+    pub(crate) root: Option<PathBuf>,
+    /// Verify as a production client does: repositories marked `trial` are refused
+    #[arg(long)]
+    pub(crate) production: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Channel {
+    /// What each channel points to
+    Status {
+        /// The repository folder [default: .plimsoll/repository]
+        #[arg(long, value_name = "DIR")]
+        repository: Option<PathBuf>,
+    },
+    /// Let a release that is in the beta channel into another one
+    Publish {
+        /// The release's name [default: the one in the beta channel]
+        #[arg(long)]
+        name: Option<String>,
+        /// The release's version [default: the one in the beta channel]
+        #[arg(long)]
+        release: Option<String>,
+        /// The channel to let it into
+        #[arg(long, value_parser = ["beta", "general"])]
+        channel: String,
+        /// The repository folder [default: .plimsoll/repository]
+        #[arg(long, value_name = "DIR")]
+        repository: Option<PathBuf>,
+        /// Say what would happen and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
