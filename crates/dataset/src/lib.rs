@@ -1,1 +1,14 @@
-//! dataset
+//! Reference and calibration data: npz archives and ONNX test data, as named tensors whose first axis counts samples.
+//!
+//! This crate must not know executors. Archives are hostile input: sizes are checked before anything is allocated, and memory
+//! is bounded by what the file really holds.
+
+mod dataset;
+mod error;
+mod npy;
+mod npz;
+mod onnx_test;
+
+pub use dataset::Dataset;
+pub use error::DatasetError;
+pub use onnx_test::read_test_data_set;

@@ -4,5 +4,8 @@
 //! `isolated` runs any executor in a child process with memory and time limits.
 
 mod executor;
+mod quiet;
+mod tract;
 
 pub use executor::{ExecError, Executor, LoadOptions, Session};
+pub use tract::TractExecutor;
