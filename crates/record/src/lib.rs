@@ -1,1 +1,30 @@
-//! record
+//! Every fact that a machine writes: figures, verdicts, reports, recipes, evidence, telemetry; versioned JSON and its schemas.
+//!
+//! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
+//! in `schemas/` and a test holds them to the types.
+
+mod figure;
+mod inspect;
+mod recipe;
+mod report;
+mod telemetry;
+mod verdict;
+
+pub use figure::{Figure, Figures, FigureError, Machine};
+pub use inspect::{Inspection, NodeCost, Totals, Value};
+pub use recipe::{PassRecord, Ranking, RankedCandidate, Recipe, Step};
+pub use report::{BudgetSource, Report, Row};
+pub use telemetry::{DeviceDay, Review, TelemetryRecord};
+pub use verdict::Verdict;
+
+/// Every kind of document with its JSON Schema, by kind name.
+pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
+    vec![
+        ("figures", schemars::schema_for!(Figures)),
+        ("inspect", schemars::schema_for!(Inspection)),
+        ("ranking", schemars::schema_for!(Ranking)),
+        ("recipe", schemars::schema_for!(Recipe)),
+        ("report", schemars::schema_for!(Report)),
+        ("telemetry", schemars::schema_for!(TelemetryRecord)),
+    ]
+}

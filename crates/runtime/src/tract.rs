@@ -8,7 +8,7 @@ use std::{
 
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use tract_onnx::prelude::{
-    self as tract, DatumType, DimLike, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec,
+    self as tract, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec,
 };
 
 use tract_onnx::tract_hir::infer::Factoid;
@@ -118,7 +118,7 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
 fn declared_shape(fact: &InferenceFact) -> Option<Vec<usize>> {
     let rank = fact.shape.rank().concretize()?;
     let dims = fact.shape.dims().take(rank as usize);
-    Some(dims.map(|d| d.concretize().and_then(|d| d.to_usize().ok()).unwrap_or(1)).collect())
+    Some(dims.map(|d| d.concretize().and_then(|d| d.to_i64().ok()).map(|d| d.max(1) as usize).unwrap_or(1)).collect())
 }
 
 impl Loaded {

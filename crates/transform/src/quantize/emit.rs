@@ -1,0 +1,76 @@
+//! Building the nodes and initializers of quantized graphs: scales stored once, zero points shared, names short. Knows the wire
+//! form, not which value deserves it.
+
+use std::collections::BTreeMap;
+
+use plimsoll_onnx::{Model, Names, Patch, Tensor, attr, node};
+
+use super::affine::{Codes, Weight};
+
+/// A patch in the making.
+pub(super) struct Emitter {
+    pub(super) patch: Patch,
+    names: Names,
+    /// Zero points of weights by their length (`None`: a scalar).
+    zeros: BTreeMap<Option<usize>, String>,
+}
+
+impl Emitter {
+    pub(super) fn new(model: &Model, patch: Patch) -> Self {
+        Self { patch, names: Names::of(model), zeros: BTreeMap::new() }
+    }
+
+    pub(super) fn fresh(&mut self, base: &str) -> String {
+        self.names.fresh(base)
+    }
+
+    /// Adds an initializer under a fresh name.
+    pub(super) fn store(&mut self, base: &str, tensor: &Tensor) -> String {
+        let name = self.fresh(base);
+        self.patch.set_initializer(&name, tensor);
+        name
+    }
+
+    /// Scale and zero point of an activation.
+    pub(super) fn store_codes(&mut self, codes: Codes) -> (String, String) {
+        (self.store("s", &Tensor::scalar(codes.scale)), self.store("z", &Tensor::scalar(codes.zero)))
+    }
+
+    /// Codes and scales of a weight with the node that dequantizes them into value `output`.
+    pub(super) fn weight(&mut self, weight: &Weight, output: &str) -> plimsoll_onnx::proto::NodeProto {
+        let codes = self.store("w", &weight.codes);
+        let length = weight.axis.map(|_| weight.scales.len());
+        let scale = match weight.axis {
+            Some(_) => Tensor::vector(&weight.scales),
+            None => Tensor::scalar(weight.scales.first().copied().unwrap_or(1.0)),
+        };
+        let scale = self.store("s", &scale);
+        let zero = match self.zeros.get(&length) {
+            Some(name) => name.clone(),
+            None => {
+                let tensor = length.map_or_else(|| Tensor::scalar(0i8), |n| Tensor::vector(&vec![0i8; n]));
+                let name = self.store("z", &tensor);
+                self.zeros.insert(length, name.clone());
+                name
+            }
+        };
+        // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
+        let axis = weight.axis.map(|a| attr::from_int("axis", a as i64));
+        node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis.into_iter().collect())
+    }
+
+    /// An int32 bias with its scales, dequantized; its value's name.
+    pub(super) fn bias(&mut self, codes: &[i32], scales: &[f32], per_channel: bool) -> String {
+        let stored = self.store("b", &Tensor::vector(codes));
+        let scale = match scales {
+            [first, ..] if !per_channel => Tensor::scalar(*first),
+            _ => Tensor::vector(scales),
+        };
+        let scale = self.store("s", &scale);
+        let output = self.fresh("d");
+        let axis = per_channel.then(|| attr::from_int("axis", 0));
+        let n = node::with("DequantizeLinear", &[&stored, &scale], &[&output], axis.into_iter().collect());
+        self.patch.add(n);
+        output
+    }
+}

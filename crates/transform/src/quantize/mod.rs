@@ -1,0 +1,216 @@
+//! Quantization: fewer bits for weights and activations.
+//!
+//! Three schemes, each a [`Pass`] of its own behind [`pass`]: [`f16`](Scheme::F16) and [`int8-weights`](Scheme::Int8Weights) store
+//! weights in fewer bytes and compute in float32; [`int8`](Scheme::Int8) is static quantization in QDQ form (u8 activations,
+//! symmetric i8 weights), which executors turn into integer kernels. This module must not know budgets, nor measure time.
+
+mod affine;
+mod calibrate;
+mod emit;
+mod f16;
+mod opset;
+mod plan;
+mod qdq;
+mod weights;
+
+#[cfg(test)]
+mod tests;
+
+use std::{fmt, str::FromStr};
+
+use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
+
+use crate::{Pass, Refusal};
+
+/// What is stored and computed in fewer bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Scheme {
+    /// Static int8: weights and activations, in QDQ form.
+    Int8,
+    /// Weights as int8, dequantized at load; computed in float32.
+    Int8Weights,
+    /// Weights as float16, cast at load; computed in float32.
+    F16,
+}
+
+impl Scheme {
+    /// Every scheme, in the order in which help texts list them.
+    pub const ALL: [Self; 3] = [Self::Int8, Self::Int8Weights, Self::F16];
+
+    /// The name on the command line and in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int8Weights => "int8-weights",
+            Self::F16 => "f16",
+        }
+    }
+}
+
+/// How many scales a weight gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Granularity {
+    /// One scale for each output channel.
+    #[default]
+    PerChannel,
+    /// One scale for the whole tensor.
+    PerTensor,
+}
+
+impl Granularity {
+    /// The name on the command line and in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::PerChannel => "per-channel",
+            Self::PerTensor => "per-tensor",
+        }
+    }
+}
+
+/// How ranges of activations are chosen from calibration samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum Calibration {
+    /// The smallest and the largest value seen.
+    #[default]
+    MinMax,
+}
+
+impl Calibration {
+    /// The name on the command line and in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MinMax => "minmax",
+        }
+    }
+}
+
+/// A name that none of the choices has.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("`{found}` is no {what} (one of: {choices})")]
+pub struct UnknownName {
+    what: &'static str,
+    found: String,
+    choices: String,
+}
+
+macro_rules! named {
+    ($($ty:ty, $what:literal, $all:expr;)*) => {$(
+        impl fmt::Display for $ty {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+        impl FromStr for $ty {
+            type Err = UnknownName;
+            fn from_str(s: &str) -> Result<Self, UnknownName> {
+                let all = $all;
+                all.iter().copied().find(|c: &$ty| c.name() == s).ok_or_else(|| UnknownName {
+                    what: $what,
+                    found: s.into(),
+                    choices: all.iter().map(|c| c.name()).collect::<Vec<_>>().join(", "),
+                })
+            }
+        }
+    )*};
+}
+named! {
+    Scheme, "quantization scheme", Scheme::ALL;
+    Granularity, "granularity", [Granularity::PerChannel, Granularity::PerTensor];
+    Calibration, "calibration method", [Calibration::MinMax];
+}
+
+/// What to quantize, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QuantizeOptions {
+    /// What is stored and computed in fewer bits.
+    pub scheme: Scheme,
+    /// How many scales a weight gets (integer schemes).
+    pub granularity: Granularity,
+    /// How ranges of activations are chosen (static schemes).
+    pub calibration: Calibration,
+    /// Nodes that stay in float: names of nodes, or of values that they compute.
+    pub exclude: Vec<String>,
+    /// At most so many samples are used for calibration.
+    pub samples: usize,
+    /// Weights use 7 bits, so that sums of u8·i8 products cannot saturate on x86 without VNNI.
+    pub reduce_range: bool,
+}
+
+impl QuantizeOptions {
+    /// A scheme with the defaults: per channel, MinMax over at most 256 samples, nothing excluded.
+    pub fn new(scheme: Scheme) -> Self {
+        Self {
+            scheme,
+            granularity: Granularity::default(),
+            calibration: Calibration::default(),
+            exclude: Vec::new(),
+            samples: 256,
+            reduce_range: false,
+        }
+    }
+
+    fn excludes(&self, n: &NodeProto) -> bool {
+        self.exclude.iter().any(|e| !e.is_empty() && (*e == n.name || n.output.contains(e) || *e == node::label(n)))
+    }
+
+    /// An excluded name that stands for nothing is a typing error, not a wish.
+    fn check_excluded(&self, model: &Model) -> Result<(), Refusal> {
+        let known = |e: &&String| {
+            let mut nodes = model.graph().node.iter();
+            nodes.any(|n| **e == n.name || n.output.contains(e) || **e == node::label(n))
+        };
+        match self.exclude.iter().find(|e| !known(e)) {
+            Some(e) => Err(Refusal::CheckFailed(format!("`{e}` is to be excluded, but no node has this name"))),
+            None => Ok(()),
+        }
+    }
+
+    /// The largest code of a symmetric i8 weight.
+    fn weight_max(&self) -> f32 {
+        if self.reduce_range { 63.0 } else { 127.0 }
+    }
+}
+
+/// The pass that carries out these options.
+pub fn pass(options: QuantizeOptions) -> Box<dyn Pass + Send> {
+    match options.scheme {
+        Scheme::Int8 => Box::new(qdq::StaticInt8::new(options)),
+        Scheme::Int8Weights => Box::new(weights::Int8Weights::new(options)),
+        Scheme::F16 => Box::new(f16::F16Weights::new(options)),
+    }
+}
+
+/// A float32 constant of the main graph.
+fn float_constant(view: &View<'_>, name: &str) -> Result<Option<Tensor>, Refusal> {
+    match view.constant(name) {
+        Some(t) if t.data_type == DType::F32.to_onnx() => Ok(Some(Tensor::from_proto(t)?)),
+        _ => Ok(None),
+    }
+}
+
+/// Where a constant lives decides how another takes its place under the same name.
+fn replace_constant(patch: &mut Patch, view: &View<'_>, name: &str, stand_in: NodeProto) {
+    match view.producer(name) {
+        Some((id, _)) => patch.replace(id, vec![stand_in]),
+        None => patch.drop_initializer(name).add(stand_in),
+    };
+    patch.forget(name);
+}
+
+/// Refuses a patch whose model would be no smaller than the original.
+fn require_smaller(model: &Model, patch: Patch) -> Result<Patch, Refusal> {
+    if patch.is_empty() {
+        return Err(Refusal::NoMatch);
+    }
+    let bytes = |m: &Model| m.to_bytes().map(|b| b.len()).map_err(|e| Refusal::CheckFailed(e.to_string()));
+    let mut changed = model.clone();
+    patch.clone().apply(&mut changed).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
+    let (before, after) = (bytes(model)?, bytes(&changed)?);
+    if after >= before {
+        let reason = format!("the quantized model would have {after} bytes, the original has {before}");
+        return Err(Refusal::NoGain(reason));
+    }
+    Ok(patch)
+}
