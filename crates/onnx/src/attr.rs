@@ -79,3 +79,22 @@ pub fn from_string(name: &str, value: &str) -> AttributeProto {
 pub fn from_tensor(name: &str, value: TensorProto) -> AttributeProto {
     AttributeProto { t: Some(value).into(), ..new(name, AttributeType::TENSOR) }
 }
+
+/// The numbers that a `Constant` node holds, whichever attribute it uses; `None` for strings, sparse tensors and other nodes.
+pub fn constant(node: &NodeProto) -> Option<crate::Tensor> {
+    use crate::Tensor;
+    if let Some(proto) = tensor(node, "value") {
+        return Tensor::from_proto(proto).ok();
+    }
+    if let Some(value) = int(node, "value_int") {
+        return Some(Tensor::scalar(value));
+    }
+    if let Some(values) = ints(node, "value_ints") {
+        return Some(Tensor::vector(values));
+    }
+    if let Some(value) = float(node, "value_float") {
+        return Some(Tensor::scalar(value));
+    }
+    let floats = find(node, "value_floats").filter(|a| a.type_ == AttributeType::FLOATS.into())?;
+    Some(Tensor::vector(&floats.floats))
+}

@@ -1,1 +1,363 @@
-//! Types and shapes of the values of a graph.
+//! Types and shapes of the values of a graph, with symbolic dimensions and the values of small integer tensors.
+//!
+//! What is claimed is provable from the graph: two equal [`Symbol`]s are equal sizes in every run, and an operator, domain or
+//! form that is not known gives nothing (there a declared `value_info` counts). Method: forward abstract interpretation over
+//! the nodes in stored order, as ONNX's own "partial data propagation" does.
+
+mod elements;
+mod layers;
+mod movement;
+mod reduce;
+
+use std::collections::{BTreeMap, HashMap};
+
+use onnx_protobuf::NodeProto;
+
+use crate::{DType, DimSpec, Model, Tensor, ValueSpec, View, attr, node};
+
+/// A size that is not known as a number. Equal symbols are equal sizes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Symbol(u32);
+
+/// One dimension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// A number.
+    Known(u64),
+    /// The same number wherever the symbol stands.
+    Symbol(Symbol),
+}
+
+impl Dim {
+    /// The number, where it is known.
+    pub fn known(self) -> Option<u64> {
+        match self {
+            Self::Known(n) => Some(n),
+            Self::Symbol(_) => None,
+        }
+    }
+}
+
+/// One element of a small integer tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Element {
+    /// A number.
+    Known(i64),
+    /// A dimension that is not known as a number.
+    Dim(Symbol),
+    /// Nothing known.
+    Unknown,
+}
+
+impl From<Dim> for Element {
+    fn from(dim: Dim) -> Self {
+        match dim {
+            Dim::Known(n) => i64::try_from(n).map_or(Self::Unknown, Self::Known),
+            Dim::Symbol(s) => Self::Dim(s),
+        }
+    }
+}
+
+/// Element type and dimensions of a value, as far as they are known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ValueType {
+    /// Element type.
+    pub dtype: Option<DType>,
+    /// Dimensions; `None` where not even the rank is known.
+    pub dims: Option<Vec<Dim>>,
+}
+
+/// What the open dimensions of inputs stand for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bindings {
+    batch: Option<u64>,
+    shapes: BTreeMap<String, Vec<usize>>,
+}
+
+impl Bindings {
+    /// They stay symbolic.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The first dimension of an input, where it is open, is `n`; other open dimensions are 1.
+    pub fn batch(n: u64) -> Self {
+        Self { batch: Some(n), ..Self::default() }
+    }
+
+    /// Inputs have exactly these shapes.
+    pub fn shapes(shapes: BTreeMap<String, Vec<usize>>) -> Self {
+        Self { batch: None, shapes }
+    }
+}
+
+/// The result of [`infer`].
+#[derive(Debug, Clone, Default)]
+pub struct Shapes {
+    types: HashMap<String, ValueType>,
+    elements: HashMap<String, Vec<Element>>,
+}
+
+impl Shapes {
+    /// What is known of a value.
+    pub fn get(&self, value: &str) -> Option<&ValueType> {
+        self.types.get(value)
+    }
+
+    /// Its element type.
+    pub fn dtype(&self, value: &str) -> Option<DType> {
+        self.get(value)?.dtype
+    }
+
+    /// Its dimensions.
+    pub fn dims(&self, value: &str) -> Option<&[Dim]> {
+        self.get(value)?.dims.as_deref()
+    }
+
+    /// Its shape, where every dimension is a number.
+    pub fn concrete(&self, value: &str) -> Option<Vec<usize>> {
+        self.dims(value)?.iter().map(|d| d.known().and_then(|n| usize::try_from(n).ok())).collect()
+    }
+
+    /// Elements of a small integer tensor (scalar or vector), where something is known of them.
+    pub fn elements(&self, value: &str) -> Option<&[Element]> {
+        self.elements.get(value).map(Vec::as_slice)
+    }
+}
+
+/// Infers over the main graph.
+pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
+    let view = model.view();
+    let mut declared: HashMap<&str, ValueSpec> = HashMap::new();
+    let graph = model.graph();
+    for proto in graph.output.iter().chain(&graph.value_info) {
+        declared.insert(&proto.name, ValueSpec::from_proto(proto));
+    }
+    let mut infer = Infer { view, shapes: Shapes::default(), next: 0, named: HashMap::new(), opset: model.opset("").unwrap_or(1) };
+    for proto in &graph.initializer {
+        let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
+        infer.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
+    }
+    for spec in model.inputs() {
+        let bound = bindings.shapes.get(&spec.name);
+        let dims = match bound {
+            Some(shape) => Some(shape.iter().map(|&d| Dim::Known(d as u64)).collect()),
+            None => spec.dims.as_ref().map(|dims| {
+                let dim = |(axis, d): (usize, &DimSpec)| match (d, bindings.batch) {
+                    (DimSpec::Fixed(n), _) => Dim::Known(*n),
+                    (_, Some(n)) => Dim::Known(if axis == 0 { n } else { 1 }),
+                    (d, None) => infer.symbol_of(d),
+                };
+                dims.iter().enumerate().map(dim).collect()
+            }),
+        };
+        infer.set(&spec.name, ValueType { dtype: spec.dtype, dims });
+    }
+    let concrete = bindings.batch.is_some() || !bindings.shapes.is_empty();
+    for n in &graph.node {
+        infer.visit(n, &declared, concrete);
+    }
+    infer.shapes
+}
+
+struct Infer<'m> {
+    view: View<'m>,
+    shapes: Shapes,
+    next: u32,
+    named: HashMap<String, Symbol>,
+    opset: i64,
+}
+
+/// Shapes larger than this many elements are not followed by value.
+const MOST_ELEMENTS: usize = 4096;
+/// Ranks above this are not believed.
+const MOST_RANK: usize = 64;
+
+type Dims = Option<Vec<Dim>>;
+
+impl Infer<'_> {
+    fn fresh(&mut self) -> Dim {
+        self.next += 1;
+        Dim::Symbol(Symbol(self.next))
+    }
+
+    fn symbol_of(&mut self, dim: &DimSpec) -> Dim {
+        match dim {
+            DimSpec::Fixed(n) => Dim::Known(*n),
+            DimSpec::Unknown => self.fresh(),
+            DimSpec::Symbol(name) => match self.named.get(name) {
+                Some(&symbol) => Dim::Symbol(symbol),
+                None => {
+                    self.next += 1;
+                    let symbol = Symbol(self.next);
+                    self.named.insert(name.clone(), symbol);
+                    Dim::Symbol(symbol)
+                }
+            },
+        }
+    }
+
+    fn set(&mut self, value: &str, found: ValueType) {
+        if !value.is_empty() {
+            self.shapes.types.insert(value.into(), found);
+        }
+    }
+
+    fn visit(&mut self, n: &NodeProto, declared: &HashMap<&str, ValueSpec>, concrete: bool) {
+        let mut found = if node::is_default_domain(&n.domain) { self.infer_node(n) } else { None }.unwrap_or_default();
+        found.resize(n.output.len(), ValueType::default());
+        for (output, mut found) in n.output.iter().zip(found) {
+            if found.dims.as_ref().is_some_and(|d| d.len() > MOST_RANK) {
+                found.dims = None;
+            }
+            if let Some(spec) = declared.get(output.as_str()) {
+                found.dtype = found.dtype.or(spec.dtype);
+                if found.dims.is_none() {
+                    // A declared name says nothing about a bound batch: there it stays unknown.
+                    found.dims = spec.dims.as_ref().map(|dims| {
+                        let dim = |d: &DimSpec| match d {
+                            DimSpec::Symbol(_) if concrete => self.fresh(),
+                            d => self.symbol_of(d),
+                        };
+                        dims.iter().map(dim).collect()
+                    });
+                }
+            }
+            self.set(output, found);
+        }
+        if node::is_default_domain(&n.domain)
+            && let Some(output) = n.output.first()
+            && let Some(elements) = self.elements_of(n)
+            && elements.len() <= MOST_ELEMENTS
+        {
+            self.shapes.elements.insert(output.clone(), elements);
+        }
+    }
+
+    // What the operator files use.
+
+    fn dims(&self, n: &NodeProto, slot: usize) -> Dims {
+        node::input(n, slot).and_then(|i| self.shapes.dims(i)).map(<[Dim]>::to_vec)
+    }
+
+    fn dtype(&self, n: &NodeProto, slot: usize) -> Option<DType> {
+        node::input(n, slot).and_then(|i| self.shapes.dtype(i))
+    }
+
+    /// Elements of an input: followed by value, or of a constant.
+    fn elements(&self, n: &NodeProto, slot: usize) -> Option<Vec<Element>> {
+        let name = node::input(n, slot)?;
+        if let Some(found) = self.shapes.elements(name) {
+            return Some(found.to_vec());
+        }
+        let tensor = self.constant(name)?;
+        Some(tensor.to_i64().ok()?.into_iter().map(Element::Known).collect())
+    }
+
+    /// A small constant.
+    fn constant(&self, name: &str) -> Option<Tensor> {
+        let proto = self.view.constant(name)?;
+        let elements = proto.dims.iter().try_fold(1i64, |n, &d| n.checked_mul(d))?;
+        if elements > MOST_ELEMENTS as i64 { None } else { Tensor::from_proto(proto).ok() }
+    }
+
+    /// An input's elements, where all are numbers.
+    fn integers(&self, n: &NodeProto, slot: usize) -> Option<Vec<i64>> {
+        let known = |e: Element| if let Element::Known(v) = e { Some(v) } else { None };
+        self.elements(n, slot)?.into_iter().map(known).collect()
+    }
+
+    /// A list that older operator sets take as attribute and newer ones as input `slot`: `Some(None)` where it is absent,
+    /// `None` where it is there and not known.
+    fn list(&self, n: &NodeProto, name: &str, slot: usize) -> Option<Option<Vec<i64>>> {
+        if let Some(list) = attr::ints(n, name) {
+            return Some(Some(list.to_vec()));
+        }
+        if node::input(n, slot).is_some() { self.integers(n, slot).map(Some) } else { Some(None) }
+    }
+
+    fn like(&self, n: &NodeProto, slot: usize) -> ValueType {
+        ValueType { dtype: self.dtype(n, slot), dims: self.dims(n, slot) }
+    }
+
+    fn broadcast(&mut self, shapes: Vec<Dims>) -> Dims {
+        let shapes: Vec<Vec<Dim>> = shapes.into_iter().collect::<Option<_>>()?;
+        let rank = shapes.iter().map(Vec::len).max()?;
+        let mut out = Vec::with_capacity(rank);
+        for axis in 0..rank {
+            let mut dim = Dim::Known(1);
+            for shape in &shapes {
+                let Some(at) = (axis + shape.len()).checked_sub(rank) else { continue };
+                dim = match (dim, shape[at]) {
+                    (Dim::Known(1), other) | (other, Dim::Known(1)) => other,
+                    (a, b) if a == b => a,
+                    (Dim::Known(n), Dim::Symbol(_)) | (Dim::Symbol(_), Dim::Known(n)) => Dim::Known(n),
+                    (Dim::Known(_), Dim::Known(_)) => return None,
+                    (Dim::Symbol(_), Dim::Symbol(_)) => self.fresh(),
+                };
+            }
+            out.push(dim);
+        }
+        Some(out)
+    }
+
+    fn infer_node(&mut self, n: &NodeProto) -> Option<Vec<ValueType>> {
+        let op = n.op_type.as_str();
+        let one = |t: ValueType| Some(vec![t]);
+        match op {
+            "Relu" | "LeakyRelu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Elu" | "Selu" | "Celu" | "Softplus" | "Softsign"
+            | "Erf" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Neg" | "Floor" | "Ceil" | "Round" | "Sign" | "Sin"
+            | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Identity" | "Clip"
+            | "Softmax" | "LogSoftmax" | "Hardmax" | "HardSwish" | "Gelu" | "Mish" | "Swish" | "ThresholdedRelu" | "Shrink" | "Not"
+            | "BitwiseNot" | "LRN" | "LpNormalization" | "InstanceNormalization" | "GroupNormalization"
+            | "MeanVarianceNormalization" | "CumSum" | "Trilu" | "ScatterElements" | "ScatterND" | "Scatter"
+            | "ReverseSequence" | "RMSNormalization" => one(self.like(n, 0)),
+            "BatchNormalization" | "LayerNormalization" => one(self.like(n, 0)),
+            "Dropout" => {
+                let mask = ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) };
+                Some(vec![self.like(n, 0), mask])
+            }
+            "IsNaN" | "IsInf" => one(ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) }),
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "BitShift"
+            | "Max" | "Min" | "Sum" | "Mean" => {
+                // Before operator set 7 broadcasting was an attribute with other rules.
+                let dims = (0..n.input.len()).map(|i| self.dims(n, i)).collect();
+                let dims = if self.opset < 7 { self.dims(n, 0) } else { self.broadcast(dims) };
+                one(ValueType { dtype: self.dtype(n, 0), dims })
+            }
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => {
+                let dims = vec![self.dims(n, 0), self.dims(n, 1)];
+                let dims = if self.opset < 7 { self.dims(n, 0) } else { self.broadcast(dims) };
+                one(ValueType { dtype: Some(DType::Bool), dims })
+            }
+            "Where" => {
+                let dims = (0..3).map(|i| self.dims(n, i)).collect();
+                one(ValueType { dtype: self.dtype(n, 1), dims: self.broadcast(dims) })
+            }
+            "Cast" => {
+                let dtype = attr::int(n, "to").and_then(|to| DType::from_onnx(to as i32));
+                one(ValueType { dtype, dims: self.dims(n, 0) })
+            }
+            "CastLike" => one(ValueType { dtype: self.dtype(n, 1), dims: self.dims(n, 0) }),
+            "QuantizeLinear" => {
+                let named = attr::int(n, "output_dtype").and_then(|t| DType::from_onnx(t as i32));
+                let dtype = self.dtype(n, 2).or(named).or(node::input(n, 2).is_none().then_some(DType::U8));
+                one(ValueType { dtype, dims: self.dims(n, 0) })
+            }
+            "DequantizeLinear" => one(ValueType { dtype: self.dtype(n, 1), dims: self.dims(n, 0) }),
+            "DynamicQuantizeLinear" => {
+                let scalar = |dtype| ValueType { dtype: Some(dtype), dims: Some(vec![]) };
+                let quantized = ValueType { dtype: Some(DType::U8), dims: self.dims(n, 0) };
+                Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)])
+            }
+            _ => self.infer_layer(n).or_else(|| self.infer_movement(n)).or_else(|| self.infer_reduction(n)),
+        }
+    }
+}
+
+/// A negative axis counted from the end; `None` where it lies outside.
+fn axis_of(axis: i64, rank: usize) -> Option<usize> {
+    let rank = i64::try_from(rank).ok()?;
+    let axis = if axis < 0 { axis.checked_add(rank)? } else { axis };
+    (0..rank).contains(&axis).then_some(axis as usize)
+}
