@@ -130,4 +130,9 @@ pub trait Session: Send {
     /// Runs `runs` times and returns the wall time of each, in nanoseconds. Conversion of inputs and outputs is left out as far
     /// as the executor allows.
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError>;
+    /// Most memory that the process of this session has held resident so far, in bytes; `None` where it is shared with other
+    /// work (an executor in this process) or not known.
+    fn peak_memory(&mut self) -> Option<u64> {
+        None
+    }
 }

@@ -4,8 +4,15 @@
 //! `isolated` runs any executor in a child process with memory and time limits.
 
 mod executor;
+mod isolated;
+mod machine;
+mod protocol;
 mod quiet;
 mod tract;
 
+pub mod worker;
+
 pub use executor::{ExecError, Executor, LoadOptions, Session};
+pub use isolated::{Isolated, Limits, WorkerCommand};
+pub use machine::{MachineFacts, peak_resident_bytes};
 pub use tract::TractExecutor;

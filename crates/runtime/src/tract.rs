@@ -89,13 +89,19 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
         };
         model.set_input_fact(index, fact).map_err(unsupported)?;
     }
+    let names: Vec<String> = input_outlets.iter().map(|o| model.node(o.node).name.clone()).collect();
     let mut outlets = model.output_outlets().map_err(unsupported)?.to_vec();
     let mut outputs: Vec<String> = outlets
         .iter()
         .map(|o| model.outlet_label(*o).map_or_else(|| model.node(o.node).name.clone(), str::to_owned))
         .collect();
     for name in &options.capture {
-        let by_node = || model.nodes().iter().find(|n| n.name == *name).map(|n| tract::OutletId::new(n.id, 0));
+        if outputs.contains(name) {
+            continue;
+        }
+        // Inputs and initializers have no label; they are nodes without inputs that bear the value's name.
+        let source = |n: &&tract_onnx::tract_hir::infer::InferenceNode| n.name == *name && n.inputs.is_empty();
+        let by_node = || model.nodes().iter().find(source).map(|n| tract::OutletId::new(n.id, 0));
         let outlet = model.find_outlet_label(name).or_else(by_node);
         outlets.push(outlet.ok_or_else(|| failed(format!("no value `{name}` to capture")))?);
         outputs.push(name.clone());
@@ -104,11 +110,9 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
     let model = model.into_typed().map_err(unsupported)?;
     let model = model.into_decluttered().map_err(unsupported)?.into_optimized().map_err(unsupported)?;
     let mut inputs = Vec::new();
-    for (index, outlet) in input_outlets.iter().enumerate() {
+    for (index, name) in names.into_iter().enumerate() {
         let fact = model.input_fact(index).map_err(unsupported)?;
         let shape = fact.shape.as_concrete().ok_or_else(|| unsupported("an input's shape is still symbolic"))?;
-        let name = model.node(model.inputs[index].node).name.clone();
-        debug_assert!(outlet.slot == 0);
         inputs.push((name, fact.datum_type, shape.to_vec()));
     }
     Ok(Loaded { plan: model.into_runnable().map_err(unsupported)?, inputs, outputs })
@@ -189,7 +193,12 @@ fn to_tract(tensor: &Tensor) -> Result<tract::Tensor, String> {
     };
     let mut out = tract::Tensor::zero_dt(dt, tensor.shape()).map_err(|e| e.to_string())?;
     if !tensor.is_empty() {
-        out.as_bytes_mut().copy_from_slice(tensor.bytes());
+        let bytes = out.as_bytes_mut();
+        bytes.copy_from_slice(tensor.bytes());
+        if dt == DatumType::Bool {
+            // ONNX bools are bytes; Rust's may only be 0 or 1.
+            bytes.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
     }
     Ok(out)
 }
