@@ -1,0 +1,311 @@
+//! Removing whole channels: weights, biases and normalisation parameters are cut, shapes follow, inputs and outputs stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use plimsoll_cost::{Cost, analyse};
+use plimsoll_onnx::{
+    Model, Names, Patch, Tensor, attr,
+    proto::NodeProto,
+    shape::{Bindings, infer},
+};
+
+use super::{
+    Share,
+    groups::{Edit, Groups},
+    magnitude,
+};
+use crate::{Context, Effect, Pass, Refusal};
+
+/// How far beyond the target is still what was asked for, as a share of the whole.
+const TOLERANCE: f64 = 0.02;
+
+/// What is to be removed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Target {
+    /// A share of the multiply-accumulates.
+    Macs(Share),
+    /// A share of the parameters.
+    Params(Share),
+}
+
+impl Target {
+    fn share(self) -> f64 {
+        match self {
+            Self::Macs(s) | Self::Params(s) => s.fraction(),
+        }
+    }
+
+    fn what(self) -> &'static str {
+        match self {
+            Self::Macs(_) => "multiply-accumulates",
+            Self::Params(_) => "parameters",
+        }
+    }
+
+    fn of(self, cost: &Cost) -> u64 {
+        match self {
+            Self::Macs(_) => cost.macs,
+            Self::Params(_) => cost.params,
+        }
+    }
+}
+
+/// How the removal is spread over the layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Allocation {
+    /// The lowest scores of the whole model.
+    #[default]
+    Global,
+    /// The same share of every group.
+    Uniform,
+}
+
+/// What to remove, and how to choose it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PruneOptions {
+    /// What is to be removed.
+    pub target: Target,
+    /// How the removal is spread over the layers.
+    pub allocation: Allocation,
+    /// Every layer keeps at least so many channels.
+    pub least_channels: usize,
+    /// Nodes that keep their channels: names of nodes, or of values that they compute.
+    pub exclude: Vec<String>,
+}
+
+impl PruneOptions {
+    /// A target with the defaults: global allocation, at least two channels a layer, nothing excluded.
+    pub fn new(target: Target) -> Self {
+        Self { target, allocation: Allocation::default(), least_channels: 2, exclude: Vec::new() }
+    }
+}
+
+/// The pass.
+#[derive(Debug, Clone)]
+pub struct Structured {
+    options: PruneOptions,
+}
+
+impl Structured {
+    /// With these options.
+    pub fn new(options: PruneOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl Pass for Structured {
+    fn name(&self) -> &'static str {
+        "prune-channels"
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Lossy("whole channels are removed")
+    }
+
+    fn run(&self, model: &Model, context: &Context<'_>) -> Result<Patch, Refusal> {
+        let options = &self.options;
+        let groups = Groups::of(model, &options.exclude);
+        if groups.groups.is_empty() {
+            return Err(match groups.refused.first() {
+                None => Refusal::NoMatch,
+                Some((layer, reason)) => Refusal::Node {
+                    node: layer.clone(),
+                    reason: format!("no layer has channels that can be removed; of this one, {reason}"),
+                },
+            });
+        }
+        let scores = magnitude::scores(&model.view(), &groups)?;
+        let order = magnitude::order(&groups, &scores, options.allocation, options.least_channels);
+        let removed = choose(model, &groups, &order, options.target, context)?;
+        let mut patch = sweep(model, remove(model, &groups, &removed.channels)?)?;
+        let percent = |share: f64| (share * 1e4).round() / 100.0;
+        let what = options.target.what();
+        let (count, share) = (removed.channels.len(), percent(removed.share));
+        patch.because(format!("{count} channels removed, {share} % of the {what}"));
+        if removed.share > options.target.share() + TOLERANCE {
+            patch.because(format!("no set of whole channels comes nearer to {} % of the {what}", percent(options.target.share())));
+        }
+        for group in &groups.groups {
+            let gone = group.channels.iter().filter(|c| removed.channels.contains(c)).count();
+            patch.because(format!("`{}`: {gone} of {} channels removed", group.layers.join("`, `"), group.channels.len()));
+        }
+        for (layer, reason) in &groups.refused {
+            patch.because(format!("`{layer}` keeps channels: {reason}"));
+        }
+        Ok(patch)
+    }
+}
+
+struct Chosen {
+    channels: BTreeSet<usize>,
+    share: f64,
+}
+
+/// Bisects for the shortest prefix of the order that reaches the target; where its last channel overshoots, tries others in its
+/// place.
+fn choose(model: &Model, groups: &Groups<'_>, order: &[usize], target: Target, context: &Context<'_>) -> Result<Chosen, Refusal> {
+    let whole = target.of(&cost(model));
+    if whole == 0 {
+        return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
+    }
+    let share = |channels: &BTreeSet<usize>| -> Result<f64, Refusal> {
+        context.progress.advance(1);
+        let mut changed = model.clone();
+        apply(remove(model, groups, channels)?, &mut changed)?;
+        Ok(1.0 - target.of(&cost(&changed)) as f64 / whole as f64)
+    };
+    let prefix = |k: usize| -> BTreeSet<usize> { order[..k].iter().copied().collect() };
+    context.progress.start("choose channels", order.len().max(2).ilog2() as usize + 2);
+    let most = share(&prefix(order.len()))?;
+    let wanted = target.share();
+    if most < wanted {
+        context.progress.finish();
+        let reason = format!(
+            "at most {:.1} % of the {} can be removed, {:.1} % were asked for{}",
+            most * 100.0,
+            target.what(),
+            wanted * 100.0,
+            groups.refused.first().map(|(l, r)| format!("; of `{l}`, {r}")).unwrap_or_default(),
+        );
+        return Err(Refusal::CheckFailed(reason));
+    }
+    let (mut low, mut high) = (0, order.len());
+    let mut best = most;
+    while high - low > 1 {
+        let middle = low + (high - low) / 2;
+        let found = share(&prefix(middle))?;
+        if found >= wanted {
+            (high, best) = (middle, found);
+        } else {
+            low = middle;
+        }
+    }
+    let mut chosen = Chosen { channels: prefix(high), share: best };
+    if best > wanted + TOLERANCE {
+        for &other in order[high..].iter().take(64) {
+            let mut channels = prefix(high - 1);
+            channels.insert(other);
+            let found = share(&channels)?;
+            if found >= wanted && found < chosen.share {
+                chosen = Chosen { channels, share: found };
+                if found <= wanted + TOLERANCE {
+                    break;
+                }
+            }
+        }
+    }
+    context.progress.finish();
+    Ok(chosen)
+}
+
+fn cost(model: &Model) -> Cost {
+    analyse(model, &infer(model, &Bindings::batch(1)))
+}
+
+fn apply(patch: Patch, model: &mut Model) -> Result<(), Refusal> {
+    patch.apply(model).map_err(|e| Refusal::CheckFailed(e.to_string()))
+}
+
+/// The patch that takes these channels out.
+pub(super) fn remove(model: &Model, groups: &Groups<'_>, removed: &BTreeSet<usize>) -> Result<Patch, Refusal> {
+    let view = model.view();
+    let gone = |label: &usize| removed.contains(&groups.labels.root(*label));
+    let kept = |labels: &[usize]| -> Vec<usize> { (0..labels.len()).filter(|i| !gone(&labels[*i])).collect() };
+    let mut names = Names::of(model);
+    let mut patch = Patch::new();
+    let mut cuts: BTreeMap<&str, BTreeMap<usize, &[usize]>> = BTreeMap::new();
+    for cut in groups.cuts.iter().filter(|c| c.labels.iter().any(gone)) {
+        cuts.entry(cut.param).or_default().insert(cut.axis, &cut.labels);
+    }
+    for (param, axes) in cuts {
+        let Some(proto) = view.constant(param) else { continue };
+        let mut tensor = Tensor::from_proto(proto)?;
+        for (axis, labels) in axes {
+            tensor = take(&tensor, axis, &kept(labels))?;
+        }
+        if let Some((id, n)) = view.producer(param) {
+            let mut changed = n.clone();
+            attr::set(&mut changed, attr::from_tensor("value", tensor.to_proto("")));
+            patch.replace(id, vec![changed]).forget(param);
+        } else if model.graph().input.iter().any(|i| i.name == param) {
+            // Old files repeat initializers as inputs, with their old shapes.
+            let name = names.fresh(param);
+            patch.drop_initializer(param).set_initializer(&name, &tensor).redirect(param, &name);
+        } else {
+            patch.set_initializer(param, &tensor);
+        }
+    }
+    for (&id, edits) in &groups.edits {
+        let n = view.node(id);
+        let mut changed = n.clone();
+        for edit in edits {
+            match edit {
+                Edit::Group(labels) => attr::set(&mut changed, attr::from_int("group", kept(labels).len() as i64)),
+                Edit::Shape { slot, dims, index, labels } => {
+                    let left = kept(labels).len();
+                    if left < labels.len() {
+                        let mut dims = dims.clone();
+                        dims[*index] = left as i64;
+                        let name = names.fresh("shape");
+                        patch.set_initializer(&name, &Tensor::vector(&dims));
+                        changed.input[*slot] = name;
+                    }
+                }
+            }
+        }
+        if changed != *n {
+            patch.replace(id, vec![changed]);
+        }
+    }
+    for (value, labels) in &groups.tracked {
+        if labels.iter().any(gone) {
+            patch.forget(value);
+        }
+    }
+    Ok(patch)
+}
+
+/// The slices of a tensor at these positions of an axis.
+fn take(tensor: &Tensor, axis: usize, kept: &[usize]) -> Result<Tensor, Refusal> {
+    let shape = tensor.shape();
+    let wrong = || Refusal::CheckFailed(format!("a weight of shape {shape:?} has no axis {axis} to cut"));
+    let count = *shape.get(axis).ok_or_else(wrong)?;
+    if tensor.dtype().bits() % 8 != 0 || kept.iter().any(|k| *k >= count) {
+        return Err(wrong());
+    }
+    let run = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().bits() / 8;
+    let mut bytes = Vec::new();
+    if run > 0 {
+        for block in tensor.bytes().chunks_exact(run * count) {
+            kept.iter().for_each(|k| bytes.extend_from_slice(&block[k * run..(k + 1) * run]));
+        }
+    }
+    let mut shape = shape.to_vec();
+    shape[axis] = kept.len();
+    Ok(Tensor::new(tensor.dtype(), shape, bytes)?)
+}
+
+/// Takes out what only the replaced shapes were computed by.
+fn sweep(model: &Model, mut patch: Patch) -> Result<Patch, Refusal> {
+    let before = model.view();
+    loop {
+        let mut changed = model.clone();
+        apply(patch.clone(), &mut changed)?;
+        let after = changed.view();
+        let orphan = |name: &str| !before.uses(name).is_empty() && after.uses(name).is_empty();
+        let still: BTreeSet<&str> = after.nodes().flat_map(|(_, n)| n.output.iter().map(String::as_str)).collect();
+        let dead = |n: &NodeProto| {
+            let mut outputs = n.output.iter().filter(|o| !o.is_empty()).peekable();
+            outputs.peek().is_some() && outputs.all(|o| still.contains(o.as_str()) && orphan(o))
+        };
+        let nodes: Vec<_> = before.nodes().filter(|(id, n)| dead(n) && !patch.touches(*id)).map(|(id, _)| id).collect();
+        let weights: Vec<&str> = model.graph().initializer.iter().map(|t| t.name.as_str()).collect();
+        let weights: Vec<&str> = weights.into_iter().filter(|w| after.initializer(w).is_some() && orphan(w)).collect();
+        if nodes.is_empty() && weights.is_empty() {
+            return Ok(patch);
+        }
+        nodes.into_iter().for_each(|id| _ = patch.remove(id));
+        weights.into_iter().for_each(|w| _ = patch.drop_initializer(w));
+    }
+}
+
