@@ -1,1 +1,19 @@
-//! measure
+//! Measuring models: accuracy, latency, memory, each as figures with what is needed to trust them.
+//!
+//! This crate must not know budgets: it says what is, not what may be. Whatever cannot be said with the samples at hand is
+//! withheld with a reason.
+
+mod accuracy;
+mod error;
+mod interval;
+mod latency;
+mod metrics;
+mod origin;
+mod scores;
+
+pub use accuracy::{Evaluation, EvaluationOptions, evaluate};
+pub use error::MeasureError;
+pub use latency::{Bench, BenchOptions, bench};
+pub use metrics::Confusion;
+pub use origin::machine;
+pub use scores::{Scores, scores};

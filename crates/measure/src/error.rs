@@ -1,0 +1,95 @@
+//! Why a model could not be measured.
+
+use plimsoll_dataset::DatasetError;
+use plimsoll_onnx::WriteError;
+use plimsoll_record::FigureError;
+use plimsoll_runtime::ExecError;
+
+/// Why a model could not be measured.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MeasureError {
+    /// The data do not fit.
+    #[error(transparent)]
+    Data(#[from] DatasetError),
+    /// The executor failed.
+    #[error(transparent)]
+    Exec(#[from] ExecError),
+    /// The model could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] WriteError),
+    /// A figure came out without meaning.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    /// The first output is no table of scores.
+    #[error(
+        "output `{output}` has the shape {shape:?} for {batch} samples; one row of class scores a sample is needed"
+    )]
+    NotScores {
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Samples that went in.
+        batch: usize,
+    },
+    /// A score is NaN or infinite.
+    #[error("output `{output}` is {value} for sample {sample}")]
+    NotFinite {
+        /// The output.
+        output: String,
+        /// The value.
+        value: f64,
+        /// Position of the sample.
+        sample: usize,
+    },
+    /// A label names no class of the model.
+    #[error("sample {sample} has the label {label}; the model has {classes} classes")]
+    Label {
+        /// Position of the sample.
+        sample: usize,
+        /// The label.
+        label: i64,
+        /// Columns of the first output.
+        classes: usize,
+    },
+    /// The baseline's output is of another shape.
+    #[error("the baseline has {baseline} classes, the model {model}")]
+    Classes {
+        /// Classes of the model.
+        model: usize,
+        /// Classes of the baseline.
+        baseline: usize,
+    },
+    /// A metric that does not exist.
+    #[error("there is no metric `{0}`")]
+    UnknownMetric(String),
+    /// The inputs' batch sizes are fixed, and differ.
+    #[error("the model's inputs have different fixed batch sizes ({0} and {1})")]
+    Batches(usize, usize),
+    /// The model has no output, or an input of unknown shape.
+    #[error("the model cannot be measured: {0}")]
+    Model(String),
+}
+
+impl MeasureError {
+    /// What the user can do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Data(e) => return e.help(),
+            Self::Exec(e) => return e.help(),
+            Self::Encode(_) | Self::Figure(_) => return None,
+            Self::NotScores { .. } => {
+                "accuracy is taken from the first output: class scores of shape [samples, classes]".into()
+            }
+            Self::NotFinite { .. } => {
+                "compare with the unquantized model on the same sample: a value range was exceeded".into()
+            }
+            Self::Label { .. } => "labels are class numbers from 0, in the order of the model's scores".into(),
+            Self::Classes { .. } => "a baseline must solve the same task".into(),
+            Self::UnknownMetric(_) => format!("the metrics are {}", crate::metrics::NAMES.join(", ")),
+            Self::Batches(..) => "export the model with one batch size for all inputs, or a symbolic one".into(),
+            Self::Model(_) => "see `plimsoll inspect MODEL`; samples given with --data settle unknown shapes".into(),
+        })
+    }
+}

@@ -1,0 +1,164 @@
+//! Intervals at 95 %: for shares, paired differences, quantiles, and by resampling. Pure functions, seeded where random.
+
+/// The normal quantile of 0.975.
+const Z: f64 = 1.959_963_984_540_054;
+
+/// Wilson's score interval of a share (Wilson 1927).
+pub(crate) fn wilson(successes: usize, n: usize) -> Option<[f64; 2]> {
+    if n == 0 {
+        return None;
+    }
+    let (k, n) = (successes as f64, n as f64);
+    let (p, z2) = (k / n, Z * Z);
+    let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
+    let half = Z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    Some([(middle - half).max(0.0).min(p), (middle + half).min(1.0).max(p)])
+}
+
+/// The difference of two paired shares, `lost` samples being right only before and `won` only after: Wald's interval with
+/// half an observation added to each cell (Agresti and Min 2005).
+pub(crate) fn paired_shares(lost: usize, won: usize, n: usize) -> Option<[f64; 2]> {
+    if n == 0 {
+        return None;
+    }
+    let (b, c, n) = (lost as f64 + 0.5, won as f64 + 0.5, n as f64 + 2.0);
+    let difference = (b - c) / n;
+    let half = Z * (((b + c) - (b - c) * (b - c) / n).max(0.0)).sqrt() / n;
+    Some([(difference - half).max(-1.0), (difference + half).min(1.0)])
+}
+
+/// A normal interval around a share-like value, clipped to 0 … 1.
+pub(crate) fn normal_share(value: f64, variance: f64) -> [f64; 2] {
+    let half = Z * variance.max(0.0).sqrt();
+    [(value - half).max(0.0), (value + half).min(1.0)]
+}
+
+/// A quantile of sorted values, and its interval between order statistics (binomial, free of distribution). The interval is
+/// absent where the sample is too small to have one.
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> (f64, Option<[f64; 2]>) {
+    let n = sorted.len();
+    if n == 0 {
+        return (f64::NAN, None);
+    }
+    let at = q * (n - 1) as f64;
+    let (below, above) = (sorted[at.floor() as usize], sorted[at.ceil() as usize]);
+    let value = below + (above - below) * at.fract();
+    // P(X < l) ≤ 0.025 and P(X ≥ u) ≤ 0.025 for X ~ Binomial(n, q) make [x(l), x(u)] an interval (ranks from 1).
+    let (mut lower, mut upper, mut cumulated) = (None, None, 0.0);
+    let mut log_pmf = n as f64 * (1.0 - q).ln();
+    for k in 0..n {
+        cumulated += log_pmf.exp();
+        if cumulated <= 0.025 {
+            lower = Some(k);
+        }
+        if cumulated >= 0.975 {
+            upper = Some(k);
+            break;
+        }
+        log_pmf += ((n - k) as f64 / (k + 1) as f64).ln() + (q / (1.0 - q)).ln();
+    }
+    let interval = lower.zip(upper).map(|(l, u)| [sorted[l].min(value), sorted[u].max(value)]);
+    (value, interval)
+}
+
+/// Observations that a quantile needs before it has an interval on its far side: the least n with q^n ≤ 0.025.
+pub(crate) fn needed(q: f64) -> usize {
+    (0.025f64.ln() / q.max(1.0 - q).ln()).ceil() as usize
+}
+
+/// A small, good generator (SplitMix64; Steele, Lea, Flood 2014).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// Uniform below `n`, which is not 0.
+    pub(crate) fn below(&mut self, n: usize) -> usize {
+        ((u128::from(self.next()) * n as u128) >> 64) as usize
+    }
+
+    /// Uniform in 0 … 1.
+    pub(crate) fn unit(&mut self) -> f64 {
+        (self.next() >> 11) as f64 / (1u64 << 53) as f64
+    }
+}
+
+/// Percentile bootstrap: `statistic` of `units` drawn with replacement, given by position. `None` below 6 units, or where too
+/// many draws have no value.
+pub(crate) fn bootstrap(
+    units: usize,
+    draws: usize,
+    seed: u64,
+    mut statistic: impl FnMut(&[usize]) -> Option<f64>,
+) -> Option<[f64; 2]> {
+    if units < 6 {
+        return None;
+    }
+    let mut random = Random::new(seed);
+    let mut drawn = vec![0; units];
+    let mut values: Vec<f64> = Vec::with_capacity(draws);
+    for _ in 0..draws {
+        drawn.iter_mut().for_each(|d| *d = random.below(units));
+        values.extend(statistic(&drawn).filter(|v| v.is_finite()));
+    }
+    if values.len() * 10 < draws * 9 {
+        return None;
+    }
+    values.sort_by(f64::total_cmp);
+    Some([quantile(&values, 0.025).0, quantile(&values, 0.975).0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(found: [f64; 2], expected: [f64; 2]) {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 5e-4), "{found:?} is not {expected:?}");
+    }
+
+    #[test]
+    fn shares_at_the_ends_keep_an_interval() {
+        // Newcombe 1998, table I: 81/263, 15/148, 0/20, 1/29.
+        check(wilson(81, 263).unwrap(), [0.2553, 0.3662]);
+        check(wilson(15, 148).unwrap(), [0.0624, 0.1605]);
+        check(wilson(0, 20).unwrap(), [0.0, 0.1611]);
+        check(wilson(1, 29).unwrap(), [0.0061, 0.1718]);
+        assert!(wilson(0, 0).is_none());
+    }
+
+    #[test]
+    fn no_discordant_pair_is_not_certainty() {
+        let [low, high] = paired_shares(0, 0, 100).unwrap();
+        assert!(low < 0.0 && high > 0.0 && high < 0.05);
+        let [low, high] = paired_shares(30, 2, 200).unwrap();
+        assert!(low > 0.0 && high < 0.25);
+    }
+
+    #[test]
+    fn a_far_percentile_of_few_samples_has_no_interval() {
+        let values: Vec<f64> = (0..367).map(f64::from).collect();
+        assert!(quantile(&values, 0.99).1.is_none());
+        assert_eq!(needed(0.99), 368);
+        let values: Vec<f64> = (0..368).map(f64::from).collect();
+        assert!(quantile(&values, 0.99).1.is_some());
+        // Ranks 40 and 61 of 100 for the median, as in the tables.
+        let values: Vec<f64> = (1..=100).map(f64::from).collect();
+        assert_eq!(quantile(&values, 0.5), (50.5, Some([40.0, 61.0])));
+    }
+
+    #[test]
+    fn resampling_is_repeatable_and_refuses_few_units() {
+        let mean = |drawn: &[usize]| Some(drawn.iter().sum::<usize>() as f64 / drawn.len() as f64);
+        assert_eq!(bootstrap(50, 500, 7, mean), bootstrap(50, 500, 7, mean));
+        assert!(bootstrap(5, 500, 7, mean).is_none());
+    }
+}

@@ -1,0 +1,60 @@
+//! What all figures of one measurement have in common.
+
+use plimsoll_dataset::Dataset;
+use plimsoll_onnx::Model;
+use plimsoll_record::{Figure, Machine};
+use plimsoll_runtime::{Executor, MachineFacts};
+
+use crate::MeasureError;
+
+/// This machine, as figures name it.
+pub fn machine(threads: usize) -> Machine {
+    let facts = MachineFacts::read();
+    Machine { cpu: facts.cpu, isa: facts.isa, threads }
+}
+
+/// Where the figures come from.
+pub(crate) struct Origin {
+    blank: Figure,
+}
+
+impl Origin {
+    pub(crate) fn new(executor: &dyn Executor, model: &Model, data: Option<&Dataset>, threads: usize) -> Self {
+        let blank = Figure {
+            metric: String::new(),
+            value: 0.0,
+            unit: String::new(),
+            n: 0,
+            interval: None,
+            method: String::new(),
+            executor: executor.name().into(),
+            executor_version: executor.version(),
+            machine: machine(threads),
+            build: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
+            model_digest: model.digest().to_string(),
+            data_digest: data.map(|d| d.digest().to_string()).unwrap_or_default(),
+        };
+        Self { blank }
+    }
+
+    pub(crate) fn figure(
+        &self,
+        metric: &str,
+        unit: &str,
+        n: usize,
+        value: f64,
+        interval: Option<[f64; 2]>,
+        method: impl Into<String>,
+    ) -> Result<Figure, MeasureError> {
+        let figure = Figure {
+            metric: metric.into(),
+            value,
+            unit: unit.into(),
+            n: n as u64,
+            interval,
+            method: method.into(),
+            ..self.blank.clone()
+        };
+        Ok(figure.checked()?)
+    }
+}
