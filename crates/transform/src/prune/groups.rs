@@ -282,8 +282,7 @@ impl<'m> Walk<'_, 'm> {
             if free.is_empty() {
                 continue;
             }
-            let group =
-                groups.entry(group_of[p]).or_insert_with(|| Group { layers: Vec::new(), channels: Vec::new() });
+            let group = groups.entry(group_of[p]).or_insert_with(|| Group { layers: Vec::new(), channels: Vec::new() });
             group.layers.push(producer.label.clone());
             group.channels.extend(free);
         }

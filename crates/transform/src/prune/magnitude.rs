@@ -14,8 +14,7 @@ use crate::Refusal;
 
 /// The score of each removable channel.
 pub(super) fn scores(view: &View<'_>, groups: &Groups<'_>) -> Result<BTreeMap<usize, f64>, Refusal> {
-    let mut scores: BTreeMap<usize, f64> =
-        groups.groups.iter().flat_map(|g| &g.channels).map(|&c| (c, 0.0)).collect();
+    let mut scores: BTreeMap<usize, f64> = groups.groups.iter().flat_map(|g| &g.channels).map(|&c| (c, 0.0)).collect();
     for cut in groups.cuts.iter().filter(|c| c.role == Role::Makes) {
         if !cut.labels.iter().any(|l| scores.contains_key(&groups.labels.root(*l))) {
             continue;
@@ -47,7 +46,12 @@ fn norms(tensor: &Tensor, axis: usize) -> Result<Vec<f64>, Refusal> {
 
 /// The channels in the order in which they go: the first k of them are the ones to remove, for every k. No layer is left with
 /// fewer than `least` channels.
-pub(super) fn order(groups: &Groups<'_>, scores: &BTreeMap<usize, f64>, allocation: Allocation, least: usize) -> Vec<usize> {
+pub(super) fn order(
+    groups: &Groups<'_>,
+    scores: &BTreeMap<usize, f64>,
+    allocation: Allocation,
+    least: usize,
+) -> Vec<usize> {
     let score = |c: &usize| scores.get(c).copied().unwrap_or(f64::MAX);
     let mut ranked: Vec<(f64, f64, usize)> = Vec::new();
     for group in &groups.groups {

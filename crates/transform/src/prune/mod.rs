@@ -11,6 +11,8 @@ pub mod sparsity;
 pub mod structured;
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::str::FromStr;

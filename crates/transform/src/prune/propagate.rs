@@ -6,19 +6,81 @@ use plimsoll_onnx::{NodeId, Tensor, Use, attr, node, proto::NodeProto, shape::El
 use super::groups::{Cut, Edit, Producer, Reason, Role, Track, Walk};
 
 const UNARY: [&str; 43] = [
-    "Relu", "LeakyRelu", "Elu", "Selu", "Celu", "Sigmoid", "HardSigmoid", "HardSwish", "Tanh", "Softplus", "Softsign", "Gelu",
-    "Mish", "Abs", "Neg", "Exp", "Log", "Sqrt", "Reciprocal", "Erf", "Floor", "Ceil", "Round", "Sign", "Sin", "Cos", "Tan", "Asin",
-    "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh", "Identity", "Cast", "Dropout", "Clip", "Not", "IsNaN", "IsInf",
+    "Relu",
+    "LeakyRelu",
+    "Elu",
+    "Selu",
+    "Celu",
+    "Sigmoid",
+    "HardSigmoid",
+    "HardSwish",
+    "Tanh",
+    "Softplus",
+    "Softsign",
+    "Gelu",
+    "Mish",
+    "Abs",
+    "Neg",
+    "Exp",
+    "Log",
+    "Sqrt",
+    "Reciprocal",
+    "Erf",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sign",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "Identity",
+    "Cast",
+    "Dropout",
+    "Clip",
+    "Not",
+    "IsNaN",
+    "IsInf",
     "ThresholdedRelu",
 ];
 
 const BROADCAST: [&str; 17] = [
-    "Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum", "PRelu", "Where", "Equal", "Greater", "GreaterOrEqual", "Less",
-    "LessOrEqual", "And",
+    "Add",
+    "Sub",
+    "Mul",
+    "Div",
+    "Pow",
+    "Max",
+    "Min",
+    "Mean",
+    "Sum",
+    "PRelu",
+    "Where",
+    "Equal",
+    "Greater",
+    "GreaterOrEqual",
+    "Less",
+    "LessOrEqual",
+    "And",
 ];
 
 const REDUCE: [&str; 10] = [
-    "ReduceMean", "ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp",
+    "ReduceMean",
+    "ReduceSum",
+    "ReduceMax",
+    "ReduceMin",
+    "ReduceProd",
+    "ReduceL1",
+    "ReduceL2",
+    "ReduceLogSum",
+    "ReduceLogSumExp",
     "ReduceSumSquare",
 ];
 
@@ -99,6 +161,14 @@ impl<'m> Walk<'_, 'm> {
         }
         let known = |e: &Element| if let Element::Known(n) = e { Some(*n) } else { None };
         self.open.elements(value)?.iter().map(known).collect()
+    }
+
+    /// The entries of a shape, as far as they are known.
+    fn elements(&self, value: &str) -> Option<Vec<Element>> {
+        match self.ints(value) {
+            Some(ints) => Some(ints.into_iter().map(Element::Known).collect()),
+            None => self.open.elements(value).map(<[Element]>::to_vec),
+        }
     }
 
     fn cut(&mut self, node: NodeId, param: &'m str, axis: usize, labels: &[usize], role: Role) {
@@ -191,8 +261,7 @@ impl<'m> Walk<'_, 'm> {
                     self.fix_inputs(n, &reason);
                 }
                 Some(dims) => {
-                    if let Some(last) = dims.last().filter(|d| **d == made.len() && **d != 1) {
-                        debug_assert_eq!(*last, made.len());
+                    if dims.last().is_some_and(|d| *d == made.len() && *d != 1) {
                         self.cut(id, bias, dims.len() - 1, &made, Role::Follows);
                     }
                 }
@@ -333,9 +402,7 @@ impl<'m> Walk<'_, 'm> {
             return self.set(n, axis, joined);
         }
         let first = tracks.first()?.clone();
-        let same = |t: &Option<Track>| {
-            matches!((t, &first), (Some(a), Some(b)) if a.axis == b.axis && a.axis != axis && a.labels.len() == b.labels.len())
-        };
+        let same = |t: &Option<Track>| matches!((t, &first), (Some(a), Some(b)) if a.axis == b.axis && a.axis != axis && a.labels.len() == b.labels.len());
         if !tracks.iter().all(same) {
             return self.refuse(n, Reason::Mixed(node::label(n)));
         }
@@ -422,7 +489,11 @@ impl<'m> Walk<'_, 'm> {
         let track = self.track(n, 0)?;
         let rank = self.shape(&n.input[0])?.len();
         let axis = positive(attr::int(n, "axis").unwrap_or(-1), rank)?;
-        if axis + 1 == rank && attr::has(n, "axis") && axis != track.axis { self.set(n, track.axis, track.labels) } else { self.across(n) }
+        if axis + 1 == rank && attr::has(n, "axis") && axis != track.axis {
+            self.set(n, track.axis, track.labels)
+        } else {
+            self.across(n)
+        }
     }
 
     /// A Shape is harmless where only other dimensions are picked from it.
@@ -469,7 +540,8 @@ impl<'m> Walk<'_, 'm> {
         self.view.uses(output).iter().all(|u| {
             let &Use::Input { node: reader, slot: 0 } = u else { return false };
             let reader = self.view.node(reader);
-            let indices = node::is(reader, "Gather").then(|| node::input(reader, 1).and_then(|v| self.ints(v))).flatten();
+            let indices =
+                node::is(reader, "Gather").then(|| node::input(reader, 1).and_then(|v| self.ints(v))).flatten();
             indices.is_some_and(|v| v.iter().all(|&i| positive(i, end - start).is_some_and(|i| i + start != axis)))
         })
     }
@@ -483,7 +555,7 @@ impl<'m> Walk<'_, 'm> {
         if output[axis] != track.labels.len() {
             return self.across(n);
         }
-        let elements = self.open.elements(target)?.to_vec();
+        let elements = self.elements(target)?;
         let index = axis.checked_sub(output.len() - elements.len());
         if let Some(index) = index
             && elements[index] != Element::Known(1)
@@ -498,7 +570,9 @@ impl<'m> Walk<'_, 'm> {
                 }
                 Element::Unknown => None,
             };
-            let Some(dims) = elements.iter().enumerate().map(dims).collect() else { return self.unknown_shape(n, target) };
+            let Some(dims) = elements.iter().enumerate().map(dims).collect() else {
+                return self.unknown_shape(n, target);
+            };
             self.edits.entry(id).or_default().push(Edit::Shape { slot: 1, dims, index, labels: track.labels.clone() });
         }
         self.set(n, axis, track.labels)
@@ -510,7 +584,7 @@ impl<'m> Walk<'_, 'm> {
         if attr::int(n, "allowzero").unwrap_or(0) != 0 {
             return None;
         }
-        let Some(elements) = self.open.elements(target).map(<[Element]>::to_vec) else {
+        let Some(elements) = self.elements(target) else {
             return self.unknown_shape(n, target);
         };
         let Some(axis) = self.regroup(n)? else { return Some(()) };
@@ -571,9 +645,12 @@ pub(super) fn regrouped(track: &Track, from: &[usize], to: &[usize]) -> Option<(
     if labels.len() < 2 || from.get(track.axis) != Some(&labels.len()) || from.contains(&0) {
         return None;
     }
-    let runs = (1..=labels.len()).rev().find(|r| labels.len() % r == 0 && labels.chunks(*r).all(|c| c.iter().all(|l| *l == c[0])))?;
+    let runs = (1..=labels.len())
+        .rev()
+        .find(|r| labels.len() % r == 0 && labels.chunks(*r).all(|c| c.iter().all(|l| *l == c[0])))?;
     let pattern: Vec<usize> = labels.iter().step_by(runs).copied().collect();
-    let period = (1..=pattern.len()).find(|p| pattern.len() % p == 0 && pattern.chunks(*p).all(|c| *c == pattern[..*p]))?;
+    let period =
+        (1..=pattern.len()).find(|p| pattern.len() % p == 0 && pattern.chunks(*p).all(|c| *c == pattern[..*p]))?;
     if period < 2 {
         return None;
     }

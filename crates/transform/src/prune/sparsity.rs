@@ -82,7 +82,9 @@ impl Pass for Sparsity {
             }
             patch.because(format!("`{name}`: {now} of {of} weights are zero"));
         }
-        patch.because(format!("{wanted} of {total} weights are zero: the file is smaller once compressed; dense executors save no time"));
+        patch.because(format!(
+            "{wanted} of {total} weights are zero: the file is smaller once compressed; dense executors save no time"
+        ));
         Ok(patch)
     }
 }

@@ -123,11 +123,18 @@ impl Pass for Structured {
         let (count, share) = (removed.channels.len(), percent(removed.share));
         patch.because(format!("{count} channels removed, {share} % of the {what}"));
         if removed.share > options.target.share() + TOLERANCE {
-            patch.because(format!("no set of whole channels comes nearer to {} % of the {what}", percent(options.target.share())));
+            patch.because(format!(
+                "no set of whole channels comes nearer to {} % of the {what}",
+                percent(options.target.share())
+            ));
         }
         for group in &groups.groups {
             let gone = group.channels.iter().filter(|c| removed.channels.contains(c)).count();
-            patch.because(format!("`{}`: {gone} of {} channels removed", group.layers.join("`, `"), group.channels.len()));
+            patch.because(format!(
+                "`{}`: {gone} of {} channels removed",
+                group.layers.join("`, `"),
+                group.channels.len()
+            ));
         }
         for (layer, reason) in &groups.refused {
             patch.because(format!("`{layer}` keeps channels: {reason}"));
@@ -143,7 +150,13 @@ struct Chosen {
 
 /// Bisects for the shortest prefix of the order that reaches the target; where its last channel overshoots, tries others in its
 /// place.
-fn choose(model: &Model, groups: &Groups<'_>, order: &[usize], target: Target, context: &Context<'_>) -> Result<Chosen, Refusal> {
+fn choose(
+    model: &Model,
+    groups: &Groups<'_>,
+    order: &[usize],
+    target: Target,
+    context: &Context<'_>,
+) -> Result<Chosen, Refusal> {
     let whole = target.of(&cost(model));
     if whole == 0 {
         return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
@@ -308,4 +321,3 @@ fn sweep(model: &Model, mut patch: Patch) -> Result<Patch, Refusal> {
         weights.into_iter().for_each(|w| _ = patch.drop_initializer(w));
     }
 }
-

@@ -29,11 +29,6 @@ impl Range {
         finite
     }
 
-    /// The width once zero is inside, as quantization needs it.
-    pub(super) fn span(self) -> f32 {
-        self.hi.max(0.0) - self.lo.min(0.0)
-    }
-
     /// u8, asymmetric: zero has a code of its own, so that padding and ReLU are exact.
     pub(super) fn to_u8(self) -> Codes {
         let span = f64::from(self.hi.max(0.0)) - f64::from(self.lo.min(0.0));

@@ -65,7 +65,9 @@ pub(super) fn gather<S: Statistic>(
             let captured = session.run(&fed)?;
             for (name, statistic) in &mut found {
                 let Some(tensor) = captured.get(name).or_else(|| fed.get(name)) else {
-                    return Err(Refusal::CheckFailed(format!("the executor did not return the captured value `{name}`")));
+                    return Err(Refusal::CheckFailed(format!(
+                        "the executor did not return the captured value `{name}`"
+                    )));
                 };
                 if !statistic.observe(&floats(name, tensor)?) {
                     let reason = format!("value `{name}` is not finite in sample {}", run * batch);

@@ -24,7 +24,9 @@ pub(super) fn require(model: &Model, least: i64, what: &str, patch: &mut Patch) 
     if let Some(n) = all_nodes(model).find(|n| changed(n)) {
         return Err(refuse(format!("; node `{}` ({}) would mean something else there", node::label(n), n.op_type)));
     }
-    patch.set_opset("", least).because(format!("opset raised from {found} to {least}: no operator of the model changed"));
+    patch
+        .set_opset("", least)
+        .because(format!("opset raised from {found} to {least}: no operator of the model changed"));
     Ok(())
 }
 

@@ -241,7 +241,9 @@ impl<'m> Operands<'m> {
         if view.constant(data).is_some() || attr::int(n, "transA").unwrap_or(0) != 0 {
             return Ok(None);
         }
-        let Some(tensor) = float_constant(view, name)?.filter(|t| t.is_finite() && !t.is_empty()) else { return Ok(None) };
+        let Some(tensor) = float_constant(view, name)?.filter(|t| t.is_finite() && !t.is_empty()) else {
+            return Ok(None);
+        };
         let Some(axis) = super::weights::weight_axis(n, 1, tensor.shape()) else { return Ok(None) };
         let shape = tensor.shape().to_vec();
         let gemm = node::is(n, "Gemm");

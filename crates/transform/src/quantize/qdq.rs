@@ -247,7 +247,8 @@ impl<'m> Writer<'_, 'm> {
         let weight = affine::weight(&operands.weight, &operands.shape, axis, self.options.weight_max(), least)?;
         if let Some(bias) = bias {
             let channels = operands.shape[operands.axis];
-            let scales: Vec<f32> = (0..channels).map(|c| x_scale * weight.scales[if axis.is_some() { c } else { 0 }]).collect();
+            let scales: Vec<f32> =
+                (0..channels).map(|c| x_scale * weight.scales[if axis.is_some() { c } else { 0 }]).collect();
             changed.input[2] = self.out.bias(&affine::bias(bias, &scales), &scales, axis.is_some());
         }
         let key = (operands.name, axis, weight.scales.iter().map(|s| s.to_bits()).collect());

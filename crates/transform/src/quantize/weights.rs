@@ -2,7 +2,10 @@
 
 use plimsoll_onnx::{Model, Patch, Tensor, Use, View, attr, node, proto::NodeProto};
 
-use super::{Granularity, QuantizeOptions, affine, emit::Emitter, f16::constants, float_constant, opset, replace_constant, require_smaller};
+use super::{
+    Granularity, QuantizeOptions, affine, emit::Emitter, f16::constants, float_constant, opset, replace_constant,
+    require_smaller,
+};
 use crate::{Context, Effect, Pass, Refusal};
 
 /// Below this many elements codes, scales and names cost more than the float32 data.
@@ -78,7 +81,12 @@ fn scales(weight: &affine::Weight) -> String {
 }
 
 /// The channel axis that every use of a constant agrees on. `Err(None)`: no weight at all; `Err(Some(why))`: a weight to be left.
-fn axis_of(view: &View<'_>, name: &str, tensor: &Tensor, options: &QuantizeOptions) -> Result<Option<usize>, Option<String>> {
+fn axis_of(
+    view: &View<'_>,
+    name: &str,
+    tensor: &Tensor,
+    options: &QuantizeOptions,
+) -> Result<Option<usize>, Option<String>> {
     let mut axes = Vec::new();
     for u in view.uses(name) {
         let &Use::Input { node: id, slot } = u else { return Err(None) };
