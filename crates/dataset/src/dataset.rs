@@ -25,7 +25,8 @@ impl Dataset {
     /// Reads an npz archive. `label` and `group` are reserved; every other array is an input by its name. All arrays have the
     /// same first dimension, which counts samples.
     pub fn read_npz(path: &Path) -> Result<Self, DatasetError> {
-        let array_error = |array: &str, reason: String| DatasetError::Array { path: path.into(), array: array.into(), reason };
+        let array_error =
+            |array: &str, reason: String| DatasetError::Array { path: path.into(), array: array.into(), reason };
         let mut arrays = npz::read(path)?;
         let mut whole_numbers = |name: &str| match arrays.remove(name) {
             None => Ok(None),
@@ -37,7 +38,9 @@ impl Dataset {
         for (name, array) in arrays {
             match array {
                 Array::Numbers(tensor) if !tensor.shape().is_empty() => inputs.insert(name, tensor),
-                Array::Numbers(_) => return Err(array_error(&name, "it is a scalar; the first axis must count samples".into())),
+                Array::Numbers(_) => {
+                    return Err(array_error(&name, "it is a scalar; the first axis must count samples".into()));
+                }
                 Array::Texts(_) => return Err(array_error(&name, "it holds texts".into())),
             };
         }
@@ -51,7 +54,8 @@ impl Dataset {
         label: Option<Vec<i64>>,
         group: Option<Vec<i64>>,
     ) -> Result<Self, DatasetError> {
-        let array_error = |array: &str, reason: String| DatasetError::Array { path: path.into(), array: array.into(), reason };
+        let array_error =
+            |array: &str, reason: String| DatasetError::Array { path: path.into(), array: array.into(), reason };
         let mut lengths = inputs.iter().map(|(name, t)| (name.as_str(), t.shape().first().copied().unwrap_or(0)));
         let Some((first, len)) = lengths.next() else {
             let reason = "it holds no input array".into();
@@ -64,6 +68,9 @@ impl Dataset {
         }
         if len == 0 {
             return Err(array_error(first, "it holds no samples".into()));
+        }
+        if let Some((name, t)) = inputs.iter().find(|(_, t)| t.dtype().bits() % 8 != 0) {
+            return Err(array_error(name, format!("{} is packed; samples are whole bytes", t.dtype())));
         }
         Ok(Self { path: path.into(), inputs, label, group, len })
     }
@@ -116,11 +123,23 @@ impl Dataset {
         self.inputs.iter().filter_map(|(name, t)| Some((name.clone(), cut(t).ok()?))).collect()
     }
 
+    /// One sample as a batch of one; the last one where `index` lies beyond the end.
+    pub fn sample(&self, index: usize) -> Tensors {
+        let index = index.min(self.len - 1);
+        self.batch(index..index + 1)
+    }
+
     /// The first `n` samples.
     pub fn take(&self, n: usize) -> Self {
         let n = n.clamp(1, self.len);
         let first = |v: &Option<Vec<i64>>| v.as_ref().map(|v| v[..n].to_vec());
-        Self { path: self.path.clone(), inputs: self.batch(0..n), label: first(&self.label), group: first(&self.group), len: n }
+        Self {
+            path: self.path.clone(),
+            inputs: self.batch(0..n),
+            label: first(&self.label),
+            group: first(&self.group),
+            len: n,
+        }
     }
 
     /// Checks names, dtypes, shapes and finiteness against the inputs of a model. Nothing is converted silently.
@@ -137,6 +156,7 @@ impl Dataset {
                     array: spec.name.clone(),
                     found: format!("{} {:?}", tensor.dtype(), tensor.shape()),
                     expected: describe(spec),
+                    remedy: remedy(tensor, spec),
                 });
             }
         }
@@ -153,7 +173,12 @@ impl Dataset {
             let values = tensor.to_f64().unwrap_or_default();
             if let Some(at) = values.iter().position(|v| !v.is_finite()) {
                 let sample = at / (values.len() / self.len).max(1);
-                return Err(DatasetError::NotFinite { path: self.path.clone(), array: array.clone(), value: values[at], sample });
+                return Err(DatasetError::NotFinite {
+                    path: self.path.clone(),
+                    array: array.clone(),
+                    value: values[at],
+                    sample,
+                });
             }
         }
         Ok(())
@@ -193,7 +218,8 @@ impl Dataset {
 
     /// Positions of samples that stand in both sets, as (here, there).
     pub fn overlap(&self, other: &Self) -> Vec<(usize, usize)> {
-        let there: HashMap<Digest, usize> = other.sample_digests().into_iter().enumerate().map(|(i, d)| (d, i)).collect();
+        let there: HashMap<Digest, usize> =
+            other.sample_digests().into_iter().enumerate().map(|(i, d)| (d, i)).collect();
         let here = self.sample_digests().into_iter().enumerate();
         here.filter_map(|(i, d)| there.get(&d).map(|&j| (i, j))).collect()
     }
@@ -203,7 +229,9 @@ impl Dataset {
 fn codes(array: Array) -> Result<Vec<i64>, String> {
     match array {
         Array::Numbers(t) if t.shape().len() == 1 && !t.dtype().is_float() => t.to_i64().map_err(|e| e.to_string()),
-        Array::Numbers(t) => Err(format!("it is {} {:?}; whole numbers, one a sample, are needed", t.dtype(), t.shape())),
+        Array::Numbers(t) => {
+            Err(format!("it is {} {:?}; whole numbers, one a sample, are needed", t.dtype(), t.shape()))
+        }
         Array::Texts(texts) => {
             let sorted: BTreeMap<&String, i64> = {
                 let mut unique: Vec<&String> = texts.iter().collect();
@@ -227,6 +255,20 @@ fn fits(tensor: &Tensor, spec: &ValueSpec) -> bool {
         dims.len() == tensor.shape().len() && dims.iter().zip(tensor.shape()).enumerate().all(fixed)
     });
     dtype && shape
+}
+
+/// What makes the array fit. Nothing is cast silently: rounding and truncation are the user's to decide.
+fn remedy(tensor: &Tensor, spec: &ValueSpec) -> String {
+    let dims = spec.dims.as_deref().unwrap_or(&[]);
+    match spec.dtype {
+        Some(dtype) if dtype != tensor.dtype() => {
+            format!("convert it before saving: array.astype(\"{dtype}\"), if no information is lost by that")
+        }
+        _ if dims.len() == tensor.shape().len() + 1 => {
+            "the array has one axis too few: the first axis counts samples, the others are the input's own".into()
+        }
+        _ => "reshape or transpose it before saving; the first axis counts samples".into(),
+    }
 }
 
 fn describe(spec: &ValueSpec) -> String {

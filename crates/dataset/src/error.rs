@@ -63,6 +63,8 @@ pub enum DatasetError {
         found: String,
         /// What it should be.
         expected: String,
+        /// What makes it fit.
+        remedy: String,
     },
     /// A value is NaN or infinite.
     #[error("{path}: array `{array}` holds {value} in sample {sample}")]
@@ -87,11 +89,13 @@ impl DatasetError {
         Some(match self {
             Self::Io { .. } => return None,
             Self::Archive { .. } => "write it again with numpy.savez or numpy.savez_compressed".into(),
-            Self::Array { .. } => "the first axis of every array counts samples; dtypes are numbers or bool".into(),
+            Self::Array { .. } => {
+                "the first axis of every array counts samples; dtypes are numbers or bool; numpy.savez stores without compression".into()
+            }
             Self::Missing { .. } | Self::Extra { .. } => {
                 "name the arrays as the model's inputs (`plimsoll inspect MODEL`); `label` and `group` are reserved".into()
             }
-            Self::Mismatch { .. } => "convert the array before saving it, for example with .astype(...)".into(),
+            Self::Mismatch { remedy, .. } => remedy.clone(),
             Self::NotFinite { .. } => "decide what a missing value means, and fill it in".into(),
             Self::NoLabels(_) => "add the class or target of each sample as an array named `label`".into(),
         })

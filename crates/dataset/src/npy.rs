@@ -43,9 +43,11 @@ impl Header {
             rest.strip_prefix(':').map(str::trim_start).ok_or_else(|| format!("the header is malformed at `{key}`"))
         };
         let descr = after("descr")?;
-        let descr = descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).ok_or("structured dtypes are not supported")?.0;
+        let descr =
+            descr.strip_prefix('\'').and_then(|d| d.split_once('\'')).ok_or("structured dtypes are not supported")?.0;
         let fortran = after("fortran_order")?.starts_with("True");
-        let shape = after("shape")?.strip_prefix('(').and_then(|s| s.split_once(')')).ok_or("the shape is malformed")?.0;
+        let shape =
+            after("shape")?.strip_prefix('(').and_then(|s| s.split_once(')')).ok_or("the shape is malformed")?.0;
         let dims = shape.split(',').map(str::trim).filter(|d| !d.is_empty());
         let shape = dims.map(str::parse).collect::<Result<Vec<usize>, _>>().map_err(|_| "the shape is malformed")?;
         Ok(Self { descr: descr.into(), fortran, shape })
@@ -62,7 +64,7 @@ impl Header {
             return Err("it holds pickled Python objects, which are not read".into());
         }
         if let Some(width) = kind.strip_prefix(['U', 'S']) {
-            return self.texts(data, kind.starts_with('U'), width, elements);
+            return self.texts(data, kind.starts_with('U').then_some(order), width, elements);
         }
         let dtype = match kind {
             "f2" => DType::F16,
@@ -88,6 +90,9 @@ impl Header {
         if order == ">" {
             bytes.chunks_exact_mut(width).for_each(<[u8]>::reverse);
         }
+        if dtype == DType::Bool {
+            bytes.iter_mut().for_each(|b| *b = u8::from(*b != 0));
+        }
         if self.fortran && self.shape.len() > 1 {
             bytes = self.to_row_major(&bytes, width, elements);
         }
@@ -111,16 +116,17 @@ impl Header {
         out
     }
 
-    fn texts(&self, data: &[u8], wide: bool, width: &str, elements: usize) -> Result<Array, String> {
+    fn texts(&self, data: &[u8], wide: Option<&str>, width: &str, elements: usize) -> Result<Array, String> {
         let width: usize = width.parse().map_err(|_| format!("dtype `{}` is malformed", self.descr))?;
-        let stride = width.checked_mul(if wide { 4 } else { 1 }).filter(|&s| s > 0);
+        let stride = width.checked_mul(if wide.is_some() { 4 } else { 1 }).filter(|&s| s > 0);
         let expected = stride.and_then(|s| s.checked_mul(elements));
         let (Some(stride), true) = (stride, expected == Some(data.len()) && self.shape.len() == 1) else {
             return Err("it is no vector of texts of the length that its header says".into());
         };
         let text = |cell: &[u8]| -> String {
-            if wide {
-                let codes = cell.chunks_exact(4).map(|c| u32::from_le_bytes([c[0], c[1], c[2], c[3]]));
+            if let Some(order) = wide {
+                let code = if order == ">" { u32::from_be_bytes } else { u32::from_le_bytes };
+                let codes = cell.chunks_exact(4).map(|c| code([c[0], c[1], c[2], c[3]]));
                 codes.take_while(|&c| c != 0).map(|c| char::from_u32(c).unwrap_or('\u{fffd}')).collect()
             } else {
                 String::from_utf8_lossy(cell).trim_end_matches('\0').to_owned()

@@ -104,7 +104,9 @@ impl ExecError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::Unsupported { .. } => "try another executor (`plimsoll doctor` lists those at hand)".into(),
-            Self::BadInput { .. } => "compare with `plimsoll inspect MODEL`: arrays are matched to inputs by name".into(),
+            Self::BadInput { .. } => {
+                "compare with `plimsoll inspect MODEL`: arrays are matched to inputs by name".into()
+            }
             Self::TimeLimit { .. } => "raise --time-limit if the model is meant to take that long".into(),
             Self::MemoryLimit { .. } => "raise --memory-limit if the model is meant to need that much".into(),
             Self::Crash { .. } | Self::Failed { .. } => return None,

@@ -43,13 +43,24 @@ pub(crate) enum Request {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Reply {
-    Hello { name: String, version: String },
-    Loaded { session: u64 },
+    Hello {
+        name: String,
+        version: String,
+    },
+    Loaded {
+        session: u64,
+    },
     /// The payload is the tensors.
-    Ran { outputs: Vec<Meta> },
-    Timed { nanoseconds: Vec<u64> },
+    Ran {
+        outputs: Vec<Meta>,
+    },
+    Timed {
+        nanoseconds: Vec<u64>,
+    },
     Closed,
-    Peak { bytes: Option<u64> },
+    Peak {
+        bytes: Option<u64>,
+    },
     Error(ExecError),
 }
 
@@ -146,7 +157,9 @@ mod tests {
 
     #[test]
     fn a_frame_comes_back_equal() {
-        let Some((Request::Run { session: 3, inputs }, payload)) = check(&frame()).unwrap() else { panic!("not a run") };
+        let Some((Request::Run { session: 3, inputs }, payload)) = check(&frame()).unwrap() else {
+            panic!("not a run")
+        };
         assert_eq!(unpack(inputs, &payload).unwrap()["x"], Tensor::vector(&[1f32, 2.0]));
     }
 
