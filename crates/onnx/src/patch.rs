@@ -6,7 +6,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use onnx_protobuf::{GraphProto, NodeProto, OperatorSetIdProto, TensorProto};
+use onnx_protobuf::{
+    GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    tensor_shape_proto::{Dimension, dimension::Value as DimValue},
+    type_proto,
+};
 
 use crate::{Defect, Model, NodeId, Tensor, check, node, protos};
 
@@ -202,7 +206,7 @@ impl Patch {
     }
 
     fn change_structure(self, model: &mut Model, resolved: &HashMap<String, String>) {
-        let Self { mut replaced, added, dropped_initializers, forgotten, forget_all, opsets, .. } = self;
+        let Self { mut replaced, added, initializers, dropped_initializers, forgotten, forget_all, opsets, .. } = self;
         for (domain, version) in opsets {
             let imports = &mut model.proto_mut().opset_import;
             let same = |d: &str| d == domain || (node::is_default_domain(d) && node::is_default_domain(&domain));
@@ -228,6 +232,9 @@ impl Patch {
         if ir_version < 4 {
             // A dropped initializer must not stay behind as an input that somebody has to feed.
             graph.input.retain(|v| !dropped_initializers.contains(&v.name));
+            // And an added one has to be repeated there.
+            let declared: HashSet<String> = graph.input.iter().map(|v| v.name.clone()).collect();
+            graph.input.extend(initializers.values().filter(|t| !declared.contains(&t.name)).map(declaration));
         }
         redirect_uses(graph, resolved);
         let produced: HashSet<&str> = graph.node.iter().flat_map(|n| n.output.iter().map(String::as_str)).collect();
@@ -241,6 +248,15 @@ impl Patch {
         graph.value_info.retain(|_| keep.next().unwrap_or(true));
         graph.quantization_annotation.retain(|a| !forgotten.contains(&a.tensor_name));
     }
+}
+
+/// The declaration of a value that holds a tensor's type and shape.
+fn declaration(tensor: &TensorProto) -> ValueInfoProto {
+    let dim = |d: &i64| Dimension { value: Some(DimValue::DimValue(*d)), ..Default::default() };
+    let shape = TensorShapeProto { dim: tensor.dims.iter().map(dim).collect(), ..Default::default() };
+    let kind = type_proto::Tensor { elem_type: tensor.data_type, shape: Some(shape).into(), ..Default::default() };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(kind)), ..Default::default() };
+    ValueInfoProto { name: tensor.name.clone(), type_: Some(kind).into(), ..Default::default() }
 }
 
 #[derive(Default)]
@@ -264,8 +280,8 @@ impl Undo {
 
 /// Inputs that a caller must feed, and outputs, with their types.
 struct Signature {
-    inputs: Vec<onnx_protobuf::ValueInfoProto>,
-    outputs: Vec<onnx_protobuf::ValueInfoProto>,
+    inputs: Vec<ValueInfoProto>,
+    outputs: Vec<ValueInfoProto>,
 }
 
 impl Signature {

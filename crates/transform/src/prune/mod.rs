@@ -6,6 +6,7 @@
 
 pub mod groups;
 mod magnitude;
+mod movement;
 mod propagate;
 pub mod sparsity;
 pub mod structured;

@@ -283,7 +283,7 @@ fn take(tensor: &Tensor, axis: usize, kept: &[usize]) -> Result<Tensor, Refusal>
     let shape = tensor.shape();
     let wrong = || Refusal::CheckFailed(format!("a weight of shape {shape:?} has no axis {axis} to cut"));
     let count = *shape.get(axis).ok_or_else(wrong)?;
-    if tensor.dtype().bits() % 8 != 0 || kept.iter().any(|k| *k >= count) {
+    if !tensor.dtype().bits().is_multiple_of(8) || kept.iter().any(|k| *k >= count) {
         return Err(wrong());
     }
     let run = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().bits() / 8;

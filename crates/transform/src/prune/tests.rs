@@ -7,7 +7,7 @@ use plimsoll_onnx::{Model, Patch, Tensor, Tensors, attr};
 use super::{
     groups::{Groups, Reason, Role, Track},
     magnitude,
-    propagate::regrouped,
+    movement::regrouped,
     structured::remove,
     testing::{Builder, Dice, context, output, patched, random},
     *,

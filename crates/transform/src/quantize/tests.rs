@@ -188,3 +188,21 @@ fn range_holds_zero_and_its_ends() {
     assert_eq!(affine::Range { lo: 1.0, hi: 3.0 }.to_u8().zero, 0);
     assert_eq!(affine::Range { lo: 0.0, hi: 0.0 }.to_u8(), affine::Codes { scale: 1.0, zero: 0 });
 }
+
+#[test]
+fn old_files_repeat_new_weights_as_inputs() {
+    let mut proto = net(1).proto().clone();
+    proto.ir_version = 3;
+    let graph = proto.graph.mut_or_insert_default();
+    let repeated: Vec<_> = graph
+        .initializer
+        .iter()
+        .map(|t| plimsoll_onnx::proto::ValueInfoProto { name: t.name.clone(), ..Default::default() })
+        .collect();
+    graph.input.extend(repeated);
+    let model = Model::from_proto(proto).unwrap();
+    let changed = patched(&model, pass(QuantizeOptions::new(Scheme::F16)).run(&model, &context()).unwrap());
+    let inputs: Vec<&str> = changed.graph().input.iter().map(|v| v.name.as_str()).collect();
+    assert!(changed.graph().initializer.iter().all(|t| inputs.contains(&t.name.as_str())));
+    assert_eq!(changed.inputs().len(), 1);
+}
