@@ -112,7 +112,7 @@ impl<'m> Walk<'_, 'm> {
         }
         let keep = attr::int(n, "keepdims").unwrap_or(1) != 0;
         let gone = if keep { 0 } else { axes.iter().filter(|a| **a < track.axis).count() };
-        self.set(n, track.axis - gone, track.labels)
+        self.set(n, track.axis.checked_sub(gone)?, track.labels)
     }
 
     /// Softmax and its kin normalise along one axis (from opset 13 on; before, across all from it on).
@@ -173,7 +173,9 @@ impl<'m> Walk<'_, 'm> {
             let reader = self.view.node(reader);
             let indices =
                 node::is(reader, "Gather").then(|| node::input(reader, 1).and_then(|v| self.ints(v))).flatten();
-            indices.is_some_and(|v| v.iter().all(|&i| positive(i, end - start).is_some_and(|i| i + start != axis)))
+            indices.is_some_and(|v| {
+                v.iter().all(|&i| positive(i, end.saturating_sub(start)).is_some_and(|i| i + start != axis))
+            })
         })
     }
 
@@ -187,7 +189,7 @@ impl<'m> Walk<'_, 'm> {
             return self.across(n);
         }
         let elements = self.elements(target)?;
-        let index = axis.checked_sub(output.len() - elements.len());
+        let index = axis.checked_sub(output.len().checked_sub(elements.len())?);
         if let Some(index) = index
             && elements[index] != Element::Known(1)
         {
@@ -293,7 +295,7 @@ pub(super) fn regrouped(track: &Track, from: &[usize], to: &[usize]) -> Option<(
             continue;
         }
         let k = inner / own;
-        if size > 0 && size % (k * period) == 0 {
+        if size > 0 && k.checked_mul(period).is_some_and(|whole| size.is_multiple_of(whole)) {
             found = Some((axis, (0..size).map(|j| pattern[j / k % period]).collect()));
             break;
         }

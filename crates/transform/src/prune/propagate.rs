@@ -355,7 +355,7 @@ impl<'m> Walk<'_, 'm> {
                 }
             }
         }
-        let (from_right, count) = position?;
+        let (from_right, count) = position.filter(|(p, _)| *p > 0)?;
         let mut cuts = Vec::new();
         let mut all: Vec<Vec<usize>> = Vec::new();
         for value in n.input.iter().filter(|v| !v.is_empty()) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_cost::{Cost, analyse};
 use plimsoll_onnx::{
-    Model, Names, Patch, Tensor, attr,
+    Model, Names, Patch, Tensor, attr, node,
     proto::NodeProto,
     shape::{Bindings, infer},
 };
@@ -104,6 +104,13 @@ impl Pass for Structured {
 
     fn run(&self, model: &Model, context: &Context<'_>) -> Result<Patch, Refusal> {
         let options = &self.options;
+        let known = |e: &&String| {
+            let mut nodes = model.graph().node.iter();
+            nodes.any(|n| **e == n.name || n.output.contains(e) || **e == node::label(n))
+        };
+        if let Some(e) = options.exclude.iter().find(|e| !known(e)) {
+            return Err(Refusal::CheckFailed(format!("`{e}` is to be excluded, but no node has this name")));
+        }
         let groups = Groups::of(model, &options.exclude);
         if groups.groups.is_empty() {
             return Err(match groups.refused.first() {
@@ -288,7 +295,7 @@ fn take(tensor: &Tensor, axis: usize, kept: &[usize]) -> Result<Tensor, Refusal>
     }
     let run = shape[axis + 1..].iter().product::<usize>() * tensor.dtype().bits() / 8;
     let mut bytes = Vec::new();
-    if run > 0 {
+    if run * count > 0 {
         for block in tensor.bytes().chunks_exact(run * count) {
             kept.iter().for_each(|k| bytes.extend_from_slice(&block[k * run..(k + 1) * run]));
         }
