@@ -158,7 +158,11 @@ impl Judge<'_> {
             None => (interval::wilson(k, hits.len()), "share of samples; Wilson interval"),
             Some(groups) => {
                 let sums = sums(groups, |i| f64::from(u8::from(hits[i])));
-                (resampled_mean(&sums, self.seed), "share of samples; groups resampled (percentile bootstrap)")
+                let resampled = resampled_mean(&sums, self.seed);
+                (
+                    hull(resampled, interval::wilson(k, hits.len())),
+                    "share of samples; groups resampled (percentile bootstrap)",
+                )
             }
         };
         self.add(metric, "share", hits.len(), value, interval, method)
@@ -267,17 +271,16 @@ impl Judge<'_> {
                 |i: usize| f64::from(u8::from(before[i] == labels[i])) - f64::from(u8::from(now[i] == labels[i]));
             let drops: Vec<f64> = (0..n).map(drop).collect();
             let value = drops.iter().sum::<f64>() / n as f64;
+            let lost = drops.iter().filter(|d| **d > 0.0).count();
+            let won = drops.iter().filter(|d| **d < 0.0).count();
+            let paired = interval::paired_shares(lost, won, n);
             let (interval, method) = match &self.groups {
-                None => {
-                    let lost = drops.iter().filter(|d| **d > 0.0).count();
-                    let won = drops.iter().filter(|d| **d < 0.0).count();
-                    let method = "baseline's accuracy minus the model's, paired; Agresti-Min interval";
-                    (interval::paired_shares(lost, won, n), method)
-                }
+                None => (paired, "baseline's accuracy minus the model's, paired; Agresti-Min interval"),
                 Some(groups) => {
+                    let resampled = resampled_mean(&sums(groups, |i| drops[i]), self.seed);
                     let method =
                         "baseline's accuracy minus the model's, paired; groups resampled (percentile bootstrap)";
-                    (resampled_mean(&sums(groups, |i| drops[i]), self.seed), method)
+                    (hull(resampled, paired), method)
                 }
             };
             self.add("accuracy-drop", "share", n, value, interval, method)?;
@@ -325,4 +328,10 @@ fn resampled_mean(sums: &[(f64, f64)], seed: u64) -> Option<[f64; 2]> {
         let (sum, n) = drawn.iter().fold((0.0, 0.0), |(s, n), &g| (s + sums[g].0, n + sums[g].1));
         Some(sum / n)
     })
+}
+
+/// Resampling sees no spread where all groups agree; an interval is never narrower than that of independent samples.
+fn hull(resampled: Option<[f64; 2]>, independent: Option<[f64; 2]>) -> Option<[f64; 2]> {
+    let ([a, b], [c, d]) = resampled.zip(independent)?;
+    Some([a.min(c), b.max(d)])
 }
