@@ -62,17 +62,39 @@ fn hand_over(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
 
 /// Runs the ONNX backend node tests that `dump_node_tests.py` wrote to a folder.
 fn node_tests(folder: Option<PathBuf>) -> Result<ExitCode, String> {
-    let folder = folder.ok_or("usage: cargo xtask node-tests FOLDER (written by crates/transform/tests/dump_node_tests.py)")?;
+    let folder =
+        folder.ok_or("usage: cargo xtask node-tests FOLDER (written by crates/transform/tests/dump_node_tests.py)")?;
     let folder = folder.canonicalize().map_err(|e| format!("failed to open {}: {e}", folder.display()))?;
     let mut test = cargo();
-    test.args(["test", "--release", "--locked", "--package", "plimsoll-transform", "--test", "node_tests", "--", "--nocapture"]);
+    test.args([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "plimsoll-transform",
+        "--test",
+        "node_tests",
+        "--",
+        "--nocapture",
+    ]);
     Ok(code_of(status(test.env("PLIMSOLL_NODE_TESTS", folder))?))
 }
 
 /// Prints how many crates the main job's binary is built from.
 #[expect(clippy::print_stdout, reason = "the count is what this verb is for")]
 fn count_crates() -> Result<ExitCode, String> {
-    let tree = ["tree", "--locked", "--package", "plimsoll-cli", "--edges", "normal,build", "--prefix", "none", "--format", "{p}"];
+    let tree = [
+        "tree",
+        "--locked",
+        "--package",
+        "plimsoll-cli",
+        "--edges",
+        "normal,build",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
     let output = cargo().args(tree).output().map_err(|e| format!("failed to run cargo tree: {e}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut names: Vec<&str> = text.lines().map(|l| l.trim_end_matches(" (*)")).filter(|l| !l.is_empty()).collect();

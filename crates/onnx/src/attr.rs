@@ -23,9 +23,7 @@ pub fn ints<'n>(node: &'n NodeProto, name: &str) -> Option<&'n [i64]> {
 
 /// A string attribute, where it is UTF-8.
 pub fn string<'n>(node: &'n NodeProto, name: &str) -> Option<&'n str> {
-    find(node, name)
-        .filter(|a| a.type_ == AttributeType::STRING.into())
-        .and_then(|a| std::str::from_utf8(&a.s).ok())
+    find(node, name).filter(|a| a.type_ == AttributeType::STRING.into()).and_then(|a| std::str::from_utf8(&a.s).ok())
 }
 
 /// A tensor attribute.

@@ -95,7 +95,8 @@ fn cycle(graph: &GraphProto) -> Option<String> {
         let sources = n.input.iter().map(String::as_str).chain(captured).filter_map(|v| position.get(v).copied());
         let next = sources.filter(|&s| s >= unplaced_from).min()?;
         if let Some(begin) = path.iter().position(|&p| p == next) {
-            let labels: Vec<String> = path[begin..].iter().map(|&i| format!("`{}`", node::label(&skeleton.node[i]))).collect();
+            let labels: Vec<String> =
+                path[begin..].iter().map(|&i| format!("`{}`", node::label(&skeleton.node[i]))).collect();
             return Some(labels.join(", "));
         }
         path.push(next);

@@ -69,7 +69,8 @@ pub(crate) fn load(proto: &mut ModelProto, folder: Option<&Path>) -> Result<bool
 /// Opens a data file inside the model's folder; anything that leads out of it is refused.
 fn open(folder: &Path, location: &str) -> Result<File, String> {
     let path = Path::new(location);
-    let inside = !location.contains(['\\', '\0']) && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
+    let inside = !location.contains(['\\', '\0'])
+        && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
     if !inside {
         return Err(format!("`{location}` leaves the model's folder"));
     }
@@ -92,7 +93,9 @@ fn expected_bytes(proto: &TensorProto) -> Result<Option<u64>, TensorError> {
     let Some(dtype) = DType::from_onnx(proto.data_type) else { return Ok(None) };
     let shape = tensor::shape_of(proto)?;
     let bytes = tensor::elements_of(&shape).and_then(|n| dtype.bytes_of(n));
-    bytes.map(|b| Some(b as u64)).ok_or_else(|| TensorError::Dims { name: proto.name.clone(), dims: proto.dims.clone() })
+    bytes
+        .map(|b| Some(b as u64))
+        .ok_or_else(|| TensorError::Dims { name: proto.name.clone(), dims: proto.dims.clone() })
 }
 
 fn is_external(tensor: &TensorProto) -> bool {

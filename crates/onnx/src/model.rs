@@ -79,7 +79,9 @@ impl ReadError {
             Self::Empty(_) => "export the model again; the export may have been interrupted".into(),
             Self::TooLarge { .. } => "export the model with its weights as external data".into(),
             Self::NotOnnx { .. } => "export the model again, or copy it again if it was cut off on the way".into(),
-            Self::Broken { .. } => "the file is damaged or was edited by hand; onnx.checker names the same defect".into(),
+            Self::Broken { .. } => {
+                "the file is damaged or was edited by hand; onnx.checker names the same defect".into()
+            }
             Self::External { .. } => "keep the data files beside the model, under the names it gives them".into(),
             Self::Tensor { .. } => "the file is damaged; export the model again".into(),
         })
@@ -191,12 +193,14 @@ impl Model {
         if proto.opset_import.is_empty() && proto.ir_version >= 3 {
             return Err(not_onnx("it imports no operator set".into()));
         }
-        let external = external::load(&mut proto, folder)
-            .map_err(|(tensor, reason)| ReadError::External { path: path.into(), tensor, reason })?;
+        let external = external::load(&mut proto, folder).map_err(|(tensor, reason)| ReadError::External {
+            path: path.into(),
+            tensor,
+            reason,
+        })?;
         let model = Self { proto, external };
         check(&model).map_err(|defect| ReadError::Broken { path: path.into(), defect })?;
-        external::check_weights(&model.proto)
-            .map_err(|source| ReadError::Tensor { path: path.into(), source })?;
+        external::check_weights(&model.proto).map_err(|source| ReadError::Tensor { path: path.into(), source })?;
         Ok(model)
     }
 
@@ -238,8 +242,7 @@ impl Model {
 
     /// The inputs that a caller must feed: those without an initializer.
     pub fn inputs(&self) -> Vec<ValueSpec> {
-        let held: std::collections::HashSet<&str> =
-            self.graph().initializer.iter().map(|t| t.name.as_str()).collect();
+        let held: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name.as_str()).collect();
         self.graph().input.iter().filter(|v| !held.contains(v.name.as_str())).map(ValueSpec::from_proto).collect()
     }
 

@@ -154,10 +154,9 @@ impl Tensor {
     }
 
     fn named(name: &str, dtype: DType, shape: Vec<usize>, bytes: Vec<u8>) -> Result<Self, TensorError> {
-        let expected = elements_of(&shape).and_then(|n| dtype.bytes_of(n)).ok_or_else(|| TensorError::Dims {
-            name: name.into(),
-            dims: shape.iter().map(|&d| d as i64).collect(),
-        })?;
+        let expected = elements_of(&shape)
+            .and_then(|n| dtype.bytes_of(n))
+            .ok_or_else(|| TensorError::Dims { name: name.into(), dims: shape.iter().map(|&d| d as i64).collect() })?;
         if bytes.len() != expected {
             return Err(TensorError::Length { name: name.into(), dtype, shape, expected, found: bytes.len() });
         }
@@ -322,7 +321,11 @@ impl Tensor {
         let shape = shape_of(proto)?;
         if proto.data_location.enum_value() == Ok(DataLocation::EXTERNAL) && proto.raw_data.is_empty() {
             let empty = elements_of(&shape) == Some(0);
-            return if empty { Self::named(name, dtype, shape, vec![]) } else { Err(TensorError::External(name.into())) };
+            return if empty {
+                Self::named(name, dtype, shape, vec![])
+            } else {
+                Err(TensorError::External(name.into()))
+            };
         }
         let bytes = if proto.raw_data.is_empty() { typed_bytes(proto, dtype) } else { proto.raw_data.clone() };
         Self::named(name, dtype, shape, bytes)

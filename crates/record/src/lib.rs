@@ -10,9 +10,9 @@ mod report;
 mod telemetry;
 mod verdict;
 
-pub use figure::{Figure, Figures, FigureError, Machine};
+pub use figure::{Figure, FigureError, Figures, Machine};
 pub use inspect::{Inspection, NodeCost, Totals, Value};
-pub use recipe::{PassRecord, Ranking, RankedCandidate, Recipe, Step};
+pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use report::{BudgetSource, Report, Row};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use verdict::Verdict;

@@ -3,6 +3,13 @@
 //! A pass looks at a model and yields a [`Patch`](plimsoll_onnx::Patch) or a typed [`Refusal`]; it never mutates. This crate
 //! must not know wall clocks, budgets or profiles.
 
+mod manager;
 mod pass;
 
+pub mod prune;
+pub mod quantize;
+pub mod simplify;
+pub mod verify;
+
+pub use manager::{Outcome, PipelineError, Step, run};
 pub use pass::{Context, Effect, Pass, Progress, Refusal, Silent};

@@ -72,7 +72,9 @@ impl Infer<'_> {
         let given = attr::ints(n, "kernel_shape").map(<[i64]>::to_vec);
         let kernel = match given {
             Some(kernel) => kernel,
-            None => weight.get(2..)?.iter().map(|d| d.known().and_then(|k| i64::try_from(k).ok())).collect::<Option<_>>()?,
+            None => {
+                weight.get(2..)?.iter().map(|d| d.known().and_then(|k| i64::try_from(k).ok())).collect::<Option<_>>()?
+            }
         };
         self.window(n, &dims, weight.first().copied()?, &kernel)
     }
@@ -90,9 +92,8 @@ impl Infer<'_> {
         let ceil = attr::int(n, "ceil_mode").unwrap_or(0) != 0;
         let mut out = vec![dims[0], channels];
         for (axis, (&size, &k)) in spatial.iter().zip(kernel).enumerate() {
-            let at = |list: &Option<Vec<i64>>, i: usize, default| {
-                list.as_ref().map_or(Some(default), |l| l.get(i).copied())
-            };
+            let at =
+                |list: &Option<Vec<i64>>, i: usize, default| list.as_ref().map_or(Some(default), |l| l.get(i).copied());
             let stride = at(&strides, axis, 1).filter(|&s| s > 0)?;
             let reach = at(&dilations, axis, 1)?.checked_mul(k.checked_sub(1)?)?.checked_add(1)?;
             let begin = at(&pads, axis, 0)?;
@@ -153,7 +154,11 @@ impl Infer<'_> {
                 size.checked_mul(stride)?
             } else {
                 let reach = at(&dilations, axis, 1)?.checked_mul(kernel.checked_sub(1)?)?.checked_add(1)?;
-                let pad = if auto == "NOTSET" { at(&pads, axis, 0)?.checked_add(at(&pads, axis + spatial.len(), 0)?)? } else { 0 };
+                let pad = if auto == "NOTSET" {
+                    at(&pads, axis, 0)?.checked_add(at(&pads, axis + spatial.len(), 0)?)?
+                } else {
+                    0
+                };
                 let full = stride.checked_mul(size.checked_sub(1)?)?.checked_add(at(&extra, axis, 0)?)?;
                 full.checked_add(reach)?.checked_sub(pad)?
             };

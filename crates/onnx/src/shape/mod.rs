@@ -133,7 +133,8 @@ pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
     for proto in graph.output.iter().chain(&graph.value_info) {
         declared.insert(&proto.name, ValueSpec::from_proto(proto));
     }
-    let mut infer = Infer { view, shapes: Shapes::default(), next: 0, named: HashMap::new(), opset: model.opset("").unwrap_or(1) };
+    let mut infer =
+        Infer { view, shapes: Shapes::default(), next: 0, named: HashMap::new(), opset: model.opset("").unwrap_or(1) };
     for proto in &graph.initializer {
         let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
         infer.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
@@ -305,21 +306,71 @@ impl Infer<'_> {
         let op = n.op_type.as_str();
         let one = |t: ValueType| Some(vec![t]);
         match op {
-            "Relu" | "LeakyRelu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "Elu" | "Selu" | "Celu" | "Softplus" | "Softsign"
-            | "Erf" | "Exp" | "Log" | "Sqrt" | "Reciprocal" | "Abs" | "Neg" | "Floor" | "Ceil" | "Round" | "Sign" | "Sin"
-            | "Cos" | "Tan" | "Asin" | "Acos" | "Atan" | "Sinh" | "Cosh" | "Asinh" | "Acosh" | "Atanh" | "Identity" | "Clip"
-            | "Softmax" | "LogSoftmax" | "Hardmax" | "HardSwish" | "Gelu" | "Mish" | "Swish" | "ThresholdedRelu" | "Shrink" | "Not"
-            | "BitwiseNot" | "LRN" | "LpNormalization" | "InstanceNormalization" | "GroupNormalization"
-            | "MeanVarianceNormalization" | "CumSum" | "Trilu" | "ScatterElements" | "ScatterND" | "Scatter"
-            | "ReverseSequence" | "RMSNormalization" => one(self.like(n, 0)),
+            "Relu"
+            | "LeakyRelu"
+            | "Sigmoid"
+            | "HardSigmoid"
+            | "Tanh"
+            | "Elu"
+            | "Selu"
+            | "Celu"
+            | "Softplus"
+            | "Softsign"
+            | "Erf"
+            | "Exp"
+            | "Log"
+            | "Sqrt"
+            | "Reciprocal"
+            | "Abs"
+            | "Neg"
+            | "Floor"
+            | "Ceil"
+            | "Round"
+            | "Sign"
+            | "Sin"
+            | "Cos"
+            | "Tan"
+            | "Asin"
+            | "Acos"
+            | "Atan"
+            | "Sinh"
+            | "Cosh"
+            | "Asinh"
+            | "Acosh"
+            | "Atanh"
+            | "Identity"
+            | "Clip"
+            | "Softmax"
+            | "LogSoftmax"
+            | "Hardmax"
+            | "HardSwish"
+            | "Gelu"
+            | "Mish"
+            | "Swish"
+            | "ThresholdedRelu"
+            | "Shrink"
+            | "Not"
+            | "BitwiseNot"
+            | "LRN"
+            | "LpNormalization"
+            | "InstanceNormalization"
+            | "GroupNormalization"
+            | "MeanVarianceNormalization"
+            | "CumSum"
+            | "Trilu"
+            | "ScatterElements"
+            | "ScatterND"
+            | "Scatter"
+            | "ReverseSequence"
+            | "RMSNormalization" => one(self.like(n, 0)),
             "BatchNormalization" | "LayerNormalization" => one(self.like(n, 0)),
             "Dropout" => {
                 let mask = ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) };
                 Some(vec![self.like(n, 0), mask])
             }
             "IsNaN" | "IsInf" => one(ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) }),
-            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor" | "BitShift"
-            | "Max" | "Min" | "Sum" | "Mean" => {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor"
+            | "BitShift" | "Max" | "Min" | "Sum" | "Mean" => {
                 // Before operator set 7 broadcasting was an attribute with other rules.
                 let dims = (0..n.input.len()).map(|i| self.dims(n, i)).collect();
                 let dims = if self.opset < 7 { self.dims(n, 0) } else { self.broadcast(dims) };

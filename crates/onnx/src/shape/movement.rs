@@ -127,7 +127,11 @@ impl Infer<'_> {
     fn target(&mut self, n: &NodeProto, slot: usize) -> Dims {
         let Some(elements) = self.elements(n, slot) else {
             let rank = self.dims(n, slot)?.first()?.known()?;
-            return if rank <= super::MOST_RANK as u64 { Some((0..rank).map(|_| self.fresh()).collect()) } else { None };
+            return if rank <= super::MOST_RANK as u64 {
+                Some((0..rank).map(|_| self.fresh()).collect())
+            } else {
+                None
+            };
         };
         let dim = |e: Element| match e {
             Element::Known(v) => u64::try_from(v).ok().map(Dim::Known),
@@ -179,7 +183,9 @@ impl Infer<'_> {
                 Some(dims.into_iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d).collect())
             }
             // Without axes every 1 goes, which only known sizes tell.
-            None if dims.iter().all(|d| d.known().is_some()) => Some(dims.into_iter().filter(|d| *d != Dim::Known(1)).collect()),
+            None if dims.iter().all(|d| d.known().is_some()) => {
+                Some(dims.into_iter().filter(|d| *d != Dim::Known(1)).collect())
+            }
             None => None,
         }
     }
