@@ -8,6 +8,7 @@ mod inspect;
 mod recipe;
 mod report;
 mod telemetry;
+mod transformation;
 mod verdict;
 
 pub use figure::{Figure, FigureError, Figures, Machine};
@@ -15,16 +16,19 @@ pub use inspect::{Inspection, NodeCost, Totals, Value};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use report::{BudgetSource, Report, Row};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
+pub use transformation::{Diagnosis, Finding, Size, Transformation};
 pub use verdict::Verdict;
 
 /// Every kind of document with its JSON Schema, by kind name.
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
+        ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
         ("inspect", schemars::schema_for!(Inspection)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
         ("report", schemars::schema_for!(Report)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
+        ("transformation", schemars::schema_for!(Transformation)),
     ]
 }
