@@ -240,6 +240,11 @@ impl Model {
         self.proto.opset_import.iter().find(|o| same(&o.domain)).map(|o| o.version)
     }
 
+    /// The value of a metadata entry.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.proto.metadata_props.iter().find(|e| e.key == key).map(|e| e.value.as_str())
+    }
+
     /// The inputs that a caller must feed: those without an initializer.
     pub fn inputs(&self) -> Vec<ValueSpec> {
         let held: std::collections::HashSet<&str> = self.graph().initializer.iter().map(|t| t.name.as_str()).collect();

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use onnx_protobuf::{
-    GraphProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    GraphProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto, TensorShapeProto, TypeProto,
+    ValueInfoProto,
     tensor_shape_proto::{Dimension, dimension::Value as DimValue},
     type_proto,
 };
@@ -39,6 +40,7 @@ pub struct Patch {
     forgotten: HashSet<String>,
     forget_all: bool,
     opsets: BTreeMap<String, i64>,
+    metadata: BTreeMap<String, String>,
     reasons: Vec<String>,
 }
 
@@ -69,6 +71,7 @@ impl Patch {
             && self.forgotten.is_empty()
             && !self.forget_all
             && self.opsets.is_empty()
+            && self.metadata.is_empty()
     }
 
     /// Whether a node is already removed or replaced by this patch.
@@ -135,6 +138,12 @@ impl Patch {
     /// Sets the version of an imported operator set.
     pub fn set_opset(&mut self, domain: &str, version: i64) -> &mut Self {
         self.opsets.insert(domain.into(), version);
+        self
+    }
+
+    /// Sets a metadata entry of the model.
+    pub fn set_metadata(&mut self, key: &str, value: &str) -> &mut Self {
+        self.metadata.insert(key.into(), value.into());
         self
     }
 
@@ -206,7 +215,15 @@ impl Patch {
     }
 
     fn change_structure(self, model: &mut Model, resolved: &HashMap<String, String>) {
-        let Self { mut replaced, added, initializers, dropped_initializers, forgotten, forget_all, opsets, .. } = self;
+        let Self { mut replaced, added, initializers, dropped_initializers, forgotten, forget_all, .. } = self;
+        let Self { opsets, metadata, .. } = self;
+        for (key, value) in metadata {
+            let entries = &mut model.proto_mut().metadata_props;
+            match entries.iter_mut().find(|e| e.key == key) {
+                Some(entry) => entry.value = value,
+                None => entries.push(StringStringEntryProto { key, value, ..Default::default() }),
+            }
+        }
         for (domain, version) in opsets {
             let imports = &mut model.proto_mut().opset_import;
             let same = |d: &str| d == domain || (node::is_default_domain(d) && node::is_default_domain(&domain));

@@ -165,7 +165,7 @@ impl Tensor {
 
     /// A tensor from elements in row-major order; an error where their number is not the shape's.
     pub fn from_elements<T: Element>(shape: &[usize], elements: &[T]) -> Result<Self, TensorError> {
-        let mut bytes = Vec::with_capacity(elements.len() * size_of::<T>());
+        let mut bytes = Vec::with_capacity(size_of_val(elements));
         for &element in elements {
             element.put(&mut bytes);
         }

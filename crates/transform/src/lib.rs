@@ -3,13 +3,15 @@
 //! A pass looks at a model and yields a [`Patch`](plimsoll_onnx::Patch) or a typed [`Refusal`]; it never mutates. This crate
 //! must not know wall clocks, budgets or profiles.
 
+mod draw;
 mod manager;
 mod pass;
 
 pub mod prune;
 pub mod quantize;
+pub mod ranges;
 pub mod simplify;
 pub mod verify;
 
 pub use manager::{Outcome, PipelineError, Step, run};
-pub use pass::{Context, Effect, Pass, Progress, Refusal, Silent};
+pub use pass::{Context, Effect, Pass, Progress, Ranges, Refusal, Silent};

@@ -1,5 +1,7 @@
 //! What a pass is.
 
+use std::collections::BTreeMap;
+
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{Model, Patch, TensorError};
 use plimsoll_runtime::{ExecError, Executor};
@@ -76,6 +78,9 @@ impl Progress for Silent {
     fn finish(&self) {}
 }
 
+/// The smallest and the largest value of an input, by its name.
+pub type Ranges = BTreeMap<String, [f64; 2]>;
+
 /// What a pass may use besides the model.
 #[derive(Clone, Copy)]
 pub struct Context<'c> {
@@ -83,10 +88,24 @@ pub struct Context<'c> {
     pub executor: &'c dyn Executor,
     /// Unlabelled samples, if there are any.
     pub data: Option<&'c Dataset>,
+    /// Ranges that somebody declared for inputs (a contract). Those that a model carries itself are found in it.
+    pub ranges: Option<&'c Ranges>,
     /// For whatever draws random numbers.
     pub seed: u64,
     /// Who watches.
     pub progress: &'c dyn Progress,
+}
+
+impl<'c> Context<'c> {
+    /// An executor, and nothing else: no samples, no ranges, seed 0, nobody watching.
+    pub fn new(executor: &'c dyn Executor) -> Self {
+        Self { executor, data: None, ranges: None, seed: 0, progress: &Silent }
+    }
+
+    /// The same with samples.
+    pub fn with_data(self, data: &'c Dataset) -> Self {
+        Self { data: Some(data), ..self }
+    }
 }
 
 /// One transformation. A new pass is one file and its line in a pipeline's slice.

@@ -1,12 +1,20 @@
 //! Running two models on the same inputs and comparing what comes out.
+//!
+//! The inputs are samples that somebody gave, or are drawn from ranges that are declared or recorded (see [`crate::ranges`]).
+//! Where there is neither, nothing is compared, and that is said: inputs out of thin air prove nothing about a model whose
+//! domain is not known. This module must not know passes.
 
-use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors, ValueSpec};
-use plimsoll_runtime::LoadOptions;
+use plimsoll_onnx::{DType, DimSpec, Model, Tensors};
+use plimsoll_runtime::{LoadOptions, Session};
 
-use crate::Context;
+use crate::{Context, draw, ranges};
 
-/// Samples that are run.
+/// Samples that are run, where samples are given.
 const SAMPLES: usize = 8;
+/// Batches that are drawn, where ranges are known.
+const DRAWN: usize = 3;
+/// Sizes for open dimensions other than the batch, in the order in which they are tried: the first at which the original runs.
+const OPEN: [usize; 3] = [5, 1, 64];
 /// Relative to the largest magnitude of the output; float32 sums in another order differ by less.
 const RELATIVE: f64 = 1e-4;
 const ABSOLUTE: f64 = 1e-5;
@@ -48,25 +56,36 @@ pub enum Difference {
     Run(String),
 }
 
-/// Runs both models on the samples of the context, or on drawn ones.
+/// Runs both models on the samples of the context, or on inputs drawn from ranges.
 pub fn same(before: &Model, after: &Model, context: &Context<'_>) -> Result<Checked, Difference> {
-    let (inputs, samples, source) = match inputs_of(before, context) {
+    if let Some(operator) = draw::random_operator(before) {
+        return Ok(Checked::NotChecked(format!("{operator} gives other results each time")));
+    }
+    let (mut original, batches, source) = match inputs_of(before, context) {
         Ok(found) => found,
         Err(reason) => return Ok(Checked::NotChecked(reason)),
     };
-    let options = LoadOptions::for_inputs(&inputs);
-    let run = |model: &Model| {
-        let bytes = model.to_bytes().map_err(|e| e.to_string())?;
-        let mut session = context.executor.load(&bytes, &options).map_err(|e| e.to_string())?;
-        session.run(&inputs).map_err(|e| e.to_string())
-    };
-    let expected = match run(before) {
-        Ok(outputs) => outputs,
-        Err(reason) => return Ok(Checked::NotChecked(format!("the original does not run: {reason}"))),
-    };
-    let found = run(after).map_err(Difference::Run)?;
-    compare(&expected, &found, source)?;
+    let mut samples = 0;
+    let mut changed: Option<Box<dyn Session>> = None;
+    for inputs in &batches {
+        let expected = match original.run(inputs) {
+            Ok(outputs) => outputs,
+            Err(error) => return Ok(Checked::NotChecked(format!("the original does not run: {error}"))),
+        };
+        let session = match &mut changed {
+            Some(session) => session,
+            None => changed.insert(load(after, inputs, context).map_err(Difference::Run)?),
+        };
+        let found = session.run(inputs).map_err(|e| Difference::Run(e.to_string()))?;
+        compare(&expected, &found, source)?;
+        samples += inputs.values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
+    }
     Ok(Checked::Same { samples, source })
+}
+
+fn load(model: &Model, inputs: &Tensors, context: &Context<'_>) -> Result<Box<dyn Session>, String> {
+    let bytes = model.to_bytes().map_err(|e| e.to_string())?;
+    context.executor.load(&bytes, &LoadOptions::for_inputs(inputs)).map_err(|e| e.to_string())
 }
 
 /// Compares outputs: floats within rounding of the largest magnitude, everything else exactly; NaN equals NaN.
@@ -91,7 +110,11 @@ pub fn compare(expected: &Tensors, found: &Tensors, source_of: &'static str) -> 
     Ok(())
 }
 
-fn inputs_of(model: &Model, context: &Context<'_>) -> Result<(Tensors, usize, &'static str), String> {
+/// A session of the original, batches that it runs on, and where these came from.
+type Inputs = (Box<dyn Session>, Vec<Tensors>, &'static str);
+
+fn inputs_of(model: &Model, context: &Context<'_>) -> Result<Inputs, String> {
+    let not_run = |reason: String| format!("the original does not run: {reason}");
     let specs = model.inputs();
     if let Some(data) = context.data {
         data.check_against(&specs).map_err(|e| e.to_string())?;
@@ -101,49 +124,27 @@ fn inputs_of(model: &Model, context: &Context<'_>) -> Result<(Tensors, usize, &'
             _ => None,
         });
         let samples = fixed.unwrap_or(SAMPLES).min(data.len());
-        if fixed.is_none_or(|n| n == samples) {
-            return Ok((data.batch(0..samples), samples, "given"));
+        if fixed.is_none_or(|n| n == samples && n > 0) {
+            let runs =
+                if fixed.is_some() { (SAMPLES / samples.max(1)).clamp(1, data.len() / samples.max(1)) } else { 1 };
+            let batches: Vec<Tensors> = (0..runs).map(|i| data.batch(i * samples..(i + 1) * samples)).collect();
+            let first = batches.first().ok_or("the data hold no samples")?;
+            let session = load(model, first, context).map_err(not_run)?;
+            return Ok((session, batches, "given"));
         }
     }
-    let mut draw = Draw(context.seed ^ 0x9e37_79b9_7f4a_7c15);
-    let inputs = specs.iter().map(|s| Ok((s.name.clone(), draw.tensor(s)?))).collect::<Result<_, String>>()?;
-    Ok((inputs, 1, "drawn"))
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough for test inputs.
-struct Draw(u64);
-
-impl Draw {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    let ranges = ranges::of(model, context.ranges)?;
+    let mut last = "it has no inputs".to_owned();
+    for open in OPEN {
+        let mut dice = draw::Dice::new(context.seed);
+        let batches: Vec<Tensors> =
+            (0..DRAWN).map(|_| draw::inputs(&mut dice, &specs, &ranges, open)).collect::<Result<_, _>>()?;
+        let Some(first) = batches.first() else { continue };
+        // Shapes that do not fit are refused at load or in the first run, so both are tried.
+        match load(model, first, context).and_then(|mut s| s.run(first).map(|_| s).map_err(|e| e.to_string())) {
+            Ok(session) => return Ok((session, batches, "drawn")),
+            Err(error) => last = error,
+        }
     }
-
-    /// Floats in [-2, 2), whole numbers 0 or 1 (small enough for whatever they index), open dimensions 2 for the batch, else 1.
-    fn tensor(&mut self, spec: &ValueSpec) -> Result<Tensor, String> {
-        let dtype = spec.dtype.ok_or_else(|| format!("input `{}` has no dense numeric dtype", spec.name))?;
-        let dims = spec.dims.as_ref().ok_or_else(|| format!("input `{}` declares no shape", spec.name))?;
-        let size = |(axis, d): (usize, &DimSpec)| match d {
-            DimSpec::Fixed(n) => *n as usize,
-            _ => 1 + usize::from(axis == 0),
-        };
-        let shape: Vec<usize> = dims.iter().enumerate().map(size).collect();
-        let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|&n| n <= 1 << 26);
-        let elements = elements.ok_or_else(|| format!("input `{}` is too large to draw", spec.name))?;
-        let floats: Vec<f32> = (0..elements).map(|_| (self.next() >> 40) as f32 / (1u64 << 22) as f32 - 2.0).collect();
-        let bits: Vec<u8> = floats.iter().map(|&v| u8::from(v > 0.0)).collect();
-        let whole = |width: usize| {
-            bits.iter().flat_map(|&b| std::iter::once(b).chain(std::iter::repeat_n(0, width - 1))).collect()
-        };
-        let tensor = match dtype {
-            DType::F32 => Tensor::from_elements(&shape, &floats),
-            DType::F64 => Tensor::from_elements(&shape, &floats.iter().map(|&v| f64::from(v)).collect::<Vec<_>>()),
-            DType::F16 => Tensor::from_elements(&shape, &floats).and_then(|t| t.to_f16()),
-            d if d.is_float() || d.bits() < 8 => return Err(format!("inputs of {d} are not drawn")),
-            d => Tensor::new(d, shape, whole(d.bits() / 8)),
-        };
-        tensor.map_err(|e| e.to_string())
-    }
+    Err(not_run(last))
 }

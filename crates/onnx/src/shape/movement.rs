@@ -53,12 +53,13 @@ impl Infer<'_> {
             "DepthToSpace" | "SpaceToDepth" => self.dims(n, 0).filter(|d| d.len() == 4).and_then(|d| {
                 let block = u64::try_from(attr::int(n, "blocksize")?).ok().filter(|&b| b > 0)?;
                 let square = block.checked_mul(block)?;
-                let (down, up): (Option<u64>, Box<dyn Fn(Dim) -> Option<Dim>>) = if n.op_type == "DepthToSpace" {
-                    (d[1].known().map(|c| c / square), Box::new(|x: Dim| x.known()?.checked_mul(block).map(Dim::Known)))
-                } else {
-                    (d[1].known()?.checked_mul(square), Box::new(|x: Dim| Some(Dim::Known(x.known()? / block))))
+                let deeper = n.op_type == "SpaceToDepth";
+                let across = |x: Dim, up: bool, by: u64| {
+                    let size = x.known()?;
+                    if up { size.checked_mul(by).map(Dim::Known) } else { Some(Dim::Known(size / by)) }
                 };
-                Some(vec![d[0], Dim::Known(down?), up(d[2])?, up(d[3])?])
+                let (rows, columns) = (across(d[2], !deeper, block)?, across(d[3], !deeper, block)?);
+                Some(vec![d[0], across(d[1], deeper, square)?, rows, columns])
             }),
             "Shape" | "Size" => {
                 let rank = self.dims(n, 0).map(|d| shape_range(n, d.len()).len() as u64);

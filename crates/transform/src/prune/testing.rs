@@ -7,7 +7,7 @@ use plimsoll_onnx::{
 };
 use plimsoll_runtime::{Executor, LoadOptions, TractExecutor};
 
-use crate::{Context, Silent};
+use crate::Context;
 
 /// SplitMix64 (Steele et al., "Fast Splittable Pseudorandom Number Generators").
 pub(crate) struct Dice(pub(crate) u64);
@@ -214,7 +214,7 @@ pub(crate) fn output(model: &Model, inputs: &Tensors) -> Vec<f32> {
 
 /// A context without data.
 pub(crate) fn context() -> Context<'static> {
-    Context { executor: &TractExecutor, data: None, seed: 0, progress: &Silent }
+    Context::new(&TractExecutor)
 }
 
 /// The model after a patch.

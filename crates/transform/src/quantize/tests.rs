@@ -8,7 +8,7 @@ use plimsoll_runtime::TractExecutor;
 
 use super::*;
 use crate::{
-    Context, Silent,
+    Context,
     prune::testing::{Builder, Dice, context, output, patched},
 };
 
@@ -36,7 +36,7 @@ fn samples(n: usize) -> Dataset {
 
 fn quantized(model: &Model, options: QuantizeOptions) -> Result<Model, Refusal> {
     let data = samples(32);
-    let context = Context { executor: &TractExecutor, data: Some(&data), seed: 0, progress: &Silent };
+    let context = Context::new(&TractExecutor).with_data(&data);
     pass(options).run(model, &context).map(|patch| patched(model, patch))
 }
 
@@ -112,7 +112,7 @@ fn tiny_model_is_refused_as_no_gain() {
     let model = b.finish(&y, &[1, 2]);
     let inputs = Tensors::from([("x".to_owned(), Dice(9).tensor(&[4, 2]))]);
     let data = Dataset::new(Path::new("memory"), inputs, None, None).unwrap();
-    let context = Context { executor: &TractExecutor, data: Some(&data), seed: 0, progress: &Silent };
+    let context = Context::new(&TractExecutor).with_data(&data);
     let found = pass(QuantizeOptions::new(Scheme::Int8)).run(&model, &context);
     assert!(matches!(found, Err(Refusal::NoGain(_))), "{found:?}");
 }

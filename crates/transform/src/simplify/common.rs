@@ -11,6 +11,18 @@ use plimsoll_onnx::{
 const RANDOM: &[&str] =
     &["RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"];
 
+/// Whether a node may give another result each time.
+pub(crate) fn is_random(view: &View<'_>, n: &NodeProto) -> bool {
+    node::is_default_domain(&n.domain)
+        && (RANDOM.contains(&n.op_type.as_str()) || (n.op_type == "Dropout" && trains(view, n)))
+}
+
+/// Whether a Dropout is, or may be, told that the model is being trained.
+pub(crate) fn trains(view: &View<'_>, dropout: &NodeProto) -> bool {
+    let flag = node::input(dropout, 2).map(|flag| constant(view, flag).and_then(|t| t.to_i64().ok()));
+    flag.is_some_and(|f| f.as_deref() != Some(&[0]))
+}
+
 /// Whether a node of the default domain always gives the same result for the same inputs and holds no sub-graph.
 pub(crate) fn is_pure(n: &NodeProto) -> bool {
     node::is_default_domain(&n.domain)

@@ -59,10 +59,8 @@ fn gives_back(view: &View<'_>, shapes: &Shapes, n: &NodeProto, opset: i64) -> Op
     let yes = match n.op_type.as_str() {
         "Identity" => true,
         "Dropout" => {
-            let flag = node::input(n, 2).map(|flag| common::constant(view, flag).and_then(|t| t.to_i64().ok()));
-            let training = flag.is_some_and(|f| f != Some(vec![0]));
             // Before operator set 7 an attribute said whether the model was being trained.
-            !training && unused(1) && opset >= 7
+            !common::trains(view, n) && unused(1) && opset >= 7
         }
         "Cast" => {
             let to = attr::int(n, "to").and_then(|t| DType::from_onnx(t as i32));

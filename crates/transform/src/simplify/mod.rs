@@ -12,6 +12,8 @@ mod merge;
 mod pad;
 mod shapes;
 
+pub(crate) use common::is_random;
+
 use plimsoll_onnx::Model;
 
 use crate::{Context, Pass, PipelineError, Step, manager, verify::Checked};

@@ -1,0 +1,146 @@
+//! In which range the values of an input lie: declared, recorded, or implied by the graph.
+//!
+//! In this order of precedence:
+//! 1. declared by somebody: [`Context::ranges`](crate::Context::ranges), from a contract;
+//! 2. recorded in the model: metadata `plimsoll.range.<input>` = `<lowest>..<highest>`, written when a pass has seen samples;
+//! 3. implied: `bool` and 8-bit integers lie in the range of their type, and whole numbers that index something (`Gather`,
+//!    `OneHot`) lie below the size of what they index.
+//!
+//! Floats imply nothing. This module must not know executors.
+
+use plimsoll_onnx::{
+    DType, Model, Tensors, Use, ValueSpec, attr, node,
+    shape::{Bindings, Shapes, infer},
+};
+
+use crate::Ranges;
+
+/// The metadata key of an input's recorded range, without the input's name.
+pub const METADATA_PREFIX: &str = "plimsoll.range.";
+/// How far an index is followed through operators that only move it.
+const STEPS: usize = 64;
+
+/// The range of every input that a caller feeds, or why one is not known.
+pub fn of(model: &Model, declared: Option<&Ranges>) -> Result<Ranges, String> {
+    let mut found = Ranges::new();
+    let mut shapes = None;
+    for spec in model.inputs() {
+        let name = &spec.name;
+        let range = match declared.and_then(|d| d.get(name)) {
+            Some(range) => Some(*range),
+            None => match model.metadata(&format!("{METADATA_PREFIX}{name}")) {
+                Some(text) => {
+                    Some(parse(text).ok_or_else(|| format!("the recorded range `{text}` of input `{name}` is none"))?)
+                }
+                None => {
+                    let shapes = shapes.get_or_insert_with(|| infer(model, &Bindings::none()));
+                    implied(model, shapes, &spec)
+                }
+            },
+        };
+        let range = range
+            .ok_or_else(|| format!("no samples were given, and no range of input `{name}` is declared or recorded"))?;
+        found.insert(name.clone(), clipped(&spec, range)?);
+    }
+    Ok(found)
+}
+
+/// What to record about inputs that a pass has seen: key and text of the metadata entries. Values that are not finite are no
+/// part of a range.
+pub fn records(seen: &Tensors) -> Vec<(String, String)> {
+    let range = |(name, tensor): (&String, &plimsoll_onnx::Tensor)| {
+        let values = tensor.to_f64().ok()?;
+        let finite = values.iter().filter(|v| v.is_finite());
+        let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &v| (lo.min(v), hi.max(v)));
+        (lo <= hi).then(|| (format!("{METADATA_PREFIX}{name}"), format!("{lo}..{hi}")))
+    };
+    seen.iter().filter_map(range).collect()
+}
+
+fn parse(text: &str) -> Option<[f64; 2]> {
+    let (lo, hi) = text.split_once("..")?;
+    Some([lo.trim().parse().ok()?, hi.trim().parse().ok()?])
+}
+
+/// The part of a range that the input's dtype can hold; none is an error.
+fn clipped(spec: &ValueSpec, [lo, hi]: [f64; 2]) -> Result<[f64; 2], String> {
+    let wrong = || format!("the range {lo}..{hi} of input `{}` holds no value of its dtype", spec.name);
+    if !(lo.is_finite() && hi.is_finite() && lo <= hi) {
+        return Err(wrong());
+    }
+    let Some([least, most]) = spec.dtype.and_then(bounds) else { return Ok([lo, hi]) };
+    let (lo, hi) = (lo.max(least), hi.min(most));
+    let whole = spec.dtype.is_some_and(|d| !d.is_float());
+    if lo > hi || (whole && lo.ceil() > hi.floor()) { Err(wrong()) } else { Ok([lo, hi]) }
+}
+
+/// The smallest and largest values of a dtype that are of use here.
+fn bounds(dtype: DType) -> Option<[f64; 2]> {
+    Some(match dtype {
+        DType::Bool => [0.0, 1.0],
+        DType::U8 => [0.0, 255.0],
+        DType::I8 => [-128.0, 127.0],
+        DType::U16 => [0.0, 65_535.0],
+        DType::I16 => [-32_768.0, 32_767.0],
+        DType::U32 => [0.0, f64::from(u32::MAX)],
+        DType::I32 => [f64::from(i32::MIN), f64::from(i32::MAX)],
+        // Beyond 2⁵³ a double does not hold every whole number.
+        DType::U64 => [0.0, (1u64 << 53) as f64],
+        DType::I64 => [-((1u64 << 53) as f64), (1u64 << 53) as f64],
+        DType::F16 => [-65_504.0, 65_504.0],
+        DType::F32 => [f64::from(f32::MIN), f64::from(f32::MAX)],
+        _ => return None,
+    })
+}
+
+fn implied(model: &Model, shapes: &Shapes, spec: &ValueSpec) -> Option<[f64; 2]> {
+    match spec.dtype? {
+        d @ (DType::Bool | DType::U8 | DType::I8) => bounds(d),
+        DType::I32 | DType::I64 => indexed(model, shapes, &spec.name).map(|size| [0.0, size as f64 - 1.0]),
+        _ => None,
+    }
+}
+
+/// The smallest size of what a value indexes, directly or after operators that only move or cast it.
+fn indexed(model: &Model, shapes: &Shapes, input: &str) -> Option<u64> {
+    let view = model.view();
+    let mut open = vec![input];
+    let mut seen = std::collections::HashSet::from([input]);
+    let mut least: Option<u64> = None;
+    let mut steps = 0;
+    while let Some(value) = open.pop() {
+        steps += 1;
+        if steps > STEPS {
+            break;
+        }
+        for u in view.uses(value) {
+            let &Use::Input { node: id, slot } = u else { continue };
+            let n = view.node(id);
+            if !node::is_default_domain(&n.domain) {
+                continue;
+            }
+            let size = match (n.op_type.as_str(), slot) {
+                ("Gather" | "GatherElements", 1) => node::input(n, 0).and_then(|data| {
+                    let dims = shapes.dims(data)?;
+                    let axis = attr::int(n, "axis").unwrap_or(0);
+                    let axis = if axis < 0 { axis.checked_add(dims.len() as i64)? } else { axis };
+                    dims.get(usize::try_from(axis).ok()?)?.known()
+                }),
+                ("OneHot", 0) => node::input(n, 1).and_then(|depth| {
+                    let depth = plimsoll_onnx::Tensor::from_proto(view.constant(depth)?).ok()?.to_f64().ok()?;
+                    depth.first().map(|d| *d as u64)
+                }),
+                ("Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Transpose" | "Slice", 0) => {
+                    open.extend(n.output.iter().map(String::as_str).filter(|o| seen.insert(o)));
+                    None
+                }
+                _ => None,
+            };
+            least = match (least, size.filter(|s| *s > 0)) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+        }
+    }
+    least
+}

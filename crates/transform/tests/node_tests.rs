@@ -1,0 +1,249 @@
+//! ONNX's own backend tests, held against reading, writing and simplifying.
+//!
+//! `PLIMSOLL_NODE_TESTS` names a folder that `dump_node_tests.py` wrote; without it there is nothing to run, and the test says
+//! so. Every model must be read and written equal; every one that tract runs must give the same outputs after `simplify`; and
+//! what constant folding computes from the test's inputs must be the reference output.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use plimsoll_dataset::read_test_data_set;
+use plimsoll_onnx::{
+    Model, Tensor, Tensors, node,
+    proto::{Message, ModelProto, ValueInfoProto},
+};
+use plimsoll_runtime::{Executor, LoadOptions, TractExecutor};
+use plimsoll_transform::{Context, simplify, verify};
+use rayon::prelude::*;
+
+/// Cases whose outputs are drawn at random: there is nothing to compare.
+const RANDOM: &[&str] = &[
+    "test_bernoulli",
+    "test_bernoulli_double",
+    "test_bernoulli_double_expanded",
+    "test_bernoulli_expanded",
+    "test_bernoulli_seed",
+    "test_bernoulli_seed_expanded",
+    "test_training_dropout",
+    "test_training_dropout_default",
+    "test_training_dropout_default_mask",
+    "test_training_dropout_mask",
+];
+
+/// What became of one case.
+#[derive(Debug, Default)]
+struct Found {
+    unreadable: Option<String>,
+    differs_on_disk: bool,
+    /// Data sets that hold what cannot be fed: sequences, optionals, strings.
+    no_dense_data: bool,
+    not_run: Option<String>,
+    ran: bool,
+    wrong_in_tract: bool,
+    failed_to_simplify: Option<String>,
+    same_after: bool,
+    differs_after: Option<String>,
+    folded: bool,
+    folded_wrong: Option<String>,
+}
+
+#[test]
+#[expect(clippy::print_stdout, reason = "the counts are what this test is for")]
+fn backend_tests_round_trip_and_simplify() {
+    let Some(folder) = std::env::var_os("PLIMSOLL_NODE_TESTS").map(PathBuf::from) else {
+        println!("skipped: PLIMSOLL_NODE_TESTS names no folder (cargo xtask node-tests FOLDER)");
+        return;
+    };
+    let cases = cases(&folder);
+    assert!(!cases.is_empty(), "{} holds no cases", folder.display());
+    let found: BTreeMap<String, Found> = cases.par_iter().map(|case| (name(case), examine(case))).collect();
+    let count = |f: &dyn Fn(&Found) -> bool| found.values().filter(|r| f(r)).count();
+    let list = |what: &str, f: &dyn Fn(&Found) -> Option<String>| {
+        let lines: Vec<String> = found.iter().filter_map(|(n, r)| Some(format!("  {n}: {}", f(r)?))).collect();
+        if !lines.is_empty() {
+            println!("{what}:\n{}", lines.join("\n"));
+        }
+        lines.len()
+    };
+    println!("{} cases", found.len());
+    println!("{} read", count(&|r| r.unreadable.is_none()));
+    println!("{} written equal", count(&|r| r.unreadable.is_none() && !r.differs_on_disk));
+    println!("{} without dense data (sequences, optionals, strings)", count(&|r| r.no_dense_data));
+    println!("{} that tract does not run", count(&|r| r.not_run.is_some()));
+    println!("{} run by tract, {} of them other than the reference", count(&|r| r.ran), count(&|r| r.wrong_in_tract));
+    println!("{} the same after simplify", count(&|r| r.same_after));
+    println!("{} excluded as random", found.keys().filter(|n| RANDOM.contains(&n.as_str())).count());
+    println!("{} folded to a constant from constant inputs", count(&|r| r.folded));
+    if std::env::var_os("PLIMSOLL_NODE_TESTS_VERBOSE").is_some() {
+        list("not run", &|r| r.not_run.clone());
+        list("other than the reference in tract", &|r| r.wrong_in_tract.then(String::new));
+    }
+    let failures = [
+        list("unreadable", &|r| r.unreadable.clone()),
+        list("not written equal", &|r| r.differs_on_disk.then(String::new)),
+        list("not simplified", &|r| r.failed_to_simplify.clone()),
+        list("not the same after simplify", &|r| r.differs_after.clone()),
+        list("folded to something other than the reference", &|r| r.folded_wrong.clone()),
+    ];
+    assert_eq!(failures, [0; 5], "see the lists above");
+}
+
+/// Folders that hold a `model.onnx`, in order.
+fn cases(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut open = vec![folder.to_path_buf()];
+    while let Some(at) = open.pop() {
+        if at.join("model.onnx").is_file() {
+            found.push(at);
+            continue;
+        }
+        let entries = std::fs::read_dir(&at).into_iter().flatten().flatten();
+        open.extend(entries.map(|e| e.path()).filter(|p| p.is_dir()));
+    }
+    found.sort();
+    found
+}
+
+fn name(case: &Path) -> String {
+    case.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+fn examine(case: &Path) -> Found {
+    let mut found = Found::default();
+    let path = case.join("model.onnx");
+    let model = match Model::read(&path) {
+        Ok(model) => model,
+        Err(error) => return Found { unreadable: Some(error.to_string()), ..found },
+    };
+    found.differs_on_disk = !written_equal(&path, &model);
+    let random = RANDOM.contains(&name(case).as_str());
+    let context = Context::new(&TractExecutor);
+    let simplified = match simplify::simplify(&model, &context) {
+        Ok((simplified, _, _)) => simplified,
+        Err(error) => return Found { failed_to_simplify: Some(error.to_string()), ..found },
+    };
+    let mut sets: Vec<PathBuf> = std::fs::read_dir(case).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    sets.retain(|p| p.is_dir());
+    sets.sort();
+    for set in sets {
+        let Some((inputs, expected)) = data(&set, &model) else {
+            found.no_dense_data = true;
+            continue;
+        };
+        match run(&model, &inputs) {
+            Err(error) => found.not_run = Some(error),
+            Ok(before) => {
+                found.ran = true;
+                found.wrong_in_tract |= !random && near(&expected, &before).is_err();
+                match run(&simplified, &inputs) {
+                    _ if random => {}
+                    Err(error) => found.differs_after = Some(format!("does not run any more: {error}")),
+                    Ok(after) => match verify::compare(&before, &after, "reference") {
+                        Ok(()) => found.same_after = true,
+                        Err(difference) => found.differs_after = Some(difference.to_string()),
+                    },
+                }
+            }
+        }
+        if !random {
+            fold(&model, &inputs, &expected, &context, &mut found);
+        }
+    }
+    found.same_after &= found.differs_after.is_none();
+    found
+}
+
+/// Whether the file, its re-encoded form and what is read from that are the same message and have the same digest.
+fn written_equal(path: &Path, model: &Model) -> bool {
+    let (Ok(file), Ok(bytes)) = (std::fs::read(path), model.to_bytes()) else { return false };
+    let canonical = |b: &[u8]| ModelProto::parse_from_bytes(b).ok()?.write_to_bytes().ok();
+    let again = Model::from_bytes(&bytes);
+    canonical(&file).is_some_and(|c| c == bytes) && again.is_ok_and(|m| m.digest() == model.digest())
+}
+
+/// Inputs and outputs of a data set by name; `None` where one is no dense tensor, or does not fit its declaration.
+fn data(set: &Path, model: &Model) -> Option<(Tensors, Tensors)> {
+    let tensors = |kind: &str, declared: &[ValueInfoProto]| -> Option<Tensors> {
+        let read = read_test_data_set(set, kind).ok()?;
+        let dense = declared.iter().all(|d| d.type_.has_tensor_type());
+        if !dense {
+            return None;
+        }
+        declared.iter().zip(read).map(|(d, t)| Some((d.name.clone(), t.ok()?))).collect()
+    };
+    Some((tensors("input", &model.graph().input)?, tensors("output", &model.graph().output)?))
+}
+
+fn run(model: &Model, inputs: &Tensors) -> Result<Tensors, String> {
+    let bytes = model.to_bytes().map_err(|e| e.to_string())?;
+    let wanted: Vec<String> = model.inputs().into_iter().map(|i| i.name).collect();
+    let inputs: Tensors =
+        inputs.iter().filter(|(n, _)| wanted.contains(n)).map(|(n, t)| (n.clone(), t.clone())).collect();
+    let mut session = TractExecutor.load(&bytes, &LoadOptions::for_inputs(&inputs)).map_err(|e| e.to_string())?;
+    session.run(&inputs).map_err(|e| e.to_string())
+}
+
+/// As near as ONNX's own runner asks: one in a thousand.
+fn near(expected: &Tensors, found: &Tensors) -> Result<(), String> {
+    for (name, e) in expected {
+        let f = found.get(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        if e.dtype() != f.dtype() || e.shape() != f.shape() {
+            return Err(format!("`{name}` is {} {:?}, not {} {:?}", f.dtype(), f.shape(), e.dtype(), e.shape()));
+        }
+        let (Ok(x), Ok(y)) = (e.to_f64(), f.to_f64()) else {
+            if e.bytes() == f.bytes() {
+                continue;
+            }
+            return Err(format!("`{name}` has other bytes"));
+        };
+        let half = matches!(e.dtype(), plimsoll_onnx::DType::F16 | plimsoll_onnx::DType::BF16);
+        let relative = if half { 1e-2 } else { 1e-3 };
+        let far = |(a, b): (&f64, &f64)| {
+            let same = a == b || (a.is_nan() && b.is_nan());
+            !same && (!e.dtype().is_float() || (a - b).abs().is_nan() || (a - b).abs() > 1e-5 + relative * a.abs())
+        };
+        if let Some(i) = x.iter().zip(&y).position(far) {
+            return Err(format!("`{name}` has {} in place {i}, not {}", y[i], x[i]));
+        }
+    }
+    Ok(())
+}
+
+/// Makes the inputs constants, puts an `Identity` after each output, simplifies, and compares whatever became a constant.
+fn fold(model: &Model, inputs: &Tensors, expected: &Tensors, context: &Context<'_>, found: &mut Found) {
+    let mut proto = model.proto().clone();
+    let Some(graph) = proto.graph.as_mut() else { return };
+    if inputs.len() != graph.input.len() || graph.node.iter().any(|n| node::is(n, "Constant")) {
+        return;
+    }
+    proto.ir_version = proto.ir_version.max(8);
+    graph.input.clear();
+    graph.initializer.extend(inputs.iter().map(|(name, t)| t.to_proto(name)));
+    for output in &mut graph.output {
+        let held = output.name.clone();
+        output.name = format!("{held}__out");
+        graph.node.push(node::new("Identity", &[&held], &[&output.name]));
+    }
+    let Ok(frozen) = Model::from_proto(proto) else { return };
+    let Ok((simplified, _, _)) = simplify::simplify(&frozen, context) else {
+        found.folded_wrong = Some("the frozen model could not be simplified".into());
+        return;
+    };
+    for (name, tensor) in expected {
+        let view = simplified.view();
+        let source = view.producer(&format!("{name}__out")).and_then(|(_, n)| node::input(n, 0));
+        let Some(constant) = source.and_then(|s| view.initializer(s)) else { continue };
+        match Tensor::from_proto(constant) {
+            Err(error) => found.folded_wrong = Some(error.to_string()),
+            Ok(constant) => {
+                found.folded = true;
+                let pair = |t: &Tensor| Tensors::from([(name.clone(), t.clone())]);
+                if let Err(why) = near(&pair(tensor), &pair(&constant)) {
+                    found.folded_wrong = Some(why);
+                }
+            }
+        }
+    }
+}
