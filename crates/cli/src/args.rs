@@ -210,6 +210,9 @@ pub(crate) struct Evaluate {
     /// A model to compare with: agreement and differences are taken on the same samples
     #[arg(long, value_name = "MODEL")]
     pub(crate) baseline: Option<PathBuf>,
+    /// A metric to take [default: all that apply]; may be given more than once
+    #[arg(long, value_name = "METRIC")]
+    pub(crate) metric: Vec<String>,
 }
 
 #[derive(Debug, Args)]

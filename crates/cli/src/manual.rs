@@ -1,5 +1,7 @@
 //! The manual: a page for every error code, shown by `explain`.
 
+use crate::exit::Exit;
+
 macro_rules! pages {
     ($($variant:ident = $code:literal;)*) => {
         /// What kind of error it is; each has a page.
@@ -48,6 +50,21 @@ impl Code {
     /// The code of a name, as a user may write it.
     pub(crate) fn find(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|c| c.name().eq_ignore_ascii_case(name.trim()))
+    }
+
+    /// What a process that fails so ends in.
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::BadModel | Self::ExternalData | Self::BadData | Self::DataOverlap | Self::BadConfig => Exit::BadInput,
+            // A model that cannot be run here, and a folder that cannot be written to, are inputs too.
+            Self::Unsupported | Self::ExecutorCrash | Self::LimitReached => Exit::BadInput,
+            Self::NotWritten | Self::NoRepository => Exit::BadInput,
+            Self::PassRefused => Exit::Refused,
+            Self::VerificationRefused | Self::TrialRepository => Exit::VerificationRefused,
+            Self::GateFailed => Exit::GateFailed,
+            Self::GateInconclusive => Exit::Inconclusive,
+            Self::CheckDiffers | Self::DebugBuild | Self::Internal => Exit::Other,
+        }
     }
 
     /// The first line of the page, without its mark.

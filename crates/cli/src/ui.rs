@@ -6,6 +6,7 @@ use std::{
 };
 
 use indicatif::{ProgressBar, ProgressStyle};
+use plimsoll_record::{Figure, Figures};
 use plimsoll_transform::Progress;
 
 /// Writes data to stdout. A reader that went away (`| head`) is no error.
@@ -99,6 +100,36 @@ pub(crate) fn count(n: u64) -> String {
         out.push(c);
     }
     out
+}
+
+/// Figures as a table, then what was withheld.
+pub(crate) fn figures(found: &Figures) -> String {
+    let row = |f: &Figure| {
+        let interval = f.interval.map_or("–".to_owned(), |[low, high]| {
+            format!("{} … {}", quantity(low, &f.unit), quantity(high, &f.unit))
+        });
+        vec![f.metric.clone(), quantity(f.value, &f.unit), interval, count(f.n), f.method.clone()]
+    };
+    let table = table(&["metric", "value", "95 % interval", "n", "method"], found.figures.iter().map(row).collect());
+    let withheld = found.withheld.iter().map(|w| format!("withheld  {w}\n"));
+    let origin = found.figures.iter().find(|f| f.executor != "static").map(|f| {
+        format!("{} {} · {} · {} thread(s) · {} build\n", f.executor, f.executor_version, f.machine.cpu, f.machine.threads, f.build)
+    });
+    format!("{table}\n{}{}", withheld.collect::<String>(), origin.unwrap_or_default())
+}
+
+/// A value with its unit, as people read it.
+pub(crate) fn quantity(value: f64, unit: &str) -> String {
+    match unit {
+        "s" if value.abs() < 1e-3 => format!("{:.1} µs", value * 1e6),
+        "s" if value.abs() < 1.0 => format!("{:.3} ms", value * 1e3),
+        "s" => format!("{value:.3} s"),
+        "bytes" => bytes(value as u64),
+        "macs" | "params" => count(value as u64),
+        "share" => format!("{value:.4}"),
+        "ratio" => format!("{value:.3}"),
+        other => format!("{value:.2} {other}"),
+    }
 }
 
 #[cfg(test)]

@@ -6,10 +6,11 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
 use plimsoll_record::Figure;
 use plimsoll_runtime::Executor;
+use plimsoll_stats::{auc, interval};
 
 use crate::{
-    Confusion, MeasureError, Scores, interval,
-    metrics::{NAMES, auc, energies, in_top},
+    Confusion, MeasureError, Scores,
+    metrics::{NAMES, energies, in_top},
     origin::Origin,
     scores,
 };

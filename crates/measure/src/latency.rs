@@ -9,10 +9,10 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
 use plimsoll_record::Figure;
 use plimsoll_runtime::{Executor, LoadOptions, Session};
+use plimsoll_stats::{Random, interval};
 
 use crate::{
     MeasureError,
-    interval::{self, Random},
     origin::Origin,
     scores::{fixed_batch, full_batch},
 };

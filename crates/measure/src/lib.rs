@@ -5,11 +5,11 @@
 
 mod accuracy;
 mod error;
-mod interval;
 mod latency;
 mod metrics;
 mod origin;
 mod scores;
+mod statics;
 
 pub use accuracy::{Evaluation, EvaluationOptions, evaluate};
 pub use error::MeasureError;
@@ -17,3 +17,4 @@ pub use latency::{Bench, BenchOptions, bench};
 pub use metrics::Confusion;
 pub use origin::machine;
 pub use scores::{Scores, scores};
+pub use statics::static_figures;

@@ -1,10 +1,12 @@
-//! Intervals at 95 %: for shares, paired differences, quantiles, and by resampling. Pure functions, seeded where random.
+//! Intervals at 95 %: for shares, paired differences and quantiles, and by resampling.
+
+use crate::Random;
 
 /// The normal quantile of 0.975.
 const Z: f64 = 1.959_963_984_540_054;
 
 /// Wilson's score interval of a share (Wilson 1927).
-pub(crate) fn wilson(successes: usize, n: usize) -> Option<[f64; 2]> {
+pub fn wilson(successes: usize, n: usize) -> Option<[f64; 2]> {
     if n == 0 {
         return None;
     }
@@ -17,7 +19,7 @@ pub(crate) fn wilson(successes: usize, n: usize) -> Option<[f64; 2]> {
 
 /// The difference of two paired shares, `lost` samples being right only before and `won` only after: Wald's interval with
 /// half an observation added to each cell (Agresti and Min 2005).
-pub(crate) fn paired_shares(lost: usize, won: usize, n: usize) -> Option<[f64; 2]> {
+pub fn paired_shares(lost: usize, won: usize, n: usize) -> Option<[f64; 2]> {
     if n == 0 {
         return None;
     }
@@ -28,14 +30,14 @@ pub(crate) fn paired_shares(lost: usize, won: usize, n: usize) -> Option<[f64; 2
 }
 
 /// A normal interval around a share-like value, clipped to 0 … 1.
-pub(crate) fn normal_share(value: f64, variance: f64) -> [f64; 2] {
+pub fn normal_share(value: f64, variance: f64) -> [f64; 2] {
     let half = Z * variance.max(0.0).sqrt();
     [(value - half).max(0.0), (value + half).min(1.0)]
 }
 
 /// A quantile of sorted values, and its interval between order statistics (binomial, free of distribution). The interval is
 /// absent where the sample is too small to have one.
-pub(crate) fn quantile(sorted: &[f64], q: f64) -> (f64, Option<[f64; 2]>) {
+pub fn quantile(sorted: &[f64], q: f64) -> (f64, Option<[f64; 2]>) {
     let n = sorted.len();
     if n == 0 {
         return (f64::NAN, None);
@@ -62,39 +64,13 @@ pub(crate) fn quantile(sorted: &[f64], q: f64) -> (f64, Option<[f64; 2]>) {
 }
 
 /// Observations that a quantile needs before it has an interval on its far side: the least n with q^n ≤ 0.025.
-pub(crate) fn needed(q: f64) -> usize {
+pub fn needed(q: f64) -> usize {
     (0.025f64.ln() / q.max(1.0 - q).ln()).ceil() as usize
-}
-
-/// A small, good generator (SplitMix64; Steele, Lea, Flood 2014).
-pub(crate) struct Random(u64);
-
-impl Random {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Uniform below `n`, which is not 0.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        ((u128::from(self.next()) * n as u128) >> 64) as usize
-    }
-
-    /// Uniform in 0 … 1.
-    pub(crate) fn unit(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1u64 << 53) as f64
-    }
 }
 
 /// Percentile bootstrap: `statistic` of `units` drawn with replacement, given by position. `None` below 6 units, or where too
 /// many draws have no value.
-pub(crate) fn bootstrap(
+pub fn bootstrap(
     units: usize,
     draws: usize,
     seed: u64,

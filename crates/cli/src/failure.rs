@@ -1,0 +1,211 @@
+//! Every error as the user sees it: a code with a manual page, a message, a remedy, an exit code.
+
+use std::{error::Error, fmt::Write as _, path::Path};
+
+use plimsoll_dataset::DatasetError;
+use plimsoll_measure::MeasureError;
+use plimsoll_onnx::{ReadError, WriteError};
+use plimsoll_optimize::{OptimizeError, RecipeError};
+use plimsoll_profile::ConfigError;
+use plimsoll_release::ReleaseError;
+use plimsoll_runtime::ExecError;
+use plimsoll_transform::{PipelineError, Refusal};
+
+use crate::{exit::Exit, manual::Code, ui};
+
+/// Why a verb did not come to its end.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: Code,
+    message: String,
+    /// Source lines with labels, where the error points into a file of the user's.
+    excerpt: Option<String>,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure of a kind.
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), excerpt: None, help: None }
+    }
+
+    /// With a remedy.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        Self { help: Some(help.into()), ..self }
+    }
+
+    fn of(code: Code, error: &dyn Error, help: Option<String>) -> Self {
+        Self { code, message: chain(error), excerpt: None, help }
+    }
+
+    /// A file that could not be written.
+    pub(crate) fn not_written(path: &Path, error: &std::io::Error) -> Self {
+        Self::new(Code::NotWritten, format!("failed to write {}: {error}", path.display()))
+            .help("choose a folder that exists and that you may write to")
+    }
+
+    /// What the process ends in.
+    pub(crate) fn exit(&self) -> Exit {
+        self.code.exit()
+    }
+
+    /// Prints it to stderr.
+    pub(crate) fn say(&self) {
+        let mut text = format!("error[{}]: {}", self.code.name(), self.message);
+        if let Some(excerpt) = &self.excerpt {
+            let _ = write!(text, "\n{}", excerpt.trim_end());
+        }
+        if let Some(help) = &self.help {
+            let _ = write!(text, "\n  help: {help}");
+        }
+        let _ = write!(text, "\n  manual: plimsoll explain {}", self.code.name());
+        ui::say(&text);
+    }
+}
+
+/// The message with those of its sources that it does not contain.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            let _ = write!(text, ": {inner_text}");
+        }
+        source = inner.source();
+    }
+    text
+}
+
+/// Says which model an error speaks of.
+pub(crate) trait Named<T> {
+    /// Puts the path before the message.
+    fn of_model(self, path: &Path) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<Failure>> Named<T> for Result<T, E> {
+    fn of_model(self, path: &Path) -> Result<T, Failure> {
+        self.map_err(|e| {
+            let failure = e.into();
+            Failure { message: format!("{}: {}", path.display(), failure.message), ..failure }
+        })
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(e: ReadError) -> Self {
+        let code = if matches!(e, ReadError::External { .. }) { Code::ExternalData } else { Code::BadModel };
+        let help = e.help();
+        Self { message: format!("failed to {}", chain(&e)), ..Self::of(code, &e, help) }
+    }
+}
+
+impl From<WriteError> for Failure {
+    fn from(e: WriteError) -> Self {
+        let help = "choose a folder that exists and that you may write to".to_owned();
+        Self { message: format!("failed to {}", chain(&e)), ..Self::of(Code::NotWritten, &e, Some(help)) }
+    }
+}
+
+impl From<DatasetError> for Failure {
+    fn from(e: DatasetError) -> Self {
+        let help = e.help();
+        Self::of(Code::BadData, &e, help)
+    }
+}
+
+impl From<ExecError> for Failure {
+    fn from(e: ExecError) -> Self {
+        let code = match &e {
+            ExecError::Unsupported { .. } => Code::Unsupported,
+            ExecError::BadInput { .. } => Code::BadData,
+            ExecError::Crash { .. } => Code::ExecutorCrash,
+            ExecError::TimeLimit { .. } | ExecError::MemoryLimit { .. } => Code::LimitReached,
+            _ => Code::Unsupported,
+        };
+        let help = e.help();
+        Self::of(code, &e, help)
+    }
+}
+
+impl From<MeasureError> for Failure {
+    fn from(e: MeasureError) -> Self {
+        match e {
+            MeasureError::Data(e) => e.into(),
+            MeasureError::Exec(e) => e.into(),
+            MeasureError::Encode(e) => e.into(),
+            e => {
+                let help = e.help();
+                let code = match &e {
+                    MeasureError::Label { .. } | MeasureError::UnknownMetric(_) => Code::BadData,
+                    MeasureError::Figure(_) => Code::Internal,
+                    _ => Code::BadModel,
+                };
+                Self::of(code, &e, help)
+            }
+        }
+    }
+}
+
+impl From<PipelineError> for Failure {
+    fn from(e: PipelineError) -> Self {
+        let help = e.help();
+        match e {
+            PipelineError::Refused { source: Refusal::Exec(e), .. } => e.into(),
+            PipelineError::Refused { .. } => {
+                let help = help.or_else(|| Some("--explain prints what each pass did, and why".into()));
+                Self::of(Code::PassRefused, &e, help)
+            }
+            PipelineError::Differs { .. } => Self::of(Code::CheckDiffers, &e, help),
+            _ => Self::of(Code::Internal, &e, help),
+        }
+    }
+}
+
+impl From<RecipeError> for Failure {
+    fn from(e: RecipeError) -> Self {
+        match e {
+            RecipeError::Pipeline(e) => e.into(),
+            e => {
+                let help = e.help();
+                Self::of(Code::BadConfig, &e, help)
+            }
+        }
+    }
+}
+
+impl From<OptimizeError> for Failure {
+    fn from(e: OptimizeError) -> Self {
+        match e {
+            OptimizeError::Recipe(e) => e.into(),
+            OptimizeError::Measure(e) => e.into(),
+            OptimizeError::Overlap { .. } => {
+                let help = e.help();
+                Self::of(Code::DataOverlap, &e, help)
+            }
+            e => {
+                let help = e.help();
+                Self::of(Code::BadConfig, &e, help)
+            }
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(e: ConfigError) -> Self {
+        let excerpt = Some(e.render());
+        Self { excerpt, ..Self::of(Code::BadConfig, &e, None) }
+    }
+}
+
+impl From<ReleaseError> for Failure {
+    fn from(e: ReleaseError) -> Self {
+        let help = e.help();
+        let code = match &e {
+            _ if e.is_refusal() => Code::VerificationRefused,
+            _ if e.is_missing() => Code::NoRepository,
+            _ => Code::NotWritten,
+        };
+        Self::of(code, &e, help)
+    }
+}

@@ -1,0 +1,32 @@
+//! Latency of a model, alone or in alternation with a baseline.
+
+use std::time::Duration;
+
+use plimsoll_measure::{BenchOptions, bench};
+use plimsoll_record::Figures;
+
+use crate::{
+    args,
+    exit::Exit,
+    failure::{Failure, Named},
+    ui,
+    world::{self, World},
+};
+
+pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
+    world.refuse_debug_build()?;
+    let model = world::model(&args.model)?;
+    let baseline = args.baseline.as_deref().map(world::model).transpose()?;
+    let data = args.data.as_deref().map(|d| world::data(d, &model)).transpose()?;
+    let options = BenchOptions {
+        batch: args.batch,
+        time_budget: Duration::from_secs_f64(args.budget),
+        threads: world.common.threads,
+        seed: world.common.seed,
+        ..BenchOptions::default()
+    };
+    let found = bench(world.executor()?, &model, baseline.as_ref(), data.as_ref(), &options).of_model(&args.model)?;
+    let figures = Figures::new(found.figures, found.withheld);
+    world.print(&figures, || ui::figures(&figures))?;
+    Ok(Exit::Pass)
+}

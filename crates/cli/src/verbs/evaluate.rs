@@ -1,0 +1,28 @@
+//! Accuracy of a model on labelled data, and its agreement with a baseline.
+
+use plimsoll_measure::{EvaluationOptions, evaluate};
+use plimsoll_record::Figures;
+
+use crate::{
+    args,
+    exit::Exit,
+    failure::{Failure, Named},
+    ui,
+    world::{self, World},
+};
+
+pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure> {
+    let model = world::model(&args.model)?;
+    let baseline = args.baseline.as_deref().map(world::model).transpose()?;
+    let data = world::data(&args.data, &model)?;
+    let options = EvaluationOptions {
+        metrics: args.metric.clone(),
+        batch: 0,
+        threads: world.common.threads,
+        seed: world.common.seed,
+    };
+    let found = evaluate(world.executor()?, &model, baseline.as_ref(), &data, &options).of_model(&args.model)?;
+    let figures = Figures::new(found.figures, found.withheld);
+    world.print(&figures, || ui::figures(&figures))?;
+    Ok(Exit::Pass)
+}

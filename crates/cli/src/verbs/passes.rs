@@ -1,0 +1,125 @@
+//! `simplify`, `quantize`, `prune`: each a recipe of a few steps, carried out and written.
+
+use std::path::Path;
+
+use plimsoll_cost::analyse;
+use plimsoll_onnx::{
+    Model,
+    shape::{Bindings, infer},
+};
+use plimsoll_optimize::recipe::{Made, apply, step, step_with};
+use plimsoll_record::{PassRecord, Recipe, Size, Step, Transformation};
+use plimsoll_transform::verify::Checked;
+
+use crate::{
+    args,
+    exit::Exit,
+    failure::{Failure, Named},
+    ui,
+    world::{self, World},
+};
+
+pub(crate) fn simplify(world: &World, args: &args::Simplify) -> Result<Exit, Failure> {
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, vec![step("simplify")])
+}
+
+pub(crate) fn quantize(world: &World, args: &args::Quantize) -> Result<Exit, Failure> {
+    let mut parameters = vec![("scheme", args.scheme.clone())];
+    if args.scheme != "f16" {
+        parameters.push(("granularity", args.granularity.clone()));
+        parameters.push(("calibration", args.calibration.clone()));
+    }
+    if !args.exclude.is_empty() {
+        parameters.push(("exclude", args.exclude.join("\n")));
+    }
+    // Quantized ranges are those of the simplified graph: a batch normalization, say, is folded before its scale is chosen.
+    let steps = vec![step("simplify"), step_with("quantize", parameters)];
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps)
+}
+
+pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> {
+    let target = [
+        ("remove-macs", args.target.remove_macs),
+        ("remove-params", args.target.remove_params),
+        ("sparsity", args.target.sparsity),
+    ];
+    let target = target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string())));
+    let steps = vec![step("simplify"), step_with("prune", target)];
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps)
+}
+
+fn carry_out(
+    world: &World,
+    path: &Path,
+    data: Option<&Path>,
+    output: &args::Output,
+    mut steps: Vec<Step>,
+) -> Result<Exit, Failure> {
+    let model = world::model(path)?;
+    let data = data.map(|d| world::data(d, &model)).transpose()?;
+    world::check_output(&output.path, &[path])?;
+    if output.strip_names {
+        steps.push(step("strip-names"));
+    }
+    let recipe = Recipe::new("command line", steps);
+    let made = apply(&recipe, &model, &world.context(data.as_ref())?).of_model(path)?;
+    made.model.write(&output.path)?;
+    if output.strip_names {
+        world::write(&output.path.with_extension("names.json"), world::json(&made.names)?.as_bytes())?;
+    }
+    let done = Transformation {
+        schema: "plimsoll.transformation/1".into(),
+        model: path.display().to_string(),
+        output: output.path.display().to_string(),
+        before: size(&model)?,
+        after: size(&made.model)?,
+        checked: checked(&made),
+        passes: made.passes,
+    };
+    world.print(&done, || text(&done, output.explain))?;
+    Ok(Exit::Pass)
+}
+
+fn size(model: &Model) -> Result<Size, Failure> {
+    let cost = analyse(model, &infer(model, &Bindings::batch(1)));
+    Ok(Size {
+        model_digest: model.digest().to_string(),
+        bytes: model.to_bytes()?.len() as u64,
+        nodes: model.graph().node.len() as u64,
+        macs: cost.macs,
+        params: cost.params,
+    })
+}
+
+fn checked(made: &Made) -> String {
+    let one = |c: &Checked| match c {
+        Checked::Same { samples, source } => format!("results equal on {samples} {source} samples"),
+        Checked::NotChecked(why) => format!("not checked: {why}"),
+    };
+    // The first check is that of the exact passes before anything lossy.
+    made.checked.first().map_or_else(|| "no exact pass ran".into(), one)
+}
+
+fn text(done: &Transformation, explain: bool) -> String {
+    let mut lines = Vec::new();
+    if explain {
+        done.passes.iter().for_each(|p| lines.push(pass_text(p)));
+    }
+    let (a, b) = (&done.before, &done.after);
+    let moved = |from: u64, to: u64, show: fn(u64) -> String| {
+        let change = if from == 0 { 0.0 } else { (to as f64 / from as f64 - 1.0) * 100.0 };
+        format!("{} → {} ({change:+.1} %)", show(from), show(to))
+    };
+    lines.push(format!("wrote   {}", done.output));
+    lines.push(format!("size    {}", moved(a.bytes, b.bytes, ui::bytes)));
+    lines.push(format!("nodes   {}", moved(a.nodes, b.nodes, ui::count)));
+    lines.push(format!("MACs    {}", moved(a.macs, b.macs, ui::count)));
+    lines.push(format!("params  {}", moved(a.params, b.params, ui::count)));
+    lines.push(format!("check   {}", done.checked));
+    lines.join("\n") + "\n"
+}
+
+fn pass_text(p: &PassRecord) -> String {
+    let head = format!("{:<22} {:<14} {} → {} nodes", p.pass, p.outcome, p.nodes[0], p.nodes[1]);
+    p.reasons.iter().fold(head, |text, reason| format!("{text}\n    {reason}"))
+}

@@ -1,0 +1,127 @@
+//! What verbs share: the common options, the executor in its child process, progress, and reading files.
+
+use std::{
+    cell::OnceCell,
+    env,
+    fs::File,
+    io::Write,
+    path::Path,
+    time::Duration,
+};
+
+use plimsoll_dataset::Dataset;
+use plimsoll_onnx::Model;
+use plimsoll_runtime::{ExecError, Executor, Isolated, Limits, WorkerCommand};
+use plimsoll_transform::Context;
+use serde::Serialize;
+
+use crate::{args::Common, failure::Failure, manual::Code, ui};
+
+pub(crate) struct World {
+    pub(crate) common: Common,
+    pub(crate) bar: ui::Bar,
+    executor: OnceCell<Isolated>,
+}
+
+impl World {
+    pub(crate) fn new(common: Common) -> Self {
+        Self { common, bar: ui::Bar::default(), executor: OnceCell::new() }
+    }
+
+    /// The executor, in a child process with limits: models are hostile.
+    pub(crate) fn executor(&self) -> Result<&dyn Executor, Failure> {
+        if let Some(found) = self.executor.get() {
+            return Ok(found);
+        }
+        let failed = |reason: String| ExecError::Failed { executor: "worker".into(), reason };
+        let program = env::current_exe().map_err(|e| failed(format!("find this program: {e}")))?;
+        let limits = Limits {
+            memory_bytes: self.common.memory_limit.saturating_mul(1 << 20),
+            time: Duration::from_secs(self.common.time_limit.max(1)),
+        };
+        let started = Isolated::new(WorkerCommand { program, args: vec!["__worker".into()] }, limits)?;
+        Ok(self.executor.get_or_init(|| started))
+    }
+
+    /// What passes may use.
+    pub(crate) fn context<'c>(&'c self, data: Option<&'c Dataset>) -> Result<Context<'c>, Failure> {
+        Ok(Context { data, seed: self.common.seed, progress: &self.bar, ..Context::new(self.executor()?) })
+    }
+
+    /// Latencies of a debug build say nothing.
+    pub(crate) fn refuse_debug_build(&self) -> Result<(), Failure> {
+        if cfg!(debug_assertions) {
+            let message = "this binary was built without optimization; its latencies say nothing about a model";
+            return Err(Failure::new(Code::DebugBuild, message).help("use `cargo xtask`, or a release build"));
+        }
+        Ok(())
+    }
+
+    /// Prints the document, or the text.
+    pub(crate) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        if self.common.json { ui::data(&json(document)?) } else { ui::data(&text()) }
+        Ok(())
+    }
+}
+
+/// Pretty JSON with a final newline.
+pub(crate) fn json(document: &impl Serialize) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(document);
+    text.map(|t| t + "\n").map_err(|e| Failure::new(Code::Internal, format!("failed to write JSON: {e}")))
+}
+
+/// Reads a model.
+pub(crate) fn model(path: &Path) -> Result<Model, Failure> {
+    Ok(Model::read(path)?)
+}
+
+/// Reads samples and checks them against a model's inputs.
+pub(crate) fn data(path: &Path, model: &Model) -> Result<Dataset, Failure> {
+    let data = Dataset::read_npz(path)?;
+    data.check_against(&model.inputs())?;
+    Ok(data)
+}
+
+/// Temporary file in the same folder, fsync, rename: a reader sees the old file or the new one.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let put = || {
+        let mut file = tempfile::Builder::new().prefix(".plimsoll-").tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        readable(file.as_file())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map(drop).map_err(|e| e.error)
+    };
+    put().map_err(|e| Failure::not_written(path, &e))
+}
+
+/// Temporary files are for their owner alone; results are ordinary files.
+#[cfg(unix)]
+fn readable(file: &File) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(std::fs::Permissions::from_mode(0o644))
+}
+
+#[cfg(not(unix))]
+fn readable(_: &File) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Refuses to write over what is read, and into folders that do not take files, before any work is done.
+pub(crate) fn check_output(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+    let same = |a: &Path, b: &Path| a.canonicalize().ok().is_some_and(|a| b.canonicalize().is_ok_and(|b| a == b));
+    if inputs.iter().any(|i| same(i, output)) {
+        let message = format!("failed to write {}: it is one of the inputs", output.display());
+        return Err(Failure::new(Code::NotWritten, message).help("give another file with -o"));
+    }
+    if output.is_dir() {
+        let message = format!("failed to write {}: it is a folder", output.display());
+        return Err(Failure::new(Code::NotWritten, message).help("give the name of a file with -o"));
+    }
+    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new()
+        .prefix(".plimsoll-")
+        .tempfile_in(folder)
+        .map(drop)
+        .map_err(|e| Failure::not_written(output, &e))
+}

@@ -1,0 +1,191 @@
+//! Recipes are data: names of passes with parameters, turned into passes here and nowhere else.
+//!
+//! | pass | parameters |
+//! |---|---|
+//! | `simplify` | – |
+//! | `prune` | one of `remove-macs`, `remove-params`, `sparsity`: a share such as `30%` |
+//! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `exclude` (one node a line) |
+//! | `strip-names` | – |
+
+use std::collections::BTreeMap;
+
+use plimsoll_onnx::Model;
+use plimsoll_record::{PassRecord, Recipe, Step};
+use plimsoll_transform::{
+    Context, Outcome, Pass, PipelineError, manager,
+    prune::{PruneOptions, Share, Sparsity, Structured, Target},
+    quantize::{self, QuantizeOptions, Scheme},
+    simplify, strip_names,
+    verify::Checked,
+};
+
+/// Why a recipe could not be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecipeError {
+    /// A pass that does not exist.
+    #[error("there is no pass `{0}` (there are simplify, prune, quantize, strip-names)")]
+    UnknownPass(String),
+    /// A parameter that the pass does not take, or that is missing, or whose value is none.
+    #[error("pass `{pass}`: {reason}")]
+    Parameter {
+        /// The pass.
+        pass: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The passes did not come to their end.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineError),
+}
+
+impl RecipeError {
+    /// What the user can do about it.
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Pipeline(e) => e.help(),
+            _ => None,
+        }
+    }
+}
+
+/// What a recipe made.
+#[derive(Debug, Clone)]
+pub struct Made {
+    /// The model.
+    pub model: Model,
+    /// Every pass, in order.
+    pub passes: Vec<PassRecord>,
+    /// Whether exact passes were checked, and on what.
+    pub checked: Vec<Checked>,
+    /// Old names of inner values by their new ones, where they were shortened.
+    pub names: BTreeMap<String, String>,
+}
+
+/// A step without parameters.
+pub fn step(pass: &str) -> Step {
+    Step { pass: pass.into(), parameters: BTreeMap::new() }
+}
+
+/// A step with parameters.
+pub fn step_with(pass: &str, parameters: impl IntoIterator<Item = (&'static str, String)>) -> Step {
+    let parameters = parameters.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    Step { pass: pass.into(), parameters }
+}
+
+/// Carries out a recipe. The model given is as it was.
+pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Made, RecipeError> {
+    let passes = recipe.steps.iter().map(Parsed::new).collect::<Result<Vec<_>, _>>()?;
+    let mut made = Made { model: model.clone(), passes: vec![], checked: vec![], names: BTreeMap::new() };
+    for pass in passes {
+        let (model, steps, checked) = match pass {
+            Parsed::Simplify => simplify::simplify(&made.model, context)?,
+            Parsed::StripNames => {
+                made.names = strip_names::names(&made.model).into_iter().map(|(old, new)| (new, old)).collect();
+                manager::run(&made.model, &[&strip_names::StripNames], 1, context)?
+            }
+            Parsed::Lossy(pass) => manager::run(&made.model, &[&*pass], 1, context)?,
+        };
+        made.model = model;
+        made.passes.extend(steps.into_iter().map(record));
+        if !matches!(&checked, Checked::NotChecked(why) if why.contains("lossy")) {
+            made.checked.push(checked);
+        }
+    }
+    Ok(made)
+}
+
+fn record(step: manager::Step) -> PassRecord {
+    let outcome = match step.outcome {
+        Outcome::Applied => "applied".into(),
+        Outcome::NothingToDo => "nothing to do".into(),
+        Outcome::Refused(why) => format!("refused: {why}"),
+    };
+    PassRecord {
+        pass: step.pass.into(),
+        outcome,
+        reasons: step.reasons,
+        nodes: step.nodes.map(|n| n as u64),
+        bytes: step.bytes.map(|n| n as u64),
+    }
+}
+
+enum Parsed {
+    Simplify,
+    StripNames,
+    Lossy(Box<dyn Pass + Send>),
+}
+
+impl Parsed {
+    fn new(step: &Step) -> Result<Self, RecipeError> {
+        let wrong = |reason: String| RecipeError::Parameter { pass: step.pass.clone(), reason };
+        let known: &[&str] = match step.pass.as_str() {
+            "simplify" | "strip-names" => &[],
+            "prune" => &["remove-macs", "remove-params", "sparsity"],
+            "quantize" => &["scheme", "granularity", "calibration", "exclude"],
+            other => return Err(RecipeError::UnknownPass(other.into())),
+        };
+        if let Some(name) = step.parameters.keys().find(|k| !known.contains(&k.as_str())) {
+            return Err(wrong(format!("it has no parameter `{name}` (it has {})", known.join(", "))));
+        }
+        Ok(match step.pass.as_str() {
+            "simplify" => Self::Simplify,
+            "strip-names" => Self::StripNames,
+            "prune" => Self::Lossy(prune(step)?),
+            _ => Self::Lossy(quantization(step)?),
+        })
+    }
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(step: &Step, name: &str) -> Result<Option<T>, RecipeError> {
+    let value = step.parameters.get(name).map(|text| text.parse());
+    value.transpose().map_err(|e| RecipeError::Parameter { pass: step.pass.clone(), reason: format!("{name}: {e}") })
+}
+
+fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
+    let macs: Option<Share> = parse(step, "remove-macs")?;
+    let params: Option<Share> = parse(step, "remove-params")?;
+    let sparsity: Option<Share> = parse(step, "sparsity")?;
+    let channels = |target| -> Box<dyn Pass + Send> { Box::new(Structured::new(PruneOptions::new(target))) };
+    match (macs, params, sparsity) {
+        (Some(share), None, None) => Ok(channels(Target::Macs(share))),
+        (None, Some(share), None) => Ok(channels(Target::Params(share))),
+        (None, None, Some(share)) => Ok(Box::new(Sparsity::new(share))),
+        _ => Err(RecipeError::Parameter {
+            pass: step.pass.clone(),
+            reason: "exactly one of remove-macs, remove-params, sparsity is needed".into(),
+        }),
+    }
+}
+
+fn quantization(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
+    let mut options = QuantizeOptions::new(parse(step, "scheme")?.unwrap_or(Scheme::Int8));
+    options.granularity = parse(step, "granularity")?.unwrap_or_default();
+    options.calibration = parse(step, "calibration")?.unwrap_or_default();
+    let exclude = step.parameters.get("exclude").map(String::as_str).unwrap_or_default();
+    options.exclude = exclude.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    Ok(quantize::pass(options))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pass: &str, parameters: &[(&'static str, &str)]) -> Result<(), String> {
+        let parameters = parameters.iter().map(|(k, v)| (*k, (*v).to_owned()));
+        Parsed::new(&step_with(pass, parameters)).map(drop).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_misspelt_recipe_is_refused_before_anything_runs() {
+        assert!(check("simplify", &[]).is_ok());
+        assert!(check("prune", &[("remove-macs", "30%")]).is_ok());
+        assert!(check("quantize", &[("scheme", "f16")]).is_ok());
+        assert!(check("quantise", &[]).unwrap_err().contains("no pass `quantise`"));
+        assert!(check("quantize", &[("schema", "f16")]).unwrap_err().contains("no parameter `schema`"));
+        assert!(check("quantize", &[("scheme", "int9")]).unwrap_err().contains("int9"));
+        assert!(check("prune", &[]).unwrap_err().contains("exactly one"));
+        assert!(check("prune", &[("remove-macs", "30%"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));
+        assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));
+    }
+}
