@@ -1,1 +1,37 @@
-//! profile
+//! Every file that a human writes: release specs, profiles, contracts, rollout policies. TOML becomes validated types whose
+//! numbers have units and whose values remember where they were written.
+//!
+//! This crate must not know models, nor how a figure is made. Files are hostile input: bounded in size, and whatever is wrong
+//! with one is reported at once, each problem with its place and its remedy.
+//!
+//! - [`Spec`] is `plimsoll.toml`, [`Profile`] a server or device, [`Contract`] what a running pipeline delivers and expects,
+//!   [`Policy`] how a release reaches everybody.
+//! - [`Metric`] is the closed list of what may be budgeted; [`Budgets`] are limits on metrics.
+//! - A file is read in two steps: text → TOML tree with spans (the unvalidated form) → the type. [`ConfigError`] holds every
+//!   [`Problem`] of both.
+
+mod budget;
+mod contract;
+mod error;
+mod metric;
+mod nearest;
+mod policy;
+mod profile;
+mod reader;
+mod recipe;
+mod source;
+mod spec;
+mod units;
+mod version;
+
+pub use budget::{Bound, Budget, Budgets, Level, Limit};
+pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
+pub use error::{ConfigError, Problem};
+pub use metric::{Basis, Better, Metric, Unit};
+pub use policy::{Policy, RolloutMetric, Stage, Tolerance};
+pub use profile::{ExecutorName, Hardware, Kind, MacsPerCycle, Profile, Server, Stream};
+pub use recipe::{RecipeSpec, StepSpec};
+pub use source::{Place, Source, Span, Spanned};
+pub use spec::{DataPaths, Objective, PathAt, Spec};
+pub use units::{Bandwidth, Bytes, Count, Hertz, Increase, Price, Seconds, Share};
+pub use version::Version;

@@ -1,0 +1,232 @@
+//! Budgets: limits on metrics, each with the place that set it.
+
+use crate::{
+    error::Problem,
+    metric::{Better, Metric, Unit},
+    reader::{FromToml, Number, Table, Value, Wrong, one_of, unknown},
+    source::{Source, Span},
+    units::{Bytes, Count, Increase, Seconds, Share},
+};
+use std::sync::Arc;
+
+/// What a violated limit means.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Level {
+    /// It decides the verdict.
+    #[default]
+    Error,
+    /// It is shown.
+    Warn,
+}
+
+impl Level {
+    /// As written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warn => "warn",
+        }
+    }
+}
+
+impl FromToml for Level {
+    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
+        one_of(value, &[("error", Self::Error), ("warn", Self::Warn)])
+    }
+}
+
+/// What a limit says; numbers are in the metric's unit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Bound {
+    /// Not more than this.
+    Max(f64),
+    /// Not less than this.
+    Min(f64),
+    /// Not more than so much above the baseline, as a share of the baseline.
+    MaxIncrease(f64),
+}
+
+/// One limit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Limit {
+    /// What it says.
+    pub bound: Bound,
+    /// As written, such as `256KiB`.
+    pub text: String,
+    /// Where it was written.
+    pub span: Span,
+}
+
+impl Limit {
+    /// In words, such as `max 256KiB`.
+    pub fn words(&self) -> String {
+        let kind = match self.bound {
+            Bound::Max(_) => "max",
+            Bound::Min(_) => "min",
+            Bound::MaxIncrease(_) => "max-increase",
+        };
+        format!("{kind} {}", self.text)
+    }
+}
+
+/// The limits on one metric.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budget {
+    /// The metric.
+    pub metric: Metric,
+    /// One limit or more.
+    pub limits: Vec<Limit>,
+    /// What violating them means.
+    pub level: Level,
+}
+
+/// The budgets of one file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Budgets {
+    /// The file.
+    pub source: Arc<Source>,
+    /// In the order of the metrics' names.
+    pub budgets: Vec<Budget>,
+}
+
+impl Budgets {
+    /// The budget of a metric.
+    pub fn get(&self, metric: Metric) -> Option<&Budget> {
+        self.budgets.iter().find(|b| b.metric == metric)
+    }
+
+    /// Whether any limit needs the model to be run.
+    pub fn needs_measuring(&self) -> bool {
+        self.budgets.iter().any(|b| b.metric.is_measured())
+    }
+
+    /// Whether any limit compares with a baseline.
+    pub fn needs_baseline(&self) -> bool {
+        let relative =
+            |b: &Budget| b.metric.is_relative() || b.limits.iter().any(|l| matches!(l.bound, Bound::MaxIncrease(_)));
+        self.budgets.iter().any(relative)
+    }
+}
+
+/// Reads the table `key`, whose keys are metrics; dotted names are tables in TOML.
+pub(crate) fn read(table: &Table<'_>, key: &'static str, allowed: &[Metric], source: &Arc<Source>) -> Vec<Budget> {
+    let Some(inner) = table.table(key) else { return Vec::new() };
+    let mut reader = Reader { table: &inner, allowed, source, found: Vec::new() };
+    reader.walk("", inner.entries());
+    reader.found.sort_by_key(|b| b.metric.name());
+    reader.found
+}
+
+struct Reader<'r, 't> {
+    table: &'r Table<'t>,
+    allowed: &'r [Metric],
+    source: &'r Source,
+    found: Vec<Budget>,
+}
+
+impl Reader<'_, '_> {
+    fn walk(&mut self, prefix: &str, entries: &toml::de::DeTable<'_>) {
+        for (key, value) in entries {
+            let name =
+                if prefix.is_empty() { key.get_ref().to_string() } else { format!("{prefix}.{}", key.get_ref()) };
+            let dotted = format!("{name}.");
+            match (Metric::find(&name).filter(|m| self.allowed.contains(m)), value.get_ref().as_table()) {
+                (Some(metric), _) => self.budget(metric, value.get_ref(), value.span().into(), key.span().into()),
+                (None, Some(inner)) if self.allowed.iter().any(|m| m.name().starts_with(&dotted)) => {
+                    self.walk(&name, inner)
+                }
+                (None, _) => {
+                    let known: Vec<&str> = self.allowed.iter().map(|m| m.name()).collect();
+                    let problem = unknown(&name, key.span().into(), "metric", &known);
+                    let elsewhere = Metric::find(&name)
+                        .map(|m| format!("`{m}` cannot be limited here; the metrics here are {}", known.join(", ")));
+                    self.table.report(match elsewhere {
+                        Some(help) => problem.help(help),
+                        None => problem,
+                    });
+                }
+            }
+        }
+    }
+
+    fn budget(&mut self, metric: Metric, value: &Value<'_>, span: Span, key: Span) {
+        if self.found.iter().any(|b| b.metric == metric) {
+            self.table.report(Problem::at(key, format!("`{metric}` is limited twice")).help("keep one of them"));
+            return;
+        }
+        let mut budget = Budget { metric, limits: Vec::new(), level: Level::Error };
+        let Some(table) = value.as_table() else {
+            let bound = if metric.better() == Better::Lower { Bound::Max } else { Bound::Min };
+            self.limit(&mut budget, bound, value, span);
+            return self.found.push(budget);
+        };
+        for (key, value) in table {
+            let (span, value) = (Span::from(value.span()), value.get_ref());
+            let wrong_way = |table: &Table<'_>, help: &str| {
+                table.report(
+                    Problem::at(key.span().into(), format!("`{}` makes no sense for `{metric}`", key.get_ref()))
+                        .help(help),
+                );
+            };
+            match key.get_ref().as_ref() {
+                "max" if metric.better() == Better::Lower => self.limit(&mut budget, Bound::Max, value, span),
+                "min" if metric.better() == Better::Higher => self.limit(&mut budget, Bound::Min, value, span),
+                "max" => wrong_way(self.table, "more is better here: write `min`"),
+                "min" => wrong_way(self.table, "less is better here: write `max`"),
+                "max-increase" if metric.may_increase() => {
+                    if let Some(increase) = self.table.convert::<Increase>(value, span) {
+                        let text = self.text(span);
+                        budget.limits.push(Limit { bound: Bound::MaxIncrease(increase.value.0), text, span });
+                    }
+                }
+                "max-increase" => wrong_way(
+                    self.table,
+                    "limit `latency.ratio`, `accuracy-drop` or `agreement` instead: they compare with the baseline sample by sample",
+                ),
+                "level" => {
+                    if let Some(level) = self.table.convert::<Level>(value, span) {
+                        budget.level = level.value;
+                    }
+                }
+                other => self.table.report(unknown(
+                    other,
+                    key.span().into(),
+                    "key",
+                    &["max", "min", "max-increase", "level"],
+                )),
+            }
+        }
+        if !["max", "min", "max-increase"].iter().any(|k| table.contains_key(*k)) {
+            self.table.report(
+                Problem::at(key, format!("the budget of `{metric}` sets no limit"))
+                    .help("write `max`, `min` or `max-increase`"),
+            );
+        }
+        self.found.push(budget);
+    }
+
+    fn limit(&self, budget: &mut Budget, bound: fn(f64) -> Bound, value: &Value<'_>, span: Span) {
+        match limit_value(budget.metric.unit(), value) {
+            Ok(number) => budget.limits.push(Limit { bound: bound(number), text: self.text(span), span }),
+            Err(wrong) => self.table.report(Problem::at(span, wrong.message).help(wrong.help)),
+        }
+    }
+
+    fn text(&self, span: Span) -> String {
+        self.source.slice(span).trim_matches(['"', '\'']).to_owned()
+    }
+}
+
+/// A limit in the unit of its metric.
+fn limit_value(unit: Unit, value: &Value<'_>) -> Result<f64, Wrong> {
+    match unit {
+        Unit::Bytes => Bytes::from_toml(value).map(|b| b.0 as f64),
+        Unit::Count => Count::from_toml(value).map(|c| c.0 as f64),
+        Unit::Seconds => Seconds::from_toml(value).map(|s| s.0),
+        Unit::Share => Share::from_toml(value).map(|s| s.0),
+        Unit::Ratio | Unit::Decibel | Unit::PerSecond => match Number::from_toml(value)?.0 {
+            number if number >= 0.0 => Ok(number),
+            _ => Err(Wrong::new("this is negative", "write a number such as 1.05")),
+        },
+    }
+}

@@ -1,0 +1,250 @@
+//! What may be budgeted: one table of metrics, each with its unit, which way is better, and what its figure rests on.
+
+use std::fmt;
+
+/// What a figure of the metric is in, and how limits on it are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// `"256KiB"`.
+    Bytes,
+    /// `"2M"`.
+    Count,
+    /// `"8ms"`.
+    Seconds,
+    /// `"95%"`, `"0.5pp"`.
+    Share,
+    /// A plain number; 1 is equality.
+    Ratio,
+    /// A plain number.
+    Decibel,
+    /// A plain number: samples a second.
+    PerSecond,
+}
+
+/// Which way is better; a plain limit is a maximum or a minimum accordingly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Better {
+    /// Limits are maxima.
+    Lower,
+    /// Limits are minima.
+    Higher,
+}
+
+/// What a figure rests on, and so where it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Basis {
+    /// Counted on the model: the same everywhere, no executor needed.
+    Counted,
+    /// Worked out from a profile's hardware facts: an estimate and labelled so, no executor needed.
+    Estimated,
+    /// Measured on a machine, and true of machines of its kind alone.
+    Machine,
+    /// Measured against a baseline in the same run: holds on any machine, in the executor that was used.
+    Paired,
+    /// Taken on data, in the executor that was used.
+    Data,
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal from $figure:literal, $unit:ident, $better:ident, $basis:ident, $sampled:literal;)*) => {
+        /// A metric that may be budgeted.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Metric { $($(#[$doc])* $variant),* }
+
+        impl Metric {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// As budgets name it.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// The metric of the figure that it is judged by.
+            pub fn figure(self) -> &'static str {
+                match self { $(Self::$variant => $figure),* }
+            }
+
+            /// The unit of its limits and figures.
+            pub fn unit(self) -> Unit {
+                match self { $(Self::$variant => Unit::$unit),* }
+            }
+
+            /// Which way is better.
+            pub fn better(self) -> Better {
+                match self { $(Self::$variant => Better::$better),* }
+            }
+
+            /// What its figure rests on.
+            pub fn basis(self) -> Basis {
+                match self { $(Self::$variant => Basis::$basis),* }
+            }
+
+            /// Whether it varies from sample to sample, so that a figure without interval settles nothing.
+            pub fn is_sampled(self) -> bool {
+                match self { $(Self::$variant => $sampled),* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Bytes of the model file.
+    ArtifactSize = "artifact-size" from "artifact-size", Bytes, Lower, Counted, false;
+    /// Parameters.
+    Params = "params" from "params", Count, Lower, Counted, false;
+    /// Multiply-accumulates of one inference.
+    Macs = "macs" from "macs", Count, Lower, Counted, false;
+    /// Bytes of the parameters.
+    WeightBytes = "weight-bytes" from "weight-bytes", Bytes, Lower, Counted, false;
+    /// Bytes of the activations that are alive at once, at most.
+    PeakActivationMemory = "peak-activation-memory" from "peak-activation-memory", Bytes, Lower, Counted, false;
+    /// Lower bound of the time of one inference, from the profile's hardware facts.
+    LatencyEstimate = "latency.estimate" from "latency.estimate", Seconds, Lower, Estimated, false;
+    /// Median time of one inference.
+    LatencyP50 = "latency.p50" from "latency.p50", Seconds, Lower, Machine, true;
+    /// Time that nine inferences in ten keep.
+    LatencyP90 = "latency.p90" from "latency.p90", Seconds, Lower, Machine, true;
+    /// Time that 99 inferences in 100 keep.
+    LatencyP99 = "latency.p99" from "latency.p99", Seconds, Lower, Machine, true;
+    /// Time over the baseline's, in the same run.
+    LatencyRatio = "latency.ratio" from "latency.ratio", Ratio, Lower, Paired, true;
+    /// 99th percentile of the time of one inference over the hop of the profile's stream.
+    RealTimeFactor = "real-time-factor" from "latency.p99", Ratio, Lower, Machine, true;
+    /// Samples a second at the batch that was measured.
+    Throughput = "throughput" from "throughput", PerSecond, Higher, Machine, true;
+    /// Load and first inference.
+    ColdStart = "cold-start" from "cold-start", Seconds, Lower, Machine, true;
+    /// Most resident memory of the process that runs the model.
+    PeakMemory = "peak-memory" from "peak-rss", Bytes, Lower, Machine, false;
+    /// Share of samples that are classified rightly.
+    Accuracy = "accuracy" from "accuracy", Share, Higher, Data, true;
+    /// Mean recall of the classes.
+    BalancedAccuracy = "balanced-accuracy" from "balanced-accuracy", Share, Higher, Data, true;
+    /// Area under the ROC curve.
+    Auc = "auc" from "auc", Share, Higher, Data, true;
+    /// Share of samples whose class is among the five highest scores.
+    Top5 = "top-5" from "top-5", Share, Higher, Data, true;
+    /// Share of samples that are classified as the baseline does.
+    Agreement = "agreement" from "agreement", Share, Higher, Data, true;
+    /// Accuracy of the baseline less the model's, paired.
+    AccuracyDrop = "accuracy-drop" from "accuracy-drop", Share, Lower, Data, true;
+    /// Relative L2 distance of the scores to the baseline's.
+    OutputError = "output-error" from "output-error", Ratio, Lower, Data, false;
+    /// Energy of the baseline's scores over that of the difference.
+    OutputSqnr = "output-sqnr" from "output-sqnr", Decibel, Higher, Data, false;
+}
+
+impl Metric {
+    /// The metric of a name.
+    pub fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|m| m.name() == name)
+    }
+
+    /// Whether `max-increase` may limit it: where lower is better and nothing about it is relative already.
+    pub fn may_increase(self) -> bool {
+        let relative = matches!(self, Self::LatencyRatio | Self::AccuracyDrop | Self::OutputError);
+        self.better() == Better::Lower && !relative
+    }
+
+    /// Whether the paired ratio of times judges its `max-increase`.
+    pub fn is_latency(self) -> bool {
+        matches!(self, Self::LatencyP50 | Self::LatencyP90 | Self::LatencyP99 | Self::RealTimeFactor)
+    }
+
+    /// Whether its figure compares with a baseline.
+    pub fn is_relative(self) -> bool {
+        use Metric::{AccuracyDrop, Agreement, LatencyRatio, OutputError, OutputSqnr};
+        matches!(self, LatencyRatio | Agreement | AccuracyDrop | OutputError | OutputSqnr)
+    }
+
+    /// Whether an executor must run the model for its figure.
+    pub fn is_measured(self) -> bool {
+        !matches!(self.basis(), Basis::Counted | Basis::Estimated)
+    }
+}
+
+impl fmt::Display for Metric {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Unit {
+    /// As figures name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+            Self::Seconds => "s",
+            Self::Share => "share",
+            Self::Ratio => "ratio",
+            Self::Decibel => "dB",
+            Self::PerSecond => "1/s",
+        }
+    }
+
+    /// A value as people read it. Bytes take binary units where `like`, the limit, is a multiple of 1 KiB.
+    pub fn show(self, value: f64, like: Option<f64>) -> String {
+        match self {
+            Self::Bytes if like.is_some_and(|l| l >= 1024.0 && l % 1024.0 == 0.0) => {
+                scaled(value, &[(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1024.0, "KiB"), (1.0, "B")])
+            }
+            Self::Bytes => scaled(value, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]),
+            Self::Count => scaled(value, &[(1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")]).trim_end().to_owned(),
+            Self::Seconds => {
+                scaled(value, &[(86_400.0, "d"), (3600.0, "h"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")])
+            }
+            Self::Share => format!("{:.2} %", value * 100.0),
+            Self::Ratio => format!("{value:.3}"),
+            Self::Decibel => format!("{value:.1} dB"),
+            Self::PerSecond => scaled(value, &[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s"), (1e-3, "m/s")]),
+        }
+    }
+}
+
+/// Four digits and the unit that fits.
+fn scaled(value: f64, units: &[(f64, &str)]) -> String {
+    let smallest = units.last().copied().unwrap_or((1.0, ""));
+    let (factor, unit) = units.iter().copied().find(|(f, _)| value.abs() >= *f).unwrap_or(smallest);
+    let number = value / factor;
+    let digits = match number.abs() {
+        n if n >= 1000.0 || n.fract() == 0.0 => 0,
+        n if n >= 100.0 => 1,
+        n if n >= 10.0 => 2,
+        _ => 3,
+    };
+    format!("{number:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_is_a_dotted_prefix_of_another() {
+        for a in Metric::ALL {
+            assert_eq!(Metric::find(a.name()), Some(*a));
+            for b in Metric::ALL {
+                assert!(!b.name().starts_with(&format!("{a}.")), "{a} hides {b}");
+            }
+        }
+    }
+
+    fn check(unit: Unit, value: f64, like: Option<f64>, text: &str) {
+        assert_eq!(unit.show(value, like), text);
+    }
+
+    #[test]
+    fn values_are_shown_in_the_limits_own_units() {
+        check(Unit::Bytes, 262_144.0, Some(262_144.0), "256 KiB");
+        check(Unit::Bytes, 262_144.0, Some(300_000.0), "262.1 kB");
+        check(Unit::Bytes, 0.0, None, "0 B");
+        check(Unit::Seconds, 0.0081234, None, "8.123 ms");
+        check(Unit::Seconds, 0.0, None, "0 ns");
+        check(Unit::Count, 2_540_000.0, None, "2.540 M");
+        check(Unit::Count, 12.0, None, "12");
+        check(Unit::Share, -0.0012, None, "-0.12 %");
+        check(Unit::Ratio, 0.5, None, "0.500");
+    }
+}

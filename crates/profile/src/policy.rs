@@ -1,0 +1,274 @@
+//! The policy of a rollout: who gets a release when, and what must hold before more people get it. Inert: how evidence is
+//! weighed is decided elsewhere.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{
+    error::{ConfigError, Problem},
+    reader::{self, Name, Number, Table, unknown},
+    source::{Source, Span, Spanned},
+    units::{Count, Seconds, Share},
+};
+
+/// What is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RolloutMetric {
+    /// Share of a device's inferences over the time budget.
+    OverBudget,
+    /// Share of devices that ever crashed.
+    CrashedDevices,
+    /// Share of shadow runs that agree with the previous release.
+    Agreement,
+    /// Last rating of each user, 1 to 5.
+    Rating,
+    /// Share of devices that do not report.
+    MissingDevices,
+}
+
+impl RolloutMetric {
+    /// All of them.
+    pub const ALL: &[Self] =
+        &[Self::OverBudget, Self::CrashedDevices, Self::Agreement, Self::Rating, Self::MissingDevices];
+
+    /// As written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::OverBudget => "over-budget",
+            Self::CrashedDevices => "crashed-devices",
+            Self::Agreement => "agreement",
+            Self::Rating => "rating",
+            Self::MissingDevices => "missing-devices",
+        }
+    }
+
+    /// Whether more is better.
+    pub fn higher_is_better(self) -> bool {
+        matches!(self, Self::Agreement | Self::Rating)
+    }
+}
+
+/// What a metric may lose.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Tolerance {
+    /// The metric.
+    pub metric: RolloutMetric,
+    /// How much worse than the holdback it may be: a share, or points of a rating.
+    pub margin: f64,
+    /// What it may never pass, whatever the holdback does: a maximum, or a minimum where more is better.
+    pub limit: Option<f64>,
+    /// Where the margin was written.
+    pub span: Span,
+}
+
+/// A step on the way to everybody.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Stage {
+    /// Share of the fleet.
+    pub share: f64,
+    /// How long it lasts at least.
+    pub soak: Seconds,
+    /// Devices that must have reported.
+    pub min_devices: Option<u64>,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Its name.
+    pub name: String,
+    /// Share of each cohort that keeps the previous release, for comparison.
+    pub holdback: f64,
+    /// Share of the devices that must report before anything is decided.
+    pub min_reporting: f64,
+    /// The beta: its share is that of the enrolled.
+    pub beta: Stage,
+    /// Stages of the general release; the last one is everybody.
+    pub stages: Vec<Stage>,
+    /// Error rate of a decision.
+    pub alpha: f64,
+    /// Power below which a stage is not asked for proof.
+    pub power: f64,
+    /// Time before a release, that each device is compared with itself over.
+    pub pre_period: Seconds,
+    /// Time before the first statistical halt.
+    pub halt_after: Seconds,
+    /// Time after which a person decides.
+    pub person_after: Seconds,
+    /// Keys that must sign an advance.
+    pub keys: u64,
+    /// Smallest number of devices that a report shows.
+    pub min_cell: u64,
+    /// How long telemetry is kept.
+    pub retention: Seconds,
+    /// What is watched, in the order of [`RolloutMetric::ALL`].
+    pub tolerances: Vec<Tolerance>,
+}
+
+impl Policy {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_source(reader::open(path)?)
+    }
+
+    /// Reads a text under the path that it is known by.
+    pub fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Self, ConfigError> {
+        Self::from_source(Arc::new(Source::new(path.as_ref(), text)))
+    }
+
+    fn from_source(source: Arc<Source>) -> Result<Self, ConfigError> {
+        reader::read(&source, |table| policy(table, &source))
+    }
+}
+
+const DAY: f64 = 86_400.0;
+
+fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
+    table.schema();
+    let name = table.need::<Name>("name", "a name for the policy, such as \"bed-sensor\"");
+    let holdback = inner_share(table, "holdback", 0.1, 0.5);
+    let min_reporting = inner_share(table, "min-reporting", 0.9, 1.0);
+    let beta = table.need_table("beta", "write [beta] with `soak`, such as soak = \"30d\"").and_then(|t| {
+        let stage = soak(&t, 1.0);
+        t.finish();
+        stage
+    });
+    let stages = stages(table);
+    let decision = table.table("decision");
+    let duration = |key: &'static str, days: f64| {
+        let given = decision.as_ref().and_then(|t| t.get::<Seconds>(key));
+        given.map_or(Seconds(days * DAY), |s| s.value)
+    };
+    let rate = |key, default, below| decision.as_ref().map_or(default, |t| inner_share(t, key, default, below));
+    let (alpha, power) = (rate("alpha", 0.05, 0.5), rate("power", 0.8, 1.0));
+    let (pre_period, halt_after, person_after) =
+        (duration("pre-period", 14.0), duration("halt-after", 7.0), duration("person-after", 60.0));
+    let keys = decision.as_ref().and_then(|t| t.get::<Count>("keys")).map_or(2, |k| k.value.0);
+    if let Some(t) = &decision {
+        t.finish();
+    }
+    let (min_cell, retention) = table.table("reporting").map_or((10, Seconds(400.0 * DAY)), |t| {
+        let cell = t.get::<Count>("min-cell").map_or(10, |c| c.value.0);
+        let retention = t.get::<Seconds>("retention").map_or(Seconds(400.0 * DAY), |s| s.value);
+        t.finish();
+        (cell, retention)
+    });
+    let tolerances = tolerances(table);
+    Some(Policy {
+        name: name?.value.0,
+        holdback,
+        min_reporting,
+        beta: beta?,
+        stages: stages?,
+        alpha,
+        power,
+        pre_period,
+        halt_after,
+        person_after,
+        keys,
+        min_cell,
+        retention,
+        tolerances: tolerances?,
+        source: Arc::clone(source),
+    })
+}
+
+/// A share above zero and not above `most`.
+fn inner_share(table: &Table<'_>, key: &'static str, default: f64, most: f64) -> f64 {
+    let Some(share) = table.get::<Share>(key) else { return default };
+    if share.value.0 <= 0.0 || share.value.0 > most {
+        let problem = Problem::at(share.span, format!("`{key}` must lie above 0 and not above {} %", most * 100.0));
+        table.report(problem.help(format!("the usual value is {} %", default * 100.0)));
+    }
+    share.value.0
+}
+
+fn soak(table: &Table<'_>, share: f64) -> Option<Stage> {
+    let soak = table.need::<Seconds>("soak", "how long the stage lasts at least, such as \"7d\"");
+    let min_devices = table.get::<Count>("min-devices").map(|c| c.value.0);
+    Some(Stage { share, soak: soak?.value, min_devices })
+}
+
+fn stages(table: &Table<'_>) -> Option<Vec<Stage>> {
+    const HELP: &str = "write [[stages]] with `share` and `soak`, from a small share to \"100%\"";
+    if table.raw("stages").is_none() {
+        table.missing("stages", HELP);
+        return None;
+    }
+    let mut stages: Vec<Stage> = Vec::new();
+    let mut last = None;
+    for t in table.tables("stages") {
+        let share = t.need::<Share>("share", "the share of the fleet, such as \"5%\"");
+        let stage = soak(&t, share.as_ref().map_or(0.0, |s| s.value.0));
+        t.finish();
+        if let Some(share) = &share {
+            if stages.last().is_some_and(|s| s.share >= share.value.0) || share.value.0 <= 0.0 {
+                t.report(Problem::at(share.span, "each stage reaches more devices than the one before").help(HELP));
+            }
+            last = Some(share.span);
+        }
+        stages.extend(stage);
+    }
+    if stages.last().is_none_or(|s| s.share < 1.0) {
+        table.report(
+            Problem::at(last.unwrap_or(table.span()), "the last stage is not everybody")
+                .help("end with share = \"100%\""),
+        );
+    }
+    Some(stages)
+}
+
+fn tolerances(table: &Table<'_>) -> Option<Vec<Tolerance>> {
+    const HELP: &str =
+        "write a table for each watched metric, such as [metrics.crashed-devices] with margin = \"0.5pp\"";
+    let metrics = table.need_table("metrics", HELP)?;
+    let mut tolerances = Vec::new();
+    let known: Vec<&str> = RolloutMetric::ALL.iter().map(|m| m.name()).collect();
+    for key in metrics.entries().keys() {
+        if !known.contains(&key.get_ref().as_ref()) {
+            metrics.report(unknown(key.get_ref(), key.span().into(), "metric", &known));
+        }
+    }
+    for metric in RolloutMetric::ALL.iter().copied() {
+        let Some(t) = metrics.table(metric.name()) else { continue };
+        let (right, wrong) = if metric.higher_is_better() { ("min", "max") } else { ("max", "min") };
+        let margin = amount(&t, metric, "margin");
+        if margin.is_none() && t.raw("margin").is_none() {
+            t.missing("margin", "how much worse than the holdback it may be");
+        }
+        let limit = amount(&t, metric, right);
+        if t.raw(wrong).is_some() {
+            t.report(
+                Problem::at(t.span(), format!("`{wrong}` makes no sense for `{}`", metric.name()))
+                    .help(format!("write `{right}`")),
+            );
+        }
+        t.finish();
+        if let Some(margin) = margin {
+            tolerances.push(Tolerance {
+                metric,
+                margin: margin.value,
+                limit: limit.map(|l| l.value),
+                span: margin.span,
+            });
+        }
+    }
+    if metrics.entries().is_empty() {
+        metrics.report(Problem::at(metrics.span(), "nothing is watched").help(HELP));
+    }
+    Some(tolerances)
+}
+
+/// An amount of a metric: a share, or points of a rating.
+fn amount(table: &Table<'_>, metric: RolloutMetric, key: &'static str) -> Option<Spanned<f64>> {
+    if metric != RolloutMetric::Rating {
+        return table.get::<Share>(key).map(|s| Spanned { value: s.value.0, span: s.span });
+    }
+    let points = table.get::<Number>(key)?;
+    if (0.0..=5.0).contains(&points.value.0) {
+        return Some(Spanned { value: points.value.0, span: points.span });
+    }
+    table.report(Problem::at(points.span, "this is no number of points").help("ratings go from 1 to 5"));
+    None
+}

@@ -1,0 +1,248 @@
+//! The release spec, `plimsoll.toml` beside a model: what is released, what it is made from, and what it must keep.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    budget::{self, Budgets},
+    error::{ConfigError, Problem},
+    metric::Metric,
+    reader::{self, FromToml, Name, Table, Value, Wrong, one_of},
+    recipe::{self, RecipeSpec},
+    source::{Source, Span, Spanned},
+    version::Version,
+};
+
+/// A path that a file names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathAt {
+    /// Resolved against the folder of the file that names it.
+    pub path: PathBuf,
+    /// As written.
+    pub written: String,
+    /// Where it was written.
+    pub span: Span,
+}
+
+/// Samples, each set for one purpose.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DataPaths {
+    /// For ranges of activations; no labels needed.
+    pub calibration: Option<PathAt>,
+    /// What the search chooses by.
+    pub validation: Option<PathAt>,
+    /// What the gate judges by, touched once.
+    pub test: Option<PathAt>,
+}
+
+/// What the search makes as small as it can.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Objective {
+    /// Bytes of the file.
+    #[default]
+    ArtifactSize,
+    /// Median time of one inference.
+    Latency,
+    /// Multiply-accumulates.
+    Macs,
+}
+
+impl Objective {
+    /// As written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ArtifactSize => "artifact-size",
+            Self::Latency => "latency",
+            Self::Macs => "macs",
+        }
+    }
+}
+
+impl FromToml for Objective {
+    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
+        one_of(value, &[("artifact-size", Self::ArtifactSize), ("latency", Self::Latency), ("macs", Self::Macs)])
+    }
+}
+
+/// How good a model is, in one number.
+struct Quality(Metric);
+
+impl FromToml for Quality {
+    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
+        let metrics = [Metric::Accuracy, Metric::BalancedAccuracy, Metric::Auc].map(|m| (m.name(), m));
+        one_of(value, &metrics).map(Self)
+    }
+}
+
+/// A release spec.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// The file.
+    pub source: Arc<Source>,
+    /// Name of the release: safe as a file name.
+    pub name: Spanned<String>,
+    /// Version of the release.
+    pub version: Spanned<Version>,
+    /// Licence of the model, as an SPDX expression.
+    pub license: Option<String>,
+    /// Text of the licence.
+    pub license_file: Option<PathAt>,
+    /// The model.
+    pub model: PathAt,
+    /// Names of the classes, in the order of the scores; empty where none are given.
+    pub labels: Vec<String>,
+    /// Samples.
+    pub data: DataPaths,
+    /// How good a model is: accuracy, balanced accuracy or AUC.
+    pub metric: Metric,
+    /// What the running pipeline delivers and expects.
+    pub contract: Option<PathAt>,
+    /// Servers and devices.
+    pub profiles: Vec<PathAt>,
+    /// How far a candidate may fall behind the original.
+    pub margins: Budgets,
+    /// Budgets of this model besides those of the profiles; they hold on whatever machine measures.
+    pub budgets: Budgets,
+    /// What the search makes small.
+    pub objective: Objective,
+    /// Recipes to try; `None` for the default ones.
+    pub recipes: Option<Vec<RecipeSpec>>,
+}
+
+impl Spec {
+    /// Reads a file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::from_source(reader::open(path)?)
+    }
+
+    /// Reads a text under the path that it is known by; paths in it are relative to that path's folder.
+    pub fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Self, ConfigError> {
+        Self::from_source(Arc::new(Source::new(path.as_ref(), text)))
+    }
+
+    fn from_source(source: Arc<Source>) -> Result<Self, ConfigError> {
+        reader::read(&source, |table| spec(table, &source))
+    }
+
+    /// An error about a path of this spec, found by whoever opened it.
+    pub fn path_error(&self, path: &PathAt, message: impl Into<String>, help: impl Into<String>) -> ConfigError {
+        ConfigError::later(&self.source, path.span, message, help)
+    }
+}
+
+/// What compares a candidate with the original.
+const MARGINS: &[Metric] = &[Metric::AccuracyDrop, Metric::Agreement, Metric::OutputError, Metric::OutputSqnr];
+
+fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
+    table.schema();
+    let resolve = |p: Spanned<String>| resolve(source, p);
+    let profiles: Vec<PathAt> =
+        table.list::<String>("profiles").map(|l| l.value).unwrap_or_default().into_iter().map(resolve).collect();
+    let contract = table.get::<String>("contract").map(resolve);
+
+    let release = table.need_table("release", "write [release] with `name` and `version`");
+    let named = release.as_ref().map(|t| {
+        let name = t.need::<Name>("name", "the name of the release, such as \"sleep-wake\"");
+        let version = t.need::<Version>("version", "the version of the release, such as \"1.0.0\"");
+        let license = t.get::<String>("license").map(|l| l.value);
+        let license_file = t.get::<String>("license-file").map(resolve);
+        t.finish();
+        (name.map(|n| Spanned { value: n.value.0, span: n.span }), version, license, license_file)
+    });
+
+    let model = table.need_table("model", "write [model] with `path`").map(|t| {
+        let path = t.need::<String>("path", "the ONNX file, relative to this file").map(resolve);
+        let labels = labels(&t);
+        t.finish();
+        (path, labels)
+    });
+
+    let mut metric = Metric::Accuracy;
+    let data = table.table("data").map_or_else(DataPaths::default, |t| {
+        metric = t.get::<Quality>("metric").map_or(metric, |q| q.value.0);
+        let paths = DataPaths {
+            calibration: t.get::<String>("calibration").map(resolve),
+            validation: t.get::<String>("validation").map(resolve),
+            test: t.get::<String>("test").map(resolve),
+        };
+        t.finish();
+        apart(&t, &paths);
+        paths
+    });
+
+    let margins = budget::read(table, "margins", MARGINS, source);
+    // Estimates and real time need a profile's facts.
+    let without_profile: Vec<Metric> = Metric::ALL
+        .iter()
+        .copied()
+        .filter(|m| !matches!(m, Metric::LatencyEstimate | Metric::RealTimeFactor))
+        .collect();
+    let budgets = budget::read(table, "budget", &without_profile, source);
+    if profiles.is_empty() && budgets.is_empty() && table.raw("profiles").is_none() {
+        table.missing(
+            "profiles",
+            "name at least one server or device, such as profiles = [\"profiles/server-x86.toml\"], or set a [budget]",
+        );
+    }
+
+    let (objective, recipes) = table.table("optimize").map_or((Objective::default(), None), |t| {
+        let objective = t.get::<Objective>("objective").map_or(Objective::default(), |o| o.value);
+        let recipes = recipe::read(&t);
+        t.finish();
+        (objective, recipes)
+    });
+
+    let (name, version, license, license_file) = named?;
+    let (model, labels) = model?;
+    let budgets_of = |budgets| Budgets { source: Arc::clone(source), budgets };
+    Some(Spec {
+        name: name?,
+        version: version?,
+        license,
+        license_file,
+        model: model?,
+        labels,
+        data,
+        metric,
+        contract,
+        profiles,
+        margins: budgets_of(margins),
+        budgets: budgets_of(budgets),
+        objective,
+        recipes,
+        source: Arc::clone(source),
+    })
+}
+
+pub(crate) fn resolve(source: &Source, written: Spanned<String>) -> PathAt {
+    PathAt { path: source.folder().join(&written.value), span: written.span, written: written.value }
+}
+
+/// Names of classes, each once.
+pub(crate) fn labels(table: &Table<'_>) -> Vec<String> {
+    let labels = table.list::<String>("labels").map(|l| l.value).unwrap_or_default();
+    for (i, label) in labels.iter().enumerate() {
+        if labels.iter().take(i).any(|l| l.value == label.value) {
+            table.report(
+                Problem::at(label.span, "this label is there twice")
+                    .help("name each class once, in the order of the scores"),
+            );
+        }
+    }
+    labels.into_iter().map(|l| l.value).collect()
+}
+
+/// Search chooses on validation and the test set is touched once: one file cannot be both.
+fn apart(table: &Table<'_>, data: &DataPaths) {
+    let paths: Vec<&PathAt> = [&data.calibration, &data.validation, &data.test].into_iter().flatten().collect();
+    for (i, path) in paths.iter().enumerate() {
+        if paths.iter().take(i).any(|p| p.path == path.path) {
+            let problem = Problem::at(path.span, "the same file serves two purposes");
+            table.report(
+                problem.help("calibration, validation and test samples must be different ones: split the file"),
+            );
+        }
+    }
+}
