@@ -5,30 +5,40 @@
 
 mod figure;
 mod inspect;
+mod pointer;
 mod recipe;
+mod release;
 mod report;
 mod telemetry;
 mod transformation;
 mod verdict;
+mod verification;
 
 pub use figure::{Figure, FigureError, Figures, Machine};
 pub use inspect::{Inspection, NodeCost, Totals, Value};
+pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
+pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, ReleasedModel};
 pub use report::{BudgetSource, Report, Row};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use transformation::{Diagnosis, Finding, Size, Transformation};
 pub use verdict::Verdict;
+pub use verification::{Verification, VerifyStep};
 
 /// Every kind of document with its JSON Schema, by kind name.
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
+        ("channel", schemars::schema_for!(ChannelPointer)),
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
         ("inspect", schemars::schema_for!(Inspection)),
+        ("manifest", schemars::schema_for!(ReleaseManifest)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
+        ("release", schemars::schema_for!(ReleaseRecord)),
         ("report", schemars::schema_for!(Report)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),
+        ("verification", schemars::schema_for!(Verification)),
     ]
 }

@@ -1,0 +1,64 @@
+//! Channel pointers: small signed files that say which release a channel is at.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What devices do with a pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum PointerState {
+    /// Devices in the share take the release.
+    Active,
+    /// Nobody new takes it; who has it keeps it.
+    Paused,
+    /// Who has it goes back to `previous`.
+    Halted,
+}
+
+/// A release, by every digest that names it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PointedRelease {
+    /// Name of the model.
+    pub release: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its manifest.
+    pub manifest_sha256: String,
+    /// OpenSSF Model Signing root digest of its payload.
+    pub release_digest: String,
+}
+
+/// `channel.<name>.json`. A client refuses an epoch smaller than one it has seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChannelPointer {
+    /// `plimsoll.channel/1`.
+    pub schema: String,
+    /// Name of the release channel.
+    pub channel: String,
+    /// Signed with trial keys: production clients refuse it.
+    pub trial: bool,
+    /// Grows by one with every change; going back to an older release is a higher epoch, too.
+    pub epoch: u64,
+    /// The release.
+    #[serde(flatten)]
+    pub target: PointedRelease,
+    /// What the channel was at before, which is what devices fall back on.
+    pub previous: Option<PointedRelease>,
+    /// Share of devices that take the release, in hundredths of a per cent (0 to 10000).
+    pub percent_bp: u16,
+    /// Draws devices into the share: first 8 bytes of SHA-256(salt, 0, device id) modulo 10000 is below `percent_bp`.
+    pub salt: String,
+    /// Share that never takes a release early, to compare with.
+    pub holdback_bp: u16,
+    /// What devices do.
+    pub state: PointerState,
+    /// Devices wait until then (RFC 3339); `null` for at once.
+    pub not_before: Option<String>,
+    /// SHA-256 of the decision that let the release in; `null` where none was asked for.
+    pub decision_sha256: Option<String>,
+}
+
+impl ChannelPointer {
+    /// The schema's name.
+    pub const SCHEMA: &'static str = "plimsoll.channel/1";
+}

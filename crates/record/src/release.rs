@@ -1,0 +1,83 @@
+//! Releases: the record inside a signed payload, and the manifest that a repository lists it by.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The model of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasedModel {
+    /// File name in the payload.
+    pub file: String,
+    /// SHA-256 of that file.
+    pub sha256: String,
+    /// Canonical digest: the same for a model that differs in names and metadata only.
+    pub model_digest: String,
+    /// Bytes of the file.
+    pub bytes: u64,
+}
+
+/// `release.json`: what a release is. It holds no time of day, so that the same inputs give the same bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseRecord {
+    /// `plimsoll.release/1`.
+    pub schema: String,
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Signed with trial keys: production clients refuse it.
+    pub trial: bool,
+    /// The model.
+    pub model: ReleasedModel,
+    /// Name of the recipe that made the model.
+    pub recipe: String,
+    /// Release digest of the release that this one is to replace.
+    pub parent: Option<String>,
+    /// Release digest to go back to when this release is halted.
+    pub rollback: Option<String>,
+    /// The oldest client that can run it.
+    pub minimum_client: String,
+    /// SPDX expression of the licence; `null` where none was stated.
+    pub licence: Option<String>,
+}
+
+impl ReleaseRecord {
+    /// The schema's name.
+    pub const SCHEMA: &'static str = "plimsoll.release/1";
+}
+
+/// One file of a release.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ManifestFile {
+    /// Path below the release folder, with `/`, such as `payload/model.onnx`.
+    pub path: String,
+    /// SHA-256 of its bytes, which is also its name in the repository.
+    pub sha256: String,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// What a repository lists for a release: one signed target, whatever the number of files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseManifest {
+    /// `plimsoll.manifest/1`.
+    pub schema: String,
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Signed with trial keys.
+    pub trial: bool,
+    /// OpenSSF Model Signing root digest of `payload/`.
+    pub release_digest: String,
+    /// Key that signed the payload: SHA-256 of its SPKI PEM text.
+    pub signing_key: String,
+    /// Every file: the payload, the signature, the attestations, the public key.
+    pub files: Vec<ManifestFile>,
+}
+
+impl ReleaseManifest {
+    /// The schema's name.
+    pub const SCHEMA: &'static str = "plimsoll.manifest/1";
+}
