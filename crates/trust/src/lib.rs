@@ -1,1 +1,17 @@
-//! trust
+//! Keys, signatures and trusted repositories: ECDSA P-256 keys, DSSE envelopes, OpenSSF Model Signing, The Update Framework.
+//!
+//! This crate must not know what is signed: models, releases and channels are bytes, folders and target names here. Keys,
+//! the clock and the storage enter as values or traits. Everything that is read is hostile: it is bounded, and refused with an
+//! error that names the file.
+
+pub mod atomic;
+pub mod dsse;
+mod json;
+mod keys;
+pub mod oms;
+mod read;
+//pub mod tuf;
+
+pub use json::to_sorted_json;
+pub use keys::{FileKey, KeyError, KeySource, Keyring, PublicKey};
+pub use read::{ReadError, read_bounded, sha256_hex};
