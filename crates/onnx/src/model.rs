@@ -211,6 +211,12 @@ impl Model {
         Ok(model)
     }
 
+    /// This model with another wire form, for rewriting that no patch can express (names). The graph must be the same but for
+    /// that; what was read from external data is written there again.
+    pub fn with_proto(&self, proto: ModelProto) -> Self {
+        Self { proto, external: self.external }
+    }
+
     /// The wire form.
     pub fn proto(&self) -> &ModelProto {
         &self.proto

@@ -6,6 +6,7 @@
 mod draw;
 mod manager;
 mod pass;
+mod strip_names;
 
 pub mod prune;
 pub mod quantize;
@@ -15,3 +16,4 @@ pub mod verify;
 
 pub use manager::{Outcome, PipelineError, Step, run};
 pub use pass::{Context, Effect, Pass, Progress, Ranges, Refusal, Silent};
+pub use strip_names::strip_names;
