@@ -8,6 +8,8 @@
 mod macs;
 mod memory;
 
+pub mod roofline;
+
 use std::collections::{HashMap, HashSet};
 
 use plimsoll_onnx::{DType, Model, NodeId, attr, node, proto::NodeProto, proto::TensorProto, shape::Shapes, subgraphs};

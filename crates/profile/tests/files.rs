@@ -1,0 +1,81 @@
+//! The files that the repository ships are read, and what they mean is what their text says.
+
+use std::path::{Path, PathBuf};
+
+use plimsoll_profile::{
+    Basis, Bound, ConfigError, Contract, Dim, Kind, Level, Metric, Missing, Normalisation, Objective, Policy, Profile,
+    RolloutMetric, Spec,
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn check<T>(read: fn(&Path) -> Result<T, ConfigError>, path: &str) -> T {
+    read(&root().join(path)).unwrap_or_else(|e| panic!("{}", e.render()))
+}
+
+#[test]
+fn shipped_profiles_decide_something_on_any_machine() {
+    let folder = std::fs::read_dir(root().join("profiles")).unwrap().map(|e| e.unwrap().path());
+    let files = folder.filter(|p| p.extension().is_some_and(|e| e == "toml"));
+    let profiles: Vec<Profile> = files.map(|p| check(Profile::read, p.to_str().unwrap())).collect();
+    assert!(profiles.iter().any(|p| p.kind == Kind::Server));
+    assert!(profiles.iter().filter(|p| p.kind == Kind::Device).count() >= 2);
+    for profile in &profiles {
+        assert!(!profile.hardware.isa.is_empty(), "{} is of no kind", profile.name);
+        let decisive = profile.budgets.budgets.iter().filter(|b| b.level == Level::Error);
+        assert!(decisive.filter(|b| b.metric.basis() != Basis::Machine).count() >= 2, "{}", profile.name);
+    }
+}
+
+#[test]
+fn limits_remember_their_place() {
+    let profile = check(Profile::read, "profiles/device-bedside-cortex-a.toml");
+    let budget = profile.budgets.get(Metric::LatencyP99).unwrap();
+    let [limit] = budget.limits.as_slice() else { panic!("{budget:?}") };
+    assert_eq!((limit.bound, budget.level, limit.words().as_str()), (Bound::Max(0.08), Level::Warn, "max 80ms"));
+    assert_eq!(profile.source.slice(limit.span), "\"80ms\"");
+    assert!(profile.source.line(limit.span).starts_with("latency.p99 = "));
+}
+
+#[test]
+fn the_example_spec_says_what_its_comments_say() {
+    let spec = check(Spec::read, "docs/examples/plimsoll.toml");
+    assert_eq!((spec.name.value.as_str(), spec.version.value.to_string().as_str()), ("sleep-wake", "1.0.0-example"));
+    assert_eq!((spec.metric, spec.objective), (Metric::BalancedAccuracy, Objective::ArtifactSize));
+    assert_eq!(spec.margins.get(Metric::AccuracyDrop).unwrap().limits[0].bound, Bound::Max(0.03));
+    let recipes = spec.recipes.as_ref().unwrap();
+    assert_eq!(recipes[1].steps[1].parameters["remove-macs"].value, "20%");
+    let data = [&spec.data.calibration, &spec.data.validation, &spec.data.test].into_iter().flatten();
+    for path in spec.profiles.iter().chain([&spec.model]).chain(&spec.contract).chain(data) {
+        assert!(path.path.exists(), "{} leads nowhere", path.written);
+    }
+}
+
+#[test]
+fn the_example_contract_and_policy_say_what_their_comments_say() {
+    let contract = check(Contract::read, "docs/examples/contract.toml");
+    let [heart, movement] = contract.inputs.as_slice() else { panic!() };
+    assert_eq!(heart.shape, [Dim::Named("batch".into()), Dim::Fixed(1), Dim::Fixed(150)]);
+    let fixed = Normalisation::Fixed { mean: 62.0, std: 9.5 };
+    assert_eq!((heart.normalisation, heart.missing), (fixed, Missing::Nan));
+    assert_eq!((movement.normalisation, movement.missing), (Normalisation::None, Missing::Never));
+    assert_eq!(contract.max_opset, Some(17));
+
+    let policy = check(Policy::read, "docs/examples/policy.toml");
+    assert_eq!(policy.stages.iter().map(|s| s.share).collect::<Vec<_>>(), [0.01, 0.05, 0.2, 0.5, 1.0]);
+    assert_eq!(policy.beta.soak.0, 30.0 * 86_400.0);
+    let rating = policy.tolerances.iter().find(|t| t.metric == RolloutMetric::Rating).unwrap();
+    assert_eq!((rating.margin, rating.limit), (0.3, Some(3.0)));
+}
+
+#[test]
+fn specs_and_contracts_of_the_fixtures_name_the_same_classes() {
+    for fixture in ["sleep-wake", "digits"] {
+        let spec = check(Spec::read, &format!("fixtures/{fixture}/plimsoll.toml"));
+        let contract = check(Contract::read, &format!("fixtures/{fixture}/contract.toml"));
+        assert!(!spec.labels.is_empty() && spec.contract.is_some() && !spec.profiles.is_empty());
+        assert_eq!(contract.outputs[0].labels, spec.labels);
+    }
+}

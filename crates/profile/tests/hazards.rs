@@ -1,0 +1,270 @@
+//! What is wrong with a file is said, all of it, where it stands, with a remedy; nothing panics.
+
+use std::{fs, path::Path};
+
+use plimsoll_profile::{ConfigError, Contract, Policy, Profile, Spec};
+use proptest::prelude::*;
+
+const PROFILE: &str = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n";
+const SPEC: &str =
+    "schema = 1\nprofiles = [\"p.toml\"]\n[release]\nname = \"a\"\nversion = \"1.0.0\"\n[model]\npath = \"m.onnx\"\n";
+
+type Read = fn(&str) -> Result<(), ConfigError>;
+
+fn profile(text: &str) -> Result<(), ConfigError> {
+    Profile::from_text("p.toml", text).map(|_| ())
+}
+
+fn spec(text: &str) -> Result<(), ConfigError> {
+    Spec::from_text("s/plimsoll.toml", text).map(|_| ())
+}
+
+fn contract(text: &str) -> Result<(), ConfigError> {
+    Contract::from_text("c.toml", text).map(|_| ())
+}
+
+fn policy(text: &str) -> Result<(), ConfigError> {
+    Policy::from_text("r.toml", text).map(|_| ())
+}
+
+/// The problems of a text: one for each expectation, and each shows all that is expected of it.
+fn check(read: Read, text: &str, expected: &[&[&str]]) {
+    let error = read(text).expect_err(text);
+    let rendered = error.render();
+    assert_eq!(error.problems().len(), expected.len(), "{rendered}");
+    for (one, parts) in rendered.split("\n\n").zip(expected) {
+        for part in *parts {
+            assert!(one.contains(part), "`{part}` is not in\n{one}");
+        }
+    }
+}
+
+/// A profile with one line of budget has one problem.
+fn budget(line: &str, says: &str) {
+    check(profile, &format!("{PROFILE}[budget]\n{line}\n"), &[&[says, "help: "]]);
+}
+
+#[test]
+fn unknown_key_names_the_nearest() {
+    let text = format!("{PROFILE}[hardware]\ncroes = 4\n");
+    check(profile, &text, &[&["unknown key `croes` in `hardware`", "p.toml:5:1", "did you mean `cores`?"]]);
+    check(profile, &format!("{PROFILE}[budgets]\n"), &[&["unknown key `budgets`", "did you mean `budget`?"]]);
+    check(spec, &format!("{SPEC}[data]\ntset = \"x\"\n"), &[&["unknown key `tset` in `data`", "`test`"]]);
+}
+
+#[test]
+fn unknown_metric_names_the_nearest() {
+    budget("artefact-size = 1", "did you mean `artifact-size`?");
+    budget("latency.p95 = \"1ms\"", "did you mean `latency.p9");
+    budget("latency = 3", "unknown metric `latency`");
+    check(spec, &format!("{SPEC}[margins]\nmacs = 3\n"), &[&["unknown metric `macs`", "cannot be limited here"]]);
+}
+
+#[test]
+fn all_problems_come_at_once_in_the_order_of_the_file() {
+    let hardware = "[hardware]\nmemory = \"4GW\"\nclock = 3\n";
+    let text = format!("schema = 2\nkind = \"toaster\"\nexecutor = \"tracd\"\n{hardware}[budget]\nmacs = -1\n");
+    check(profile, &text, &[
+        &["schema", ":1:10"],
+        &["there is no `toaster`", ":2:8", "device, server"],
+        &["there is no `tracd`", "did you mean `tract`?"],
+        &["no unit `GW`", "KiB"],
+        &["no unit", "GHz"],
+        &["negative", ":8:8"],
+    ]);
+}
+
+#[test]
+fn wrong_units_and_odd_numbers_in_budgets_are_refused() {
+    for (line, says) in [
+        ("artifact-size = \"8ms\"", "no unit `ms`"),
+        ("artifact-size = nan", "no finite number"),
+        ("artifact-size = inf", "no finite number"),
+        ("artifact-size = 1e999", "no finite number"),
+        ("artifact-size = 0", "zero"),
+        ("artifact-size = -5", "negative"),
+        ("artifact-size = true", "a boolean"),
+        ("artifact-size = []", "an array"),
+        ("latency.p50 = 8", "no unit"),
+        ("latency.p50 = \"8GB\"", "no unit `GB`"),
+        ("accuracy = 95", "more than all"),
+        ("latency.ratio = -1", "negative"),
+        ("latency.ratio = nan", "no finite number"),
+    ] {
+        budget(line, says);
+    }
+}
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    for (line, says) in [
+        ("accuracy = { max = 0.9 }", "write `min`"),
+        ("macs = { min = 1 }", "write `max`"),
+        ("accuracy = { max-increase = \"5%\", min = 0.5 }", "latency.ratio"),
+        ("macs = { max-increase = 5 }", "meant as a percentage"),
+        ("macs = { max = 1, level = \"eror\" }", "did you mean `error`?"),
+        ("macs = { level = \"warn\" }", "sets no limit"),
+        ("macs = { max = 1, mix = 2 }", "did you mean `max`?"),
+        ("latency.p50 = \"1ms\"\n\"latency.p50\" = \"2ms\"", "limited twice"),
+    ] {
+        budget(line, says);
+    }
+}
+
+#[test]
+fn broken_syntax_and_doubled_keys_are_placed() {
+    let doubled = format!("{PROFILE}kind = \"server\"\n");
+    check(profile, &doubled, &[&["duplicate key", "p.toml:4:1", "write each key once"]]);
+    let more = format!("{PROFILE}[budget]\nmacs = 1\nmacs = 2\ncolour = 1\n");
+    check(profile, &more, &[&["duplicate key", ":6:1"], &["unknown metric `colour`"]]);
+    check(profile, "kind = \n", &[&["no valid TOML", "p.toml:1:"]]);
+    assert!(profile(&format!("a = {}", "[".repeat(100_000))).is_err());
+}
+
+#[test]
+fn empty_and_missing_say_what_to_write() {
+    check(profile, "", &[&["the file is empty", "docs/examples"]]);
+    check(profile, "# nothing\n", &[&["the file is empty"]]);
+    check(profile, "schema = 1\n", &[&["`kind` is missing"], &["`executor` is missing"]]);
+    check(spec, "schema = 1\nprofiles = [\"p.toml\"]\n", &[&["`release` is missing"], &["`model` is missing"]]);
+    let none = SPEC.replace("profiles = [\"p.toml\"]\n", "");
+    check(spec, &none, &[&["`profiles` is missing", "at least one"]]);
+    check(contract, "schema = 1\n", &[&["`inputs` is missing"], &["`outputs` is missing"]]);
+    check(policy, "schema = 1\n", &[&["`name`"], &["`beta`"], &["`stages`"], &["`metrics`"]]);
+}
+
+#[test]
+fn files_that_no_human_wrote_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("p.toml");
+    let read = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        Profile::read(&path).unwrap_err().render()
+    };
+    assert!(read(b"kind = \"\xff\"").contains("not UTF-8 from byte 8 (line 1)"));
+    assert!(read(&vec![b'#'; (1 << 20) + 1]).contains("larger than 1 MiB"));
+    assert!(read(b"a = \"\0\"").contains("no valid TOML"));
+    let absent = Profile::read(&folder.path().join("absent.toml")).unwrap_err();
+    assert!(absent.to_string().contains("absent.toml: failed to read the file") && absent.help().is_some(), "{absent}");
+    assert!(Profile::read(folder.path()).unwrap_err().render().contains("failed to read"));
+}
+
+#[test]
+fn names_that_are_paths_are_refused() {
+    for name in ["../x", "a/b", ".hidden", "A", "a..b", "", "x\\ny"] {
+        check(spec, &SPEC.replace("\"a\"", &format!("\"{name}\"")), &[&["help: "]]);
+    }
+}
+
+#[test]
+fn one_file_for_two_purposes_is_refused() {
+    let text = format!("{SPEC}[data]\nvalidation = \"x.npz\"\ntest = \"x.npz\"\n");
+    check(spec, &text, &[&["serves two purposes", "split the file"]]);
+}
+
+#[test]
+fn recipes_with_unknown_passes_or_parameters_are_refused() {
+    let with = |steps: &str| format!("{SPEC}[[optimize.recipes]]\nname = \"r\"\nsteps = [{steps}]\n");
+    for (steps, says) in [
+        ("{ pass = \"quantise\" }", "did you mean `quantize`?"),
+        ("{ pass = \"quantize\", shceme = \"int8\" }", "did you mean `scheme`?"),
+        ("{ pass = \"simplify\", level = 3 }", "it takes none"),
+        ("{ pass = \"prune\" }", "exactly one target"),
+        ("{ pass = \"prune\", remove-macs = \"20%\", sparsity = \"80%\" }", "exactly one target"),
+        ("", "needs a step"),
+    ] {
+        check(spec, &with(steps), &[&[says]]);
+    }
+    let again = "[[optimize.recipes]]\nname = \"r\"\nsteps = [{ pass = \"simplify\" }]\n";
+    check(spec, &format!("{}{again}", with("{ pass = \"simplify\" }")), &[&["another recipe has this name"]]);
+}
+
+#[test]
+fn facts_that_a_budget_needs_are_asked_for() {
+    let text = "[hardware]\nclock = \"1GHz\"\n[budget]\nlatency.estimate = \"1ms\"\nreal-time-factor = 0.5\n";
+    check(profile, &format!("{PROFILE}{text}"), &[
+        &["estimate of latency", "macs-per-cycle.f32, memory-bandwidth"],
+        &["real-time factor", "[stream]"],
+    ]);
+    check(profile, &format!("{PROFILE}[server]\ninstances = 1\n"), &[&["a device has no `server`"]]);
+    check(profile, &format!("{PROFILE}[stream]\nwindow = \"3s\"\nhop = \"4s\"\n"), &[&["longer than the window"]]);
+    check(profile, &format!("{PROFILE}[hardware]\nisa = [\"avx3\"]\n"), &[&["there is no `avx3`", "avx2"]]);
+}
+
+#[test]
+fn contracts_that_contradict_themselves_are_refused() {
+    let shaped = |dtype: &str, shape: &str, axes: &str| format!("dtype = \"{dtype}\"\nshape = {shape}\naxes = {axes}\n");
+    let with = |input: &str, output: &str| {
+        let outputs = shaped("f32", "[\"batch\", 2]", "[\"batch\", \"class\"]");
+        format!("schema = 1\n[[inputs]]\nname = \"x\"\n{input}\n[[outputs]]\nname = \"y\"\nmeaning = \"logits\"\n{outputs}{output}\n")
+    };
+    let good = shaped("f32", "[1, 2]", "[\"batch\", \"time\"]");
+    let flat = |more: &str| format!("{}{more}", shaped("f32", "[1]", "[\"batch\"]"));
+    assert!(contract(&with(&good, "")).is_ok());
+    for (input, output, says) in [
+        (shaped("f32", "[1, 2]", "[\"batch\"]"), "", "1 axes for 2 dimensions"),
+        (shaped("float", "[1]", "[\"batch\"]"), "", "there is no `float`"),
+        (shaped("f32", "[0]", "[\"batch\"]"), "", "zero"),
+        (flat("sampling-rate = \"1Hz\""), "", "needs a time axis"),
+        (flat("range = [3, 1]"), "", "no range"),
+        (flat("normalisation = { mean = 0, std = 0 }"), "", "above zero"),
+        (good.clone(), "labels = [\"a\"]", "1 labels for 2 classes"),
+        (good.clone(), "labels = [\"a\", \"a\"]", "there twice"),
+    ] {
+        check(contract, &with(&input, output), &[&[says, "help: "]]);
+    }
+}
+
+#[test]
+fn policies_that_never_reach_everybody_are_refused() {
+    let with = |stages: &str, metrics: &str| {
+        format!("schema = 1\nname = \"p\"\n[beta]\nsoak = \"30d\"\n{stages}\n{metrics}\n")
+    };
+    let all = "[[stages]]\nshare = \"100%\"\nsoak = \"1d\"";
+    let crash = "[metrics.crashed-devices]\nmargin = \"1pp\"";
+    assert!(policy(&with(all, crash)).is_ok());
+    for (stages, metrics, says) in [
+        ("[[stages]]\nshare = \"50%\"\nsoak = \"1d\"", crash, "not everybody"),
+        (&format!("{all}\n{all}"), crash, "more devices than the one before"),
+        (all, "[metrics.crashes]\nmargin = \"1pp\"", "unknown metric `crashes`"),
+        (all, "[metrics.rating]\nmargin = 0.3\nmax = 4", "write `min`"),
+        (all, "[metrics.rating]\nmargin = 7", "no number of points"),
+        (all, "[metrics.agreement]", "`margin` is missing"),
+        (all, "[metrics]", "nothing is watched"),
+        ("", crash, "`stages` is missing"),
+    ] {
+        check(policy, &with(stages, metrics), &[&[says, "help: "]]);
+    }
+}
+
+#[test]
+fn messages_do_not_drive_the_terminal() {
+    let error = profile(&format!("{PROFILE}\"\\u001b[2J\" = 1\n")).unwrap_err();
+    assert!(!error.render().contains('\u{1b}') && !error.to_string().contains('\u{1b}'));
+}
+
+#[test]
+fn thousands_of_problems_are_not_all_shown() {
+    let text: String = (0..20_000).map(|i| format!("k{i} = 1\n")).collect();
+    assert!(profile(&text).unwrap_err().problems().len() <= 50);
+}
+
+proptest! {
+    #[test]
+    fn mangled_files_never_panic(cut in 0usize..7, at in 0usize..2000, junk in "\\PC{0,8}", which in 0usize..4) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let (name, read): (&str, Read) = [
+            ("docs/examples/plimsoll.toml", spec as Read),
+            ("docs/examples/contract.toml", contract),
+            ("docs/examples/policy.toml", policy),
+            ("profiles/server-x86.toml", profile),
+        ][which];
+        let text: Vec<char> = fs::read_to_string(root.join(name)).unwrap().chars().collect();
+        let (a, b) = (at.min(text.len()), (at + cut).min(text.len()));
+        let mangled: String = text[..a].iter().copied().chain(junk.chars()).chain(text[b..].iter().copied()).collect();
+        if let Err(error) = read(&mangled) {
+            prop_assert!(!error.problems().is_empty());
+            prop_assert!(!error.render().is_empty());
+        }
+    }
+}
