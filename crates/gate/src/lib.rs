@@ -1,1 +1,18 @@
-//! gate
+//! Budgets × figures → a report: pass, fail, inconclusive, or skipped with a reason.
+//!
+//! This crate must not know how figures were made, nor run anything. A gate never guesses: a figure that is absent, that comes
+//! from another kind of machine, or whose interval straddles the limit is inconclusive, and the row says what would settle it.
+//!
+//! - [`judge_profile`] and [`judge_spec`] make rows, [`report()`] makes one report of them.
+//! - [`render`] turns a report into text; every renderer is a pure function.
+
+mod judge;
+mod kind;
+mod note;
+mod report;
+
+pub mod render;
+
+pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec};
+pub use kind::Subject;
+pub use report::report;

@@ -103,8 +103,9 @@ impl Source {
     }
 }
 
-/// Draws a place: the line with its number, a mark of `covered` characters under the column, a label.
-pub(crate) fn snippet(file: &str, place: Place, line: &str, covered: usize, label: &str) -> String {
+/// Draws a place: `file:line:column`, the line, a mark of `covered` characters under the column, a label. Whatever could drive
+/// a terminal is replaced.
+pub fn snippet(file: &str, place: Place, line: &str, covered: usize, label: &str) -> String {
     /// Longer lines are shown in part, around the mark.
     const WIDTH: usize = 160;
     let number = place.line.to_string();
@@ -114,10 +115,11 @@ pub(crate) fn snippet(file: &str, place: Place, line: &str, covered: usize, labe
     let shown: String = line.chars().skip(skipped).take(WIDTH).map(visible).collect();
     let (at, room) = (at - skipped, shown.chars().count());
     let marks = covered.clamp(1, room.saturating_sub(at).max(1));
+    let file: String = file.chars().map(visible).collect();
     let mut text = format!("{gutter}--> {file}:{}:{}\n{gutter} |\n{number} | {shown}\n", place.line, place.column);
     let _ = write!(text, "{gutter} | {}{}", " ".repeat(at.min(room)), "^".repeat(marks));
     if !label.is_empty() {
-        let _ = write!(text, " {label}");
+        let _ = write!(text, " {}", label.chars().map(visible).collect::<String>());
     }
     text
 }

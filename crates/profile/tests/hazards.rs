@@ -64,14 +64,18 @@ fn unknown_metric_names_the_nearest() {
 fn all_problems_come_at_once_in_the_order_of_the_file() {
     let hardware = "[hardware]\nmemory = \"4GW\"\nclock = 3\n";
     let text = format!("schema = 2\nkind = \"toaster\"\nexecutor = \"tracd\"\n{hardware}[budget]\nmacs = -1\n");
-    check(profile, &text, &[
-        &["schema", ":1:10"],
-        &["there is no `toaster`", ":2:8", "device, server"],
-        &["there is no `tracd`", "did you mean `tract`?"],
-        &["no unit `GW`", "KiB"],
-        &["no unit", "GHz"],
-        &["negative", ":8:8"],
-    ]);
+    check(
+        profile,
+        &text,
+        &[
+            &["schema", ":1:10"],
+            &["there is no `toaster`", ":2:8", "device, server"],
+            &["there is no `tracd`", "did you mean `tract`?"],
+            &["no unit `GW`", "KiB"],
+            &["no unit", "GHz"],
+            &["negative", ":8:8"],
+        ],
+    );
 }
 
 #[test]
@@ -182,10 +186,11 @@ fn recipes_with_unknown_passes_or_parameters_are_refused() {
 #[test]
 fn facts_that_a_budget_needs_are_asked_for() {
     let text = "[hardware]\nclock = \"1GHz\"\n[budget]\nlatency.estimate = \"1ms\"\nreal-time-factor = 0.5\n";
-    check(profile, &format!("{PROFILE}{text}"), &[
-        &["estimate of latency", "macs-per-cycle.f32, memory-bandwidth"],
-        &["real-time factor", "[stream]"],
-    ]);
+    check(
+        profile,
+        &format!("{PROFILE}{text}"),
+        &[&["estimate of latency", "macs-per-cycle.f32, memory-bandwidth"], &["real-time factor", "[stream]"]],
+    );
     check(profile, &format!("{PROFILE}[server]\ninstances = 1\n"), &[&["a device has no `server`"]]);
     check(profile, &format!("{PROFILE}[stream]\nwindow = \"3s\"\nhop = \"4s\"\n"), &[&["longer than the window"]]);
     check(profile, &format!("{PROFILE}[hardware]\nisa = [\"avx3\"]\n"), &[&["there is no `avx3`", "avx2"]]);
@@ -193,10 +198,13 @@ fn facts_that_a_budget_needs_are_asked_for() {
 
 #[test]
 fn contracts_that_contradict_themselves_are_refused() {
-    let shaped = |dtype: &str, shape: &str, axes: &str| format!("dtype = \"{dtype}\"\nshape = {shape}\naxes = {axes}\n");
+    let shaped =
+        |dtype: &str, shape: &str, axes: &str| format!("dtype = \"{dtype}\"\nshape = {shape}\naxes = {axes}\n");
     let with = |input: &str, output: &str| {
         let outputs = shaped("f32", "[\"batch\", 2]", "[\"batch\", \"class\"]");
-        format!("schema = 1\n[[inputs]]\nname = \"x\"\n{input}\n[[outputs]]\nname = \"y\"\nmeaning = \"logits\"\n{outputs}{output}\n")
+        format!(
+            "schema = 1\n[[inputs]]\nname = \"x\"\n{input}\n[[outputs]]\nname = \"y\"\nmeaning = \"logits\"\n{outputs}{output}\n"
+        )
     };
     let good = shaped("f32", "[1, 2]", "[\"batch\", \"time\"]");
     let flat = |more: &str| format!("{}{more}", shaped("f32", "[1]", "[\"batch\"]"));

@@ -18,6 +18,8 @@ pub struct BudgetSource {
     pub offset: u64,
     /// Its length in bytes.
     pub length: u64,
+    /// The line that it stands in, so that a report can be shown without the file.
+    pub text: String,
 }
 
 /// One budget.

@@ -1,0 +1,268 @@
+//! One budget after the other against the figures at hand.
+
+use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec};
+use plimsoll_record::{BudgetSource, Figure, Row, Verdict};
+
+use crate::{kind::Subject, note};
+
+/// What is known of a model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'e> {
+    /// Digest of the model that is judged; figures of any other are not looked at.
+    pub model_digest: &'e str,
+    /// Its figures; of several for one metric, the first that may settle the budget counts.
+    pub figures: &'e [Figure],
+    /// Figures of the baseline, for `max-increase`.
+    pub baseline: &'e [Figure],
+    /// Figures that were asked for and could not be had, as `metric: reason`.
+    pub withheld: &'e [String],
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// Every budget.
+    #[default]
+    All,
+    /// What can be counted on any machine; the rest is skipped.
+    CostOnly,
+}
+
+/// Holds a model against a profile's budgets.
+pub fn judge_profile(profile: &Profile, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row> {
+    judge(&Subject::profile(profile), evidence, scope)
+}
+
+/// Holds a model against a spec's margins and its own budgets.
+pub fn judge_spec(spec: &Spec, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row> {
+    let both = [&spec.margins, &spec.budgets];
+    both.into_iter().flat_map(|budgets| judge(&Subject::spec(spec, budgets), evidence, scope)).collect()
+}
+
+/// Holds a model against budgets: one row for each limit.
+pub fn judge(subject: &Subject<'_>, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row> {
+    let each = |budget: &Budget| {
+        let row =
+            |limit: &Limit| Judge { subject, evidence, metric: budget.metric }.row(limit, budget.level.name(), scope);
+        budget.limits.iter().map(row).collect::<Vec<_>>()
+    };
+    subject.budgets.budgets.iter().flat_map(each).collect()
+}
+
+/// What was found out about one limit.
+struct Finding {
+    figure: Option<Figure>,
+    baseline: Option<Figure>,
+    found: String,
+    verdict: Verdict,
+    note: String,
+}
+
+impl Finding {
+    fn inconclusive(figure: Option<&Figure>, found: impl Into<String>, note: impl Into<String>) -> Self {
+        let verdict = Verdict::Inconclusive;
+        Self { figure: figure.cloned(), baseline: None, found: found.into(), verdict, note: note.into() }
+    }
+}
+
+struct Judge<'j> {
+    subject: &'j Subject<'j>,
+    evidence: &'j Evidence<'j>,
+    metric: Metric,
+}
+
+impl Judge<'_> {
+    fn row(&self, limit: &Limit, level: &str, scope: Scope) -> Row {
+        let finding = if scope == Scope::CostOnly && self.metric.is_measured() {
+            let verdict = Verdict::Skipped("only counted figures were asked for".into());
+            Finding { figure: None, baseline: None, found: String::new(), verdict, note: String::new() }
+        } else {
+            match limit.bound {
+                Bound::Max(max) => self.absolute(max, |[_, high]| high <= max, |[low, _]| low > max),
+                Bound::Min(min) => self.absolute(min, |[low, _]| low >= min, |[_, high]| high < min),
+                Bound::MaxIncrease(most) if self.metric.is_latency() => self.paired(most),
+                Bound::MaxIncrease(most) => self.increase(most),
+            }
+        };
+        Row {
+            profile: self.subject.name.into(),
+            metric: self.metric.name().into(),
+            limit: limit.words(),
+            level: level.into(),
+            figure: finding.figure,
+            baseline: finding.baseline,
+            found: finding.found,
+            verdict: finding.verdict,
+            note: finding.note,
+            source: place(&self.subject.budgets.source, limit),
+        }
+    }
+
+    /// A limit on the figure itself.
+    fn absolute(&self, limit: f64, keeps: impl Fn([f64; 2]) -> bool, violates: impl Fn([f64; 2]) -> bool) -> Finding {
+        let figure = match self.pick(self.metric.figure(), self.metric.basis()) {
+            Ok(figure) => self.scaled(figure),
+            Err(finding) => return *finding,
+        };
+        let found = note::found(self.metric, &figure, Some(limit));
+        let verdict = settle(figure.bounds(), keeps, violates);
+        let note = match verdict {
+            Verdict::Fail => note::remedy(self.metric).to_owned(),
+            Verdict::Inconclusive => note::straddles(self.metric, figure.n),
+            _ => note::caveat(self.metric).to_owned(),
+        };
+        Finding { figure: Some(figure), baseline: None, found, verdict, note }
+    }
+
+    /// A limit on the increase of a time: the paired ratio of the same run, not two averages.
+    fn paired(&self, most: f64) -> Finding {
+        let ratio = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired) {
+            Ok(figure) => figure.clone(),
+            Err(finding) => return *finding,
+        };
+        let [low, high] = ratio.bounds();
+        let found = format!("{}, paired", note::increase(ratio.value - 1.0, [low - 1.0, high - 1.0]));
+        let verdict = settle([low - 1.0, high - 1.0], |[_, h]| h <= most, |[l, _]| l > most);
+        let note = match verdict {
+            Verdict::Fail => note::remedy(self.metric).to_owned(),
+            Verdict::Inconclusive => note::straddles(Metric::LatencyRatio, ratio.n),
+            _ => String::new(),
+        };
+        Finding { figure: Some(ratio), baseline: None, found, verdict, note }
+    }
+
+    /// A limit on the increase of anything else: both figures with their whole intervals.
+    fn increase(&self, most: f64) -> Finding {
+        // Taken alike on one machine, whichever it is.
+        let basis = if self.metric.basis() == Basis::Machine { Basis::Paired } else { self.metric.basis() };
+        let figure = match self.pick(self.metric.figure(), basis) {
+            Ok(figure) => figure,
+            Err(finding) => return *finding,
+        };
+        let of_metric = |f: &&Figure| f.metric == self.metric.figure();
+        let Some(baseline) = self.evidence.baseline.iter().find(of_metric) else {
+            let found = note::found(self.metric, figure, None);
+            return Finding::inconclusive(
+                Some(figure),
+                found,
+                "there is no figure of a baseline; give one with --baseline",
+            );
+        };
+        if let Some(why) = self.obstacle(baseline, basis).or_else(|| unlike(figure, baseline)) {
+            let found = note::found(self.metric, figure, None);
+            return Finding::inconclusive(Some(figure), found, format!("the baseline's figure settles nothing: {why}"));
+        }
+        let ([low, high], [base_low, base_high]) = (figure.bounds(), baseline.bounds());
+        let over = |a: f64, b: f64| if a == b { 0.0 } else { a / b - 1.0 };
+        let span = [over(low, base_high), over(high, base_low)];
+        if span.iter().any(|x| !x.is_finite()) {
+            let found = note::found(self.metric, figure, None);
+            return Finding::inconclusive(Some(figure), found, "the baseline's figure is zero: set an absolute limit");
+        }
+        let verdict = settle(span, |[_, h]| h <= most, |[l, _]| l > most);
+        let shown = |f| note::found(self.metric, f, None);
+        let increase = note::increase(over(figure.value, baseline.value), span);
+        let found = format!("{increase}: {} after {}", shown(figure), shown(baseline));
+        let note = match verdict {
+            Verdict::Fail => note::remedy(self.metric).to_owned(),
+            Verdict::Inconclusive => note::straddles(self.metric, figure.n),
+            _ => String::new(),
+        };
+        Finding { figure: Some(figure.clone()), baseline: Some(baseline.clone()), found, verdict, note }
+    }
+
+    /// The figure that may settle a limit, or what stands in the way.
+    fn pick(&self, metric: &str, basis: Basis) -> Result<&Figure, Box<Finding>> {
+        let of_metric: Vec<&Figure> = self.evidence.figures.iter().filter(|f| f.metric == metric).collect();
+        let own = || of_metric.iter().copied().filter(|f| f.model_digest == self.evidence.model_digest);
+        if let Some(figure) = own().find(|f| self.obstacle(f, basis).is_none()) {
+            return Ok(figure);
+        }
+        let finding = match (own().next(), of_metric.is_empty()) {
+            (Some(figure), _) => {
+                let why = self.obstacle(figure, basis).unwrap_or_default();
+                Finding::inconclusive(Some(figure), note::found(self.metric, figure, None), why)
+            }
+            (None, false) => {
+                Finding::inconclusive(None, "no figure", format!("the figures of `{metric}` are of another model"))
+            }
+            (None, true) => {
+                let withheld = self.evidence.withheld.iter().find_map(|w| w.strip_prefix(metric)?.strip_prefix(": "));
+                let why = withheld.map_or_else(|| note::absent(self.metric, metric).to_owned(), str::to_owned);
+                Finding::inconclusive(None, "no figure", why)
+            }
+        };
+        Err(Box::new(finding))
+    }
+
+    /// Why a figure cannot settle a limit; `None` where it can.
+    fn obstacle(&self, figure: &Figure, basis: Basis) -> Option<String> {
+        if let Err(e) = figure.clone().checked() {
+            return Some(e.to_string());
+        }
+        let metric = Metric::ALL.iter().copied().find(|m| m.name() == figure.metric).unwrap_or(self.metric);
+        if figure.unit != metric.unit().name() {
+            return Some(format!("the figure is in `{}`, not in `{}`", figure.unit, metric.unit().name()));
+        }
+        if matches!(basis, Basis::Counted | Basis::Estimated) {
+            return None;
+        }
+        if figure.build != "release" {
+            return Some(format!("it was taken in a {} build, which is slower; use a release build", figure.build));
+        }
+        if let Some(executor) = self.subject.executor.filter(|e| *e != figure.executor) {
+            return Some(format!("it was taken in {}; measure with --executor {executor}", figure.executor));
+        }
+        if basis == Basis::Machine
+            && let Some(why) = self.subject.stranger(&figure.machine)
+        {
+            return Some(format!("{why}; run the check on a machine of this profile's kind"));
+        }
+        let sampled = metric.is_sampled() && figure.interval.is_none();
+        sampled.then(|| format!("the figure carries no interval (n = {}): too few independent samples", figure.n))
+    }
+
+    /// The real-time factor is the time over the hop.
+    fn scaled(&self, figure: &Figure) -> Figure {
+        let Some(hop) = self.subject.hop.filter(|_| self.metric == Metric::RealTimeFactor) else {
+            return figure.clone();
+        };
+        Figure {
+            metric: self.metric.name().into(),
+            value: figure.value / hop,
+            unit: self.metric.unit().name().into(),
+            interval: figure.interval.map(|bounds| bounds.map(|b| b / hop)),
+            method: format!("{} over the hop of {hop} s; {}", figure.metric, figure.method),
+            ..figure.clone()
+        }
+    }
+}
+
+/// Pass where the whole interval keeps the limit, fail where the whole interval violates it.
+fn settle(bounds: [f64; 2], keeps: impl Fn([f64; 2]) -> bool, violates: impl Fn([f64; 2]) -> bool) -> Verdict {
+    match (keeps(bounds), violates(bounds)) {
+        (true, _) => Verdict::Pass,
+        (_, true) => Verdict::Fail,
+        _ => Verdict::Inconclusive,
+    }
+}
+
+/// Why two figures cannot be compared.
+fn unlike(figure: &Figure, baseline: &Figure) -> Option<String> {
+    if figure.executor != baseline.executor || figure.executor_version != baseline.executor_version {
+        return Some("it was taken in another executor".into());
+    }
+    (figure.machine != baseline.machine).then(|| "it was taken on another machine".into())
+}
+
+fn place(source: &Source, limit: &Limit) -> BudgetSource {
+    let place = source.place(limit.span);
+    BudgetSource {
+        file: source.path().display().to_string(),
+        line: place.line as u64,
+        column: place.column as u64,
+        offset: limit.span.start as u64,
+        length: limit.span.end.saturating_sub(limit.span.start) as u64,
+        text: source.line(limit.span).to_owned(),
+    }
+}

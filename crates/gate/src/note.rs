@@ -1,0 +1,74 @@
+//! What rows say in words.
+
+use plimsoll_profile::{Basis, Metric};
+use plimsoll_record::Figure;
+
+/// A figure in words, in the units of its limit.
+pub(crate) fn found(metric: Metric, figure: &Figure, limit: Option<f64>) -> String {
+    // A figure in an unexpected unit is shown as it is.
+    if figure.unit != metric.unit().name() {
+        return format!("{} {}", figure.value, figure.unit);
+    }
+    let show = |x| metric.unit().show(x, limit);
+    match figure.interval {
+        Some([low, high]) => format!("{} ({} … {}), n {}", show(figure.value), show(low), show(high), figure.n),
+        None => show(figure.value),
+    }
+}
+
+/// A relative increase in words.
+pub(crate) fn increase(value: f64, [low, high]: [f64; 2]) -> String {
+    let percent = |x: f64| format!("{:+.1} %", x * 100.0);
+    if low == high { percent(value) } else { format!("{} ({} … {})", percent(value), percent(low), percent(high)) }
+}
+
+/// What would settle an interval that straddles its limit.
+pub(crate) fn straddles(metric: Metric, n: u64) -> String {
+    let more = match metric.basis() {
+        Basis::Data => "more test samples narrow it",
+        Basis::Machine | Basis::Paired => "a longer measurement on an idle machine narrows it",
+        Basis::Counted | Basis::Estimated => "set an absolute limit",
+    };
+    format!("the interval straddles the limit (n = {n}); {more}")
+}
+
+/// Why there may be no figure.
+pub(crate) fn absent(metric: Metric, figure: &str) -> &'static str {
+    match metric.basis() {
+        _ if figure == Metric::LatencyRatio.name() => "it compares with a baseline; give one with --baseline",
+        Basis::Counted => "it cannot be counted: the shape of some value is not known",
+        Basis::Estimated => "the profile's hardware facts or the model's counts do not suffice",
+        Basis::Machine => "it was not measured",
+        Basis::Paired => "it compares with a baseline; give one with --baseline",
+        Basis::Data if metric.is_relative() => {
+            "it compares with a baseline on labelled samples; give --baseline and --data"
+        }
+        Basis::Data => "it is taken on labelled samples; give them with --data",
+    }
+}
+
+/// What can be done about a violated limit.
+pub(crate) fn remedy(metric: Metric) -> &'static str {
+    match metric {
+        Metric::ArtifactSize | Metric::WeightBytes => {
+            "store weights in fewer bits (`quantize --scheme int8` or f16) or remove channels (`prune`)"
+        }
+        Metric::Params => "remove channels (`prune --remove-params`)",
+        Metric::Macs | Metric::LatencyEstimate => "remove channels (`prune --remove-macs`)",
+        Metric::PeakActivationMemory | Metric::PeakMemory => {
+            "remove channels where `inspect` shows the largest activations"
+        }
+        Metric::Agreement | Metric::AccuracyDrop | Metric::OutputError | Metric::OutputSqnr => {
+            "use a milder recipe: prune less, leave sensitive nodes in float (`quantize --exclude`), or calibrate on more samples"
+        }
+        Metric::Accuracy | Metric::BalancedAccuracy | Metric::Auc | Metric::Top5 => {
+            "use a milder recipe, or a better model: hold the original against the same budget"
+        }
+        _ => "remove channels (`prune --remove-macs`): in tract fewer channels save time, fewer bits save bytes",
+    }
+}
+
+/// What a pass does not prove.
+pub(crate) fn caveat(metric: Metric) -> &'static str {
+    if metric.basis() == Basis::Estimated { "an estimate, not a measurement: the real time is longer" } else { "" }
+}

@@ -1,0 +1,69 @@
+//! The report for a pull request's comment.
+
+use plimsoll_record::{Report, Row, Verdict};
+
+use super::{plain, tally, word};
+
+/// The report as Markdown.
+pub fn markdown(report: &Report) -> String {
+    let mut text = format!("### {}: {}\n\n{}.", report.verdict, code(&report.model), tally(&report.rows));
+    if let Verdict::Skipped(reason) = &report.verdict {
+        text.push_str(&format!(" {}.", cell(reason)));
+    }
+    if !report.rows.is_empty() {
+        text.push_str("\n\n| verdict | profile | metric | limit | found | set at |\n|---|---|---|---|---|---|\n");
+        for row in &report.rows {
+            text.push_str(&line(row));
+        }
+    }
+    let open: Vec<&Row> = report.rows.iter().filter(|r| !r.note.is_empty() && r.verdict != Verdict::Pass).collect();
+    if !open.is_empty() {
+        text.push('\n');
+        for row in open {
+            text.push_str(&format!("- {} of {}: {}\n", code(&row.metric), cell(&row.profile), cell(&row.note)));
+        }
+    }
+    if !report.withheld.is_empty() {
+        text.push_str("\n<details><summary>withheld figures</summary>\n\n");
+        for reason in &report.withheld {
+            text.push_str(&format!("- {}\n", cell(reason)));
+        }
+        text.push_str("\n</details>\n");
+    }
+    text.push_str(&format!("\nModel {}\n", code(&report.model_digest)));
+    text
+}
+
+fn line(row: &Row) -> String {
+    let verdict = match row.verdict {
+        Verdict::Pass | Verdict::Skipped(_) => word(row),
+        _ => format!("**{}**", word(row)),
+    };
+    let found = match &row.verdict {
+        Verdict::Skipped(reason) => cell(reason),
+        _ => cell(&row.found),
+    };
+    let at = code(&format!("{}:{}", row.source.file, row.source.line));
+    format!("| {verdict} | {} | {} | {} | {found} | {at} |\n", cell(&row.profile), code(&row.metric), code(&row.limit))
+}
+
+/// Text that cannot leave its cell, open a tag, a link or a mention.
+fn cell(text: &str) -> String {
+    let mut safe = String::new();
+    for c in plain(text).chars() {
+        match c {
+            '<' => safe.push_str("&lt;"),
+            '>' => safe.push_str("&gt;"),
+            '&' => safe.push_str("&amp;"),
+            '@' => safe.push_str("&#64;"),
+            '\\' | '|' | '`' | '*' | '_' | '[' | ']' => safe.extend(['\\', c]),
+            c => safe.push(c),
+        }
+    }
+    safe
+}
+
+/// Text as code; a backtick in it would end it, and a bar would end the cell.
+fn code(text: &str) -> String {
+    format!("`{}`", plain(text).replace('`', "'").replace('|', "\\|"))
+}

@@ -1,0 +1,74 @@
+//! The report for a person at a terminal: the verdict, the table, then every row that is no pass with the line that set its limit.
+
+use comfy_table::{ContentArrangement, Table, presets};
+use plimsoll_profile::{Place, snippet};
+use plimsoll_record::{Report, Row, Verdict};
+
+use super::{plain, tally, word};
+
+/// The report as text, without colours.
+pub fn terminal(report: &Report) -> String {
+    let digest: String = report.model_digest.chars().take(19).collect();
+    let mut text =
+        format!("{}: {} ({}; model {})\n", report.verdict, plain(&report.model), tally(&report.rows), plain(&digest));
+    if let Verdict::Skipped(reason) = &report.verdict {
+        text.push_str(&format!("{}\n", plain(reason)));
+    }
+    if !report.rows.is_empty() {
+        text.push_str(&table(&report.rows));
+        text.push('\n');
+    }
+    for row in report.rows.iter().filter(|r| matches!(r.verdict, Verdict::Fail | Verdict::Inconclusive)) {
+        text.push('\n');
+        text.push_str(&labelled(row));
+    }
+    if !report.withheld.is_empty() {
+        text.push_str("\nwithheld:\n");
+        for reason in &report.withheld {
+            text.push_str(&format!("  {}\n", plain(reason)));
+        }
+    }
+    text
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["verdict", "profile", "metric", "limit", "found"]);
+    for row in rows {
+        let found = match &row.verdict {
+            Verdict::Skipped(reason) => reason,
+            _ => &row.found,
+        };
+        table.add_row([word(row), plain(&row.profile), row.metric.clone(), plain(&row.limit), plain(found)]);
+    }
+    table.trim_fmt()
+}
+
+/// `error:` or `warning:`, the place that set the limit, and what would help.
+fn labelled(row: &Row) -> String {
+    let severity = if row.level == "warn" { "warning" } else { "error" };
+    let what = match row.verdict {
+        Verdict::Fail => "violates its budget",
+        _ => "is not shown to keep its budget",
+    };
+    let place = Place { line: row.source.line as usize, column: row.source.column as usize };
+    let covered = limit_width(row);
+    let drawn = snippet(&row.source.file, place, &row.source.text, covered, &format!("found {}", row.found));
+    let mut text = format!("{severity}: {} {what} ({})\n{drawn}\n", row.metric, plain(&row.profile));
+    if !row.note.is_empty() {
+        let kind = if row.verdict == Verdict::Fail { "help" } else { "why" };
+        text.push_str(&format!("{kind}: {}\n", plain(&row.note)));
+    }
+    text
+}
+
+/// Characters of the limit in its line; bytes and characters differ.
+fn limit_width(row: &Row) -> usize {
+    let from_limit: String = row.source.text.chars().skip((row.source.column as usize).saturating_sub(1)).collect();
+    let mut end = (row.source.length as usize).min(from_limit.len());
+    while !from_limit.is_char_boundary(end) {
+        end -= 1;
+    }
+    from_limit.get(..end).map_or(1, |s| s.chars().count())
+}
