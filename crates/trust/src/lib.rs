@@ -10,7 +10,7 @@ mod json;
 mod keys;
 pub mod oms;
 mod read;
-//pub mod tuf;
+pub mod tuf;
 
 pub use json::to_sorted_json;
 pub use keys::{FileKey, KeyError, KeySource, Keyring, PublicKey};

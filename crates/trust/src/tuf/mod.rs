@@ -1,0 +1,53 @@
+//! The Update Framework: who may say what, for how long, and how a client notices that it is kept in the dark.
+//!
+//! [`Editor`] changes a repository, [`Client`] reads one as a device does. Schemas and the client's rules are tough's; the
+//! editor is our own, since it must touch no role whose keys stay offline, and write in an order that is valid at every
+//! instant. What the targets mean is none of this module's business: roles and their paths come in as [`RoleSpec`]s.
+
+mod client;
+mod create;
+mod editor;
+mod error;
+mod sign;
+mod store;
+#[cfg(test)]
+mod tests;
+mod transport;
+
+pub use client::{Authority, Client, TargetInfo};
+pub use create::create;
+pub use editor::Editor;
+pub use error::TufError;
+pub use store::{FolderStore, Lock, Store, StoreError};
+
+/// One role: whose signatures it takes, and how long they last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoleSpec {
+    /// `root`, `targets`, `snapshot`, `timestamp`, or the name of a delegated role.
+    pub name: &'static str,
+    /// Names of its keys.
+    pub keys: &'static [&'static str],
+    /// How many of them must sign.
+    pub threshold: u64,
+    /// Days until clients refuse what it signed.
+    pub days: u32,
+    /// Target names that a delegated role may speak for: literal, or with `*`. Flat names only, since clients disagree about
+    /// whether `*` crosses `/`.
+    pub paths: &'static [&'static str],
+}
+
+/// The roles that every repository has.
+pub const TOP_ROLES: [&str; 4] = ["root", "targets", "snapshot", "timestamp"];
+
+const SPEC_VERSION: &str = "1.0.0";
+const METADATA: &str = "metadata";
+const TARGETS: &str = "targets";
+const TIMESTAMP: &str = "metadata/timestamp.json";
+
+/// Whether a target name is one that all clients find: no folders, nothing that a shell or a URL would read otherwise.
+pub fn is_flat_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 180
+        && !name.starts_with('.')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+}
