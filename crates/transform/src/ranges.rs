@@ -3,13 +3,15 @@
 //! In this order of precedence:
 //! 1. declared by somebody: [`Context::ranges`](crate::Context::ranges), from a contract;
 //! 2. recorded in the model: metadata `plimsoll.range.<input>` = `<lowest>..<highest>`, written when a pass has seen samples;
-//! 3. implied: `bool` and 8-bit integers lie in the range of their type, and whole numbers that index something (`Gather`,
-//!    `OneHot`) lie below the size of what they index.
+//! 3. implied: `bool` and 8-bit integers lie in the range of their type, whole numbers that index something (`Gather`,
+//!    `OneHot`) lie below the size of what they index, and those that are compared with codes (`Equal`, as exporters write
+//!    one-hot encodings) are such codes.
 //!
 //! Floats imply nothing. This module must not know executors.
 
 use plimsoll_onnx::{
-    DType, Model, Tensors, Use, ValueSpec, attr, node,
+    DType, Model, Tensor, Tensors, Use, ValueSpec, View, attr, node,
+    proto::NodeProto,
     shape::{Bindings, Shapes, infer},
 };
 
@@ -19,6 +21,9 @@ use crate::Ranges;
 pub const METADATA_PREFIX: &str = "plimsoll.range.";
 /// How far an index is followed through operators that only move it.
 const STEPS: usize = 64;
+/// Operators that move codes about.
+const MOVING: &[&str] =
+    &["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Expand", "Tile"];
 
 /// The range of every input that a caller feeds, or why one is not known.
 pub fn of(model: &Model, declared: Option<&Ranges>) -> Result<Ranges, String> {
@@ -48,7 +53,7 @@ pub fn of(model: &Model, declared: Option<&Ranges>) -> Result<Ranges, String> {
 /// What to record about inputs that a pass has seen: key and text of the metadata entries. Values that are not finite are no
 /// part of a range.
 pub fn records(seen: &Tensors) -> Vec<(String, String)> {
-    let range = |(name, tensor): (&String, &plimsoll_onnx::Tensor)| {
+    let range = |(name, tensor): (&String, &Tensor)| {
         let values = tensor.to_f64().ok()?;
         let finite = values.iter().filter(|v| v.is_finite());
         let (lo, hi) = finite.fold((f64::INFINITY, f64::NEG_INFINITY), |(lo, hi), &v| (lo.min(v), hi.max(v)));
@@ -96,17 +101,17 @@ fn bounds(dtype: DType) -> Option<[f64; 2]> {
 fn implied(model: &Model, shapes: &Shapes, spec: &ValueSpec) -> Option<[f64; 2]> {
     match spec.dtype? {
         d @ (DType::Bool | DType::U8 | DType::I8) => bounds(d),
-        DType::I32 | DType::I64 => indexed(model, shapes, &spec.name).map(|size| [0.0, size as f64 - 1.0]),
+        DType::I32 | DType::I64 => coded(model, shapes, &spec.name),
         _ => None,
     }
 }
 
-/// The smallest size of what a value indexes, directly or after operators that only move or cast it.
-fn indexed(model: &Model, shapes: &Shapes, input: &str) -> Option<u64> {
+/// The codes that a value stands for, directly or after operators that only move or cast it: what all its readers take.
+fn coded(model: &Model, shapes: &Shapes, input: &str) -> Option<[f64; 2]> {
     let view = model.view();
     let mut open = vec![input];
     let mut seen = std::collections::HashSet::from([input]);
-    let mut least: Option<u64> = None;
+    let mut found: Option<[f64; 2]> = None;
     let mut steps = 0;
     while let Some(value) = open.pop() {
         steps += 1;
@@ -119,28 +124,33 @@ fn indexed(model: &Model, shapes: &Shapes, input: &str) -> Option<u64> {
             if !node::is_default_domain(&n.domain) {
                 continue;
             }
-            let size = match (n.op_type.as_str(), slot) {
-                ("Gather" | "GatherElements", 1) => node::input(n, 0).and_then(|data| {
-                    let dims = shapes.dims(data)?;
-                    let axis = attr::int(n, "axis").unwrap_or(0);
-                    let axis = if axis < 0 { axis.checked_add(dims.len() as i64)? } else { axis };
-                    dims.get(usize::try_from(axis).ok()?)?.known()
-                }),
-                ("OneHot", 0) => node::input(n, 1).and_then(|depth| {
-                    let depth = plimsoll_onnx::Tensor::from_proto(view.constant(depth)?).ok()?.to_f64().ok()?;
-                    depth.first().map(|d| *d as u64)
-                }),
-                ("Cast" | "Identity" | "Reshape" | "Squeeze" | "Unsqueeze" | "Flatten" | "Transpose" | "Slice", 0) => {
-                    open.extend(n.output.iter().map(String::as_str).filter(|o| seen.insert(o)));
-                    None
-                }
-                _ => None,
-            };
-            least = match (least, size.filter(|s| *s > 0)) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
+            if MOVING.contains(&n.op_type.as_str()) && slot == 0 {
+                open.extend(n.output.iter().map(String::as_str).filter(|o| seen.insert(o)));
+            }
+            let Some([lo, hi]) = codes(&view, shapes, n, slot).filter(|[lo, hi]| lo <= hi) else { continue };
+            found = Some(found.map_or([lo, hi], |[l, h]| [l.max(lo), h.min(hi)]));
         }
     }
-    least
+    found
+}
+
+/// The codes that one reader takes.
+fn codes(view: &View<'_>, shapes: &Shapes, n: &NodeProto, slot: usize) -> Option<[f64; 2]> {
+    let constant = |slot: usize| Tensor::from_proto(view.constant(node::input(n, slot)?)?).ok()?.to_f64().ok();
+    match (n.op_type.as_str(), slot) {
+        ("Gather" | "GatherElements", 1) => {
+            let dims = shapes.dims(node::input(n, 0)?)?;
+            let axis = attr::int(n, "axis").unwrap_or(0);
+            let axis = if axis < 0 { axis.checked_add(dims.len() as i64)? } else { axis };
+            let size = dims.get(usize::try_from(axis).ok()?)?.known()?;
+            Some([0.0, size as f64 - 1.0])
+        }
+        ("OneHot", 0) => Some([0.0, constant(1)?.first()? - 1.0]),
+        ("Equal", 0 | 1) => {
+            let values = constant(1 - slot)?;
+            let lo = values.iter().copied().fold(f64::INFINITY, f64::min);
+            Some([lo, values.iter().copied().fold(f64::NEG_INFINITY, f64::max)])
+        }
+        _ => None,
+    }
 }

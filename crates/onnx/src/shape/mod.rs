@@ -139,6 +139,14 @@ pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
         let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
         infer.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
     }
+    // What a caller may override has the declared shape, which can be wider than that of the default.
+    for spec in graph.input.iter().map(ValueSpec::from_proto) {
+        let overridable = infer.view.initializer(&spec.name).is_some() && infer.view.constant(&spec.name).is_none();
+        if let Some(dims) = spec.dims.as_ref().filter(|_| overridable) {
+            let dims = dims.iter().map(|d| infer.symbol_of(d)).collect();
+            infer.set(&spec.name, ValueType { dtype: spec.dtype, dims: Some(dims) });
+        }
+    }
     for spec in model.inputs() {
         let bound = bindings.shapes.get(&spec.name);
         let dims = match bound {

@@ -18,6 +18,10 @@ use crate::{Context, Effect, Pass, Refusal};
 
 /// How far beyond the target is still what was asked for, as a share of the whole.
 const TOLERANCE: f64 = 0.02;
+/// How many of the last channels of the shortest prefix may give way to others to come within the tolerance.
+const DROPPED: usize = 12;
+/// How many sets of channels are tried for that.
+const TRIES: usize = 512;
 
 /// What is to be removed.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -155,8 +159,8 @@ struct Chosen {
     share: f64,
 }
 
-/// Bisects for the shortest prefix of the order that reaches the target; where its last channel overshoots, tries others in its
-/// place.
+/// Bisects for the shortest prefix of the order that reaches the target; where that overshoots, tries others in the place of its
+/// last channels.
 fn choose(
     model: &Model,
     groups: &Groups<'_>,
@@ -201,16 +205,25 @@ fn choose(
         }
     }
     let mut chosen = Chosen { channels: prefix(high), share: best };
-    if best > wanted + TOLERANCE {
-        for &other in order[high..].iter().take(64) {
-            let mut channels = prefix(high - 1);
+    // Where whole channels are large, others fill the gap: ever fewer of the first ones, then whatever fits.
+    let mut tries = TRIES;
+    for drop in 1..=high.min(DROPPED) {
+        if chosen.share <= wanted + TOLERANCE || tries == 0 {
+            break;
+        }
+        let mut channels = prefix(high - drop);
+        for &other in &order[high - drop + 1..] {
             channels.insert(other);
             let found = share(&channels)?;
             if found >= wanted && found < chosen.share {
-                chosen = Chosen { channels, share: found };
-                if found <= wanted + TOLERANCE {
-                    break;
-                }
+                chosen = Chosen { channels: channels.clone(), share: found };
+            }
+            if found >= wanted {
+                channels.remove(&other);
+            }
+            tries -= 1;
+            if chosen.share <= wanted + TOLERANCE || tries == 0 {
+                break;
             }
         }
     }

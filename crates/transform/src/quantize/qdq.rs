@@ -17,7 +17,7 @@ use super::{
     plan::{self, Kind, Operands, Plan},
     require_smaller,
 };
-use crate::{Context, Effect, Pass, Refusal};
+use crate::{Context, Effect, Pass, Refusal, ranges};
 
 /// The pass.
 #[derive(Debug, Clone)]
@@ -54,10 +54,10 @@ impl Pass for StaticInt8 {
             Granularity::PerTensor => opset::require(model, 10, "QuantizeLinear", &mut patch)?,
         }
         let values: Vec<String> = plan.values.iter().map(|v| (*v).to_owned()).collect();
-        let ranges = match options.calibration {
+        let seen = match options.calibration {
             Calibration::MinMax => calibrate::gather::<Range>(model, context, &values, options.samples)?,
         };
-        let classes = Classes::of(&view, &plan, &ranges);
+        let classes = Classes::of(&view, &plan, &seen);
         let writer = Writer {
             options,
             view: &view,
@@ -69,7 +69,12 @@ impl Pass for StaticInt8 {
             params: HashMap::new(),
             weights: BTreeMap::new(),
         };
-        let patch = writer.write()?;
+        let mut patch = writer.write()?;
+        if let Some(data) = context.data {
+            for (key, range) in ranges::records(&data.batch(0..options.samples)) {
+                patch.set_metadata(&key, &range);
+            }
+        }
         require_smaller(model, drop_orphans(model, patch)?)
     }
 }

@@ -36,6 +36,10 @@ impl Pass for BatchNorm {
             if view.sole_user(input).is_none() || patch.touches(layer_id) {
                 continue;
             }
+            // Before operator set 7 an attribute said whether the model was being trained.
+            if model.opset("").unwrap_or(1) < 7 && attr::int(n, "is_test").unwrap_or(0) == 0 {
+                continue;
+            }
             let Some(folded) = fold(&view, layer, n) else { continue };
             let (Some(output), Some(weight_name)) = (n.output.first(), node::input(layer, 1)) else { continue };
             let weight = names.fresh(&format!("{weight_name}_folded"));
@@ -74,6 +78,9 @@ fn fold(view: &View<'_>, layer: &NodeProto, norm: &NodeProto) -> Option<Folded> 
     let channels = gamma.len();
     let epsilon = f64::from(attr::float(norm, "epsilon").unwrap_or(1e-5));
     let scale: Vec<f64> = gamma.iter().zip(&variance).map(|(g, v)| g / (v + epsilon).sqrt()).collect();
+    if scale.iter().any(|s| !s.is_finite()) {
+        return None;
+    }
     // Which output channel an element of the weight belongs to.
     let group = attr::int(layer, "group").unwrap_or(1).max(1) as usize;
     let channel: Box<dyn Fn(usize) -> usize> = match layer.op_type.as_str() {

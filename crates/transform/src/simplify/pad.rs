@@ -63,5 +63,6 @@ fn folded(view: &View<'_>, pad: &NodeProto, conv: &NodeProto) -> Option<(String,
     }
     let begin = more[2..rank].iter().zip(&own[..spatial]);
     let end = more[rank + 2..].iter().zip(&own[spatial..]);
-    Some((node::input(pad, 0)?.to_owned(), begin.chain(end).map(|(a, b)| a + b).collect()))
+    let sums: Option<Vec<i64>> = begin.chain(end).map(|(a, b)| a.checked_add(*b)).collect();
+    Some((node::input(pad, 0)?.to_owned(), sums?))
 }
