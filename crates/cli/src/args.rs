@@ -184,6 +184,12 @@ pub(crate) struct PruneTarget {
     pub(crate) sparsity: Option<f64>,
 }
 
+/// A time that can be waited for.
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of seconds"))?;
+    if (0.01..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must lie between 0.01 and 86400".into()) }
+}
+
 /// `30%` or `0.3`.
 fn share(text: &str) -> Result<f64, String> {
     let (number, scale) = text.strip_suffix('%').map_or((text, 1.0), |n| (n, 100.0));
@@ -198,6 +204,9 @@ pub(crate) struct Optimize {
     /// Folder for the models and the ranking
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Seconds that timing each candidate may take
+    #[arg(long, default_value_t = 1.5, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) budget: f64,
 }
 
 #[derive(Debug, Args)]
@@ -229,7 +238,7 @@ pub(crate) struct Bench {
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) batch: usize,
     /// Seconds that measuring may take
-    #[arg(long, default_value_t = 10.0, value_name = "SECONDS")]
+    #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) budget: f64,
 }
 
@@ -250,6 +259,9 @@ pub(crate) struct Check {
     /// Only what can be counted on any machine: nothing is run
     #[arg(long)]
     pub(crate) cost_only: bool,
+    /// Seconds that timing may take
+    #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) budget: f64,
     /// How to print the report
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub(crate) format: Format,

@@ -7,7 +7,6 @@ use plimsoll_measure::MeasureError;
 use plimsoll_onnx::{ReadError, WriteError};
 use plimsoll_optimize::{OptimizeError, RecipeError};
 use plimsoll_profile::ConfigError;
-use plimsoll_release::ReleaseError;
 use plimsoll_runtime::ExecError;
 use plimsoll_transform::{PipelineError, Refusal};
 
@@ -42,6 +41,11 @@ impl Failure {
     pub(crate) fn not_written(path: &Path, error: &std::io::Error) -> Self {
         Self::new(Code::NotWritten, format!("failed to write {}: {error}", path.display()))
             .help("choose a folder that exists and that you may write to")
+    }
+
+    /// What is wrong, in one line.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 
     /// What the process ends in.
@@ -183,10 +187,6 @@ impl From<OptimizeError> for Failure {
                 let help = e.help();
                 Self::of(Code::DataOverlap, &e, help)
             }
-            e => {
-                let help = e.help();
-                Self::of(Code::BadConfig, &e, help)
-            }
         }
     }
 }
@@ -195,17 +195,5 @@ impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Self {
         let excerpt = Some(e.render());
         Self { excerpt, ..Self::of(Code::BadConfig, &e, None) }
-    }
-}
-
-impl From<ReleaseError> for Failure {
-    fn from(e: ReleaseError) -> Self {
-        let help = e.help();
-        let code = match &e {
-            _ if e.is_refusal() => Code::VerificationRefused,
-            _ if e.is_missing() => Code::NoRepository,
-            _ => Code::NotWritten,
-        };
-        Self::of(code, &e, help)
     }
 }

@@ -68,7 +68,10 @@ pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header.iter().copied());
     let numeric: Vec<bool> = (0..header.len())
-        .map(|i| rows.iter().all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit() || "–-+?".contains(c)))))
+        .map(|i| {
+            rows.iter()
+                .all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit() || "–-+?".contains(c))))
+        })
         .collect();
     table.add_rows(rows);
     for (i, _) in numeric.iter().enumerate().filter(|(_, n)| **n) {
@@ -113,7 +116,10 @@ pub(crate) fn figures(found: &Figures) -> String {
     let table = table(&["metric", "value", "95 % interval", "n", "method"], found.figures.iter().map(row).collect());
     let withheld = found.withheld.iter().map(|w| format!("withheld  {w}\n"));
     let origin = found.figures.iter().find(|f| f.executor != "static").map(|f| {
-        format!("{} {} · {} · {} thread(s) · {} build\n", f.executor, f.executor_version, f.machine.cpu, f.machine.threads, f.build)
+        format!(
+            "{} {} · {} · {} thread(s) · {} build\n",
+            f.executor, f.executor_version, f.machine.cpu, f.machine.threads, f.build
+        )
     });
     format!("{table}\n{}{}", withheld.collect::<String>(), origin.unwrap_or_default())
 }
@@ -125,7 +131,7 @@ pub(crate) fn quantity(value: f64, unit: &str) -> String {
         "s" if value.abs() < 1.0 => format!("{:.3} ms", value * 1e3),
         "s" => format!("{value:.3} s"),
         "bytes" => bytes(value as u64),
-        "macs" | "params" => count(value as u64),
+        "count" => count(value as u64),
         "share" => format!("{value:.4}"),
         "ratio" => format!("{value:.3}"),
         other => format!("{value:.2} {other}"),

@@ -3,9 +3,7 @@
 use std::{
     cell::OnceCell,
     env,
-    fs::File,
-    io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -13,6 +11,7 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
 use plimsoll_runtime::{ExecError, Executor, Isolated, Limits, WorkerCommand};
 use plimsoll_transform::Context;
+use plimsoll_trust::atomic;
 use serde::Serialize;
 
 use crate::{args::Common, failure::Failure, manual::Code, ui};
@@ -59,7 +58,11 @@ impl World {
 
     /// Prints the document, or the text.
     pub(crate) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.common.json { ui::data(&json(document)?) } else { ui::data(&text()) }
+        if self.common.json {
+            ui::data(&json(document)?)
+        } else {
+            ui::data(&text())
+        }
         Ok(())
     }
 }
@@ -68,6 +71,11 @@ impl World {
 pub(crate) fn json(document: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document);
     text.map(|t| t + "\n").map_err(|e| Failure::new(Code::Internal, format!("failed to write JSON: {e}")))
+}
+
+/// Where releases, the local repository and trial keys are, unless `-o` says otherwise.
+pub(crate) fn home() -> PathBuf {
+    PathBuf::from(".plimsoll")
 }
 
 /// Reads a model.
@@ -82,29 +90,9 @@ pub(crate) fn data(path: &Path, model: &Model) -> Result<Dataset, Failure> {
     Ok(data)
 }
 
-/// Temporary file in the same folder, fsync, rename: a reader sees the old file or the new one.
+/// Writes a file atomically.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let put = || {
-        let mut file = tempfile::Builder::new().prefix(".plimsoll-").tempfile_in(folder)?;
-        file.write_all(bytes)?;
-        readable(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map(drop).map_err(|e| e.error)
-    };
-    put().map_err(|e| Failure::not_written(path, &e))
-}
-
-/// Temporary files are for their owner alone; results are ordinary files.
-#[cfg(unix)]
-fn readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable(_: &File) -> std::io::Result<()> {
-    Ok(())
+    atomic::write(path, bytes).map_err(|e| Failure::not_written(path, &e))
 }
 
 /// Refuses to write over what is read, and into folders that do not take files, before any work is done.
@@ -120,7 +108,7 @@ pub(crate) fn check_output(output: &Path, inputs: &[&Path]) -> Result<(), Failur
     }
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     tempfile::Builder::new()
-        .prefix(".plimsoll-")
+        .prefix(atomic::TEMPORARY)
         .tempfile_in(folder)
         .map(drop)
         .map_err(|e| Failure::not_written(output, &e))

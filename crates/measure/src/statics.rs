@@ -33,12 +33,12 @@ pub fn static_figures(model: &Model) -> Result<(Vec<Figure>, Vec<String>), Measu
     };
     let mut figures = vec![
         figure("artifact-size", "bytes", model.to_bytes()?.len() as u64, "bytes of the encoded model")?,
-        figure("params", "params", cost.params, "elements of weights, shared ones once")?,
+        figure("params", "count", cost.params, "elements of weights, shared ones once")?,
         figure("weight-bytes", "bytes", cost.bytes, "bytes of weights, shared ones once")?,
     ];
     let mut withheld = Vec::new();
     if cost.unknown == 0 {
-        figures.push(figure("macs", "macs", cost.macs, "multiply-accumulates of one run at batch 1")?);
+        figures.push(figure("macs", "count", cost.macs, "multiply-accumulates of one run at batch 1")?);
     } else {
         withheld.push(format!("macs: {} nodes cannot be counted", cost.unknown));
     }

@@ -8,7 +8,6 @@ use crate::RecipeError;
 
 /// Why a search could not be made.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
 pub enum OptimizeError {
     /// A recipe is wrong, or the original could not be processed at all.
     #[error(transparent)]
@@ -41,9 +40,7 @@ impl OptimizeError {
         match self {
             Self::Recipe(e) => e.help(),
             Self::Measure(e) => e.help(),
-            Self::Overlap { .. } => {
-                Some("split the data again; samples of one recording belong into one set".into())
-            }
+            Self::Overlap { .. } => Some("split the data again; samples of one recording belong into one set".into()),
         }
     }
 }

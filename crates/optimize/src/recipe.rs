@@ -12,11 +12,11 @@ use std::collections::BTreeMap;
 use plimsoll_onnx::Model;
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
-    Context, Outcome, Pass, PipelineError, manager,
+    Context, Outcome, Pass, PipelineError,
     prune::{PruneOptions, Share, Sparsity, Structured, Target},
     quantize::{self, QuantizeOptions, Scheme},
-    simplify, strip_names,
-    verify::Checked,
+    run, simplify, strip_names,
+    verify::{self, Checked},
 };
 
 /// Why a recipe could not be carried out.
@@ -58,7 +58,7 @@ pub struct Made {
     pub passes: Vec<PassRecord>,
     /// Whether exact passes were checked, and on what.
     pub checked: Vec<Checked>,
-    /// Old names of inner values by their new ones, where they were shortened.
+    /// Old name of each inner value by its new one, where they were shortened.
     pub names: BTreeMap<String, String>,
 }
 
@@ -78,24 +78,44 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
     let passes = recipe.steps.iter().map(Parsed::new).collect::<Result<Vec<_>, _>>()?;
     let mut made = Made { model: model.clone(), passes: vec![], checked: vec![], names: BTreeMap::new() };
     for pass in passes {
-        let (model, steps, checked) = match pass {
-            Parsed::Simplify => simplify::simplify(&made.model, context)?,
-            Parsed::StripNames => {
-                made.names = strip_names::names(&made.model).into_iter().map(|(old, new)| (new, old)).collect();
-                manager::run(&made.model, &[&strip_names::StripNames], 1, context)?
+        match pass {
+            Parsed::Simplify => {
+                let (model, steps, checked) = simplify::simplify(&made.model, context)?;
+                made.model = model;
+                made.passes.extend(steps.into_iter().map(record));
+                made.checked.push(checked);
             }
-            Parsed::Lossy(pass) => manager::run(&made.model, &[&*pass], 1, context)?,
-        };
-        made.model = model;
-        made.passes.extend(steps.into_iter().map(record));
-        if !matches!(&checked, Checked::NotChecked(why) if why.contains("lossy")) {
-            made.checked.push(checked);
+            Parsed::Lossy(pass) => {
+                let (model, steps, _) = run(&made.model, &[&*pass], 1, context)?;
+                made.model = model;
+                made.passes.extend(steps.into_iter().map(record));
+            }
+            Parsed::StripNames => strip(&mut made, context)?,
         }
     }
     Ok(made)
 }
 
-fn record(step: manager::Step) -> PassRecord {
+fn strip(made: &mut Made, context: &Context<'_>) -> Result<(), RecipeError> {
+    const PASS: &str = "strip-names";
+    let size = |m: &Model| m.to_bytes().map_or(0, |b| b.len() as u64);
+    let (model, names) = strip_names(&made.model);
+    let checked = verify::same(&made.model, &model, context);
+    made.checked.push(checked.map_err(|difference| PipelineError::Differs { pass: PASS, difference })?);
+    let nodes = [&made.model, &model].map(|m| m.graph().node.len() as u64);
+    made.passes.push(PassRecord {
+        pass: PASS.into(),
+        outcome: "applied".into(),
+        reasons: vec![format!("{} values have shorter names", names.len())],
+        nodes,
+        bytes: [size(&made.model), size(&model)],
+    });
+    made.model = model;
+    made.names = names.into_iter().map(|(old, new)| (new, old)).collect();
+    Ok(())
+}
+
+fn record(step: plimsoll_transform::Step) -> PassRecord {
     let outcome = match step.outcome {
         Outcome::Applied => "applied".into(),
         Outcome::NothingToDo => "nothing to do".into(),

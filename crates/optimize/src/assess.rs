@@ -1,0 +1,75 @@
+//! Everything that budgets may ask of one model: counted, measured, against a baseline.
+
+use plimsoll_dataset::Dataset;
+use plimsoll_measure::{BenchOptions, EvaluationOptions, MeasureError, bench, evaluate, static_figures};
+use plimsoll_onnx::Model;
+use plimsoll_record::Figure;
+use plimsoll_runtime::Executor;
+
+/// What measuring takes.
+#[derive(Clone)]
+pub struct Tools<'t> {
+    /// Runs the models.
+    pub executor: &'t dyn Executor,
+    /// Threads over which samples are spread, and that one timed run may use.
+    pub threads: usize,
+    /// For whatever draws random numbers.
+    pub seed: u64,
+    /// How long, how often, how many.
+    pub bench: BenchOptions,
+}
+
+/// A model's figures.
+#[derive(Debug, Clone, Default)]
+pub struct Assessed {
+    /// Its own, and those that compare it with the baseline.
+    pub figures: Vec<Figure>,
+    /// The baseline's counted figures.
+    pub baseline: Vec<Figure>,
+    /// What could not be said, and why.
+    pub withheld: Vec<String>,
+}
+
+impl Assessed {
+    /// The figure of a metric.
+    pub fn get(&self, metric: &str) -> Option<&Figure> {
+        self.figures.iter().find(|f| f.metric == metric)
+    }
+
+    /// Counts a model and its baseline. Nothing is run.
+    pub fn count(model: &Model, baseline: Option<&Model>) -> Result<Self, MeasureError> {
+        let (figures, withheld) = static_figures(model)?;
+        let baseline = baseline.map(static_figures).transpose()?.map(|(figures, _)| figures).unwrap_or_default();
+        Ok(Self { figures, baseline, withheld })
+    }
+
+    /// Adds accuracy, and agreement with the baseline.
+    pub fn add_accuracy(
+        &mut self,
+        tools: &Tools<'_>,
+        model: &Model,
+        baseline: Option<&Model>,
+        data: &Dataset,
+    ) -> Result<(), MeasureError> {
+        let options = EvaluationOptions { threads: tools.threads, seed: tools.seed, ..EvaluationOptions::default() };
+        let found = evaluate(tools.executor, model, baseline, data, &options)?;
+        self.figures.extend(found.figures);
+        self.withheld.extend(found.withheld);
+        Ok(())
+    }
+
+    /// Adds latency and memory.
+    pub fn add_latency(
+        &mut self,
+        tools: &Tools<'_>,
+        model: &Model,
+        baseline: Option<&Model>,
+        data: Option<&Dataset>,
+    ) -> Result<(), MeasureError> {
+        let options = BenchOptions { threads: tools.threads, seed: tools.seed, ..tools.bench.clone() };
+        let found = bench(tools.executor, model, baseline, data, &options)?;
+        self.figures.extend(found.figures);
+        self.withheld.extend(found.withheld);
+        Ok(())
+    }
+}

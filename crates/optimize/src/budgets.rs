@@ -1,0 +1,80 @@
+//! The budgets of a spec and its profiles, asked of an assessed model.
+
+use plimsoll_cost::roofline::Roofline;
+use plimsoll_gate::{Evidence, Scope, judge_profile, judge_spec, report};
+use plimsoll_profile::{Metric, Profile, Spec};
+use plimsoll_record::{Figure, Report, Row, Verdict};
+
+use crate::Assessed;
+
+/// What models are held against.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Budgeted<'b> {
+    /// The spec's margins and own budgets, where there is a spec.
+    pub spec: Option<&'b Spec>,
+    /// Servers and devices.
+    pub profiles: &'b [Profile],
+    /// Only what can be counted; the rest is skipped.
+    pub cost_only: bool,
+}
+
+impl Budgeted<'_> {
+    /// Whether any budget needs the model to be run.
+    pub fn needs_measuring(&self) -> bool {
+        let spec = self.spec.is_some_and(|s| s.budgets.needs_measuring() || s.margins.needs_measuring());
+        spec || self.profiles.iter().any(|p| p.budgets.needs_measuring())
+    }
+
+    /// Everything that is asked for, with what was found.
+    pub fn report(&self, name: &str, model_digest: &str, assessed: &Assessed) -> Report {
+        report(name, model_digest, self.rows(model_digest, assessed), assessed.withheld.clone())
+    }
+
+    /// The verdict alone.
+    pub(crate) fn verdict(&self, model_digest: &str, assessed: &Assessed) -> Verdict {
+        self.report("", model_digest, assessed).verdict
+    }
+
+    /// The first metric that is violated for certain by the figures so far, at level `error`.
+    pub(crate) fn violated(&self, model_digest: &str, assessed: &Assessed) -> Option<String> {
+        let rows = self.rows(model_digest, assessed);
+        rows.into_iter().find(|r| r.level == "error" && r.verdict == Verdict::Fail).map(|r| r.metric)
+    }
+
+    fn rows(&self, model_digest: &str, assessed: &Assessed) -> Vec<Row> {
+        let scope = if self.cost_only { Scope::CostOnly } else { Scope::All };
+        let (baseline, withheld) = (&assessed.baseline[..], &assessed.withheld[..]);
+        let evidence = Evidence { model_digest, figures: &assessed.figures, baseline, withheld };
+        let mut rows = self.spec.map(|s| judge_spec(s, &evidence, scope)).unwrap_or_default();
+        for profile in self.profiles {
+            let mut figures = assessed.figures.clone();
+            figures.extend(estimate(profile, assessed));
+            let evidence = Evidence { figures: &figures, ..evidence };
+            rows.extend(judge_profile(profile, &evidence, scope));
+        }
+        rows
+    }
+}
+
+/// The roofline of a profile's hardware, where it states the facts. In f32, which holds for int8 as an upper bound.
+fn estimate(profile: &Profile, assessed: &Assessed) -> Option<Figure> {
+    let count = |metric: &str| Some(assessed.get(metric)?.value as u64);
+    let hardware = &profile.hardware;
+    let roofline = Roofline {
+        macs_per_cycle: hardware.macs_per_cycle.f32?,
+        clock_hertz: hardware.clock?.0,
+        bytes_per_second: hardware.memory_bandwidth?.0,
+    };
+    let bytes = count("weight-bytes")? + count("peak-activation-memory")?;
+    let macs = assessed.get("macs")?;
+    let seconds = roofline.seconds(macs.value as u64, bytes)?;
+    let metric = Metric::LatencyEstimate;
+    let method = format!("estimate: roofline of one core of `{}` in f32; a lower bound", profile.name);
+    Some(Figure {
+        metric: metric.name().into(),
+        value: seconds,
+        unit: metric.unit().name().into(),
+        method,
+        ..macs.clone()
+    })
+}
