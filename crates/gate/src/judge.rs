@@ -78,8 +78,8 @@ impl Judge<'_> {
             Finding { figure: None, baseline: None, found: String::new(), verdict, note: String::new() }
         } else {
             match limit.bound {
-                Bound::Max(max) => self.absolute(max, |[_, high]| high <= max, |[low, _]| low > max),
-                Bound::Min(min) => self.absolute(min, |[low, _]| low >= min, |[_, high]| high < min),
+                Bound::Max(max) => self.absolute(max, |bounds| below(bounds, max)),
+                Bound::Min(min) => self.absolute(min, |[low, high]| below([-high, -low], -min)),
                 Bound::MaxIncrease(most) if self.metric.is_latency() => self.paired(most),
                 Bound::MaxIncrease(most) => self.increase(most),
             }
@@ -99,13 +99,13 @@ impl Judge<'_> {
     }
 
     /// A limit on the figure itself.
-    fn absolute(&self, limit: f64, keeps: impl Fn([f64; 2]) -> bool, violates: impl Fn([f64; 2]) -> bool) -> Finding {
+    fn absolute(&self, limit: f64, settle: impl Fn([f64; 2]) -> Verdict) -> Finding {
         let figure = match self.pick(self.metric.figure(), self.metric.basis()) {
             Ok(figure) => self.scaled(figure),
             Err(finding) => return *finding,
         };
         let found = note::found(self.metric, &figure, Some(limit));
-        let verdict = settle(figure.bounds(), keeps, violates);
+        let verdict = settle(figure.bounds());
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(self.metric, figure.n),
@@ -122,7 +122,7 @@ impl Judge<'_> {
         };
         let [low, high] = ratio.bounds();
         let found = format!("{}, paired", note::increase(ratio.value - 1.0, [low - 1.0, high - 1.0]));
-        let verdict = settle([low - 1.0, high - 1.0], |[_, h]| h <= most, |[l, _]| l > most);
+        let verdict = below([low, high], 1.0 + most);
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(Metric::LatencyRatio, ratio.n),
@@ -153,15 +153,15 @@ impl Judge<'_> {
             return Finding::inconclusive(Some(figure), found, format!("the baseline's figure settles nothing: {why}"));
         }
         let ([low, high], [base_low, base_high]) = (figure.bounds(), baseline.bounds());
-        let over = |a: f64, b: f64| if a == b { 0.0 } else { a / b - 1.0 };
+        let over = |a: f64, b: f64| if a == b { 1.0 } else { a / b };
         let span = [over(low, base_high), over(high, base_low)];
         if span.iter().any(|x| !x.is_finite()) {
             let found = note::found(self.metric, figure, None);
             return Finding::inconclusive(Some(figure), found, "the baseline's figure is zero: set an absolute limit");
         }
-        let verdict = settle(span, |[_, h]| h <= most, |[l, _]| l > most);
+        let verdict = below(span, 1.0 + most);
         let shown = |f| note::found(self.metric, f, None);
-        let increase = note::increase(over(figure.value, baseline.value), span);
+        let increase = note::increase(over(figure.value, baseline.value) - 1.0, span.map(|x| x - 1.0));
         let found = format!("{increase}: {} after {}", shown(figure), shown(baseline));
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
@@ -238,9 +238,11 @@ impl Judge<'_> {
     }
 }
 
-/// Pass where the whole interval keeps the limit, fail where the whole interval violates it.
-fn settle(bounds: [f64; 2], keeps: impl Fn([f64; 2]) -> bool, violates: impl Fn([f64; 2]) -> bool) -> Verdict {
-    match (keeps(bounds), violates(bounds)) {
+/// Pass where the whole interval lies at or below a limit, fail where the whole interval lies above it. The last digits of a
+/// rounding (10 % of 1000 is 100.00000000000001) decide nothing.
+fn below([low, high]: [f64; 2], limit: f64) -> Verdict {
+    let limit = limit + limit.abs() * 1e-12;
+    match (high <= limit, low > limit) {
         (true, _) => Verdict::Pass,
         (_, true) => Verdict::Fail,
         _ => Verdict::Inconclusive,

@@ -12,6 +12,7 @@ pub(crate) fn found(metric: Metric, figure: &Figure, limit: Option<f64>) -> Stri
     let show = |x| metric.unit().show(x, limit);
     match figure.interval {
         Some([low, high]) => format!("{} ({} … {}), n {}", show(figure.value), show(low), show(high), figure.n),
+        None if metric.basis() == Basis::Estimated => format!("{}, estimated", show(figure.value)),
         None => show(figure.value),
     }
 }

@@ -40,7 +40,7 @@ fn table(rows: &[Row]) -> String {
             Verdict::Skipped(reason) => reason,
             _ => &row.found,
         };
-        table.add_row([word(row), plain(&row.profile), row.metric.clone(), plain(&row.limit), plain(found)]);
+        table.add_row([word(row), plain(&row.profile), plain(&row.metric), plain(&row.limit), plain(found)]);
     }
     table.trim_fmt()
 }
@@ -55,7 +55,7 @@ fn labelled(row: &Row) -> String {
     let place = Place { line: row.source.line as usize, column: row.source.column as usize };
     let covered = limit_width(row);
     let drawn = snippet(&row.source.file, place, &row.source.text, covered, &format!("found {}", row.found));
-    let mut text = format!("{severity}: {} {what} ({})\n{drawn}\n", row.metric, plain(&row.profile));
+    let mut text = format!("{severity}: {} {what} ({})\n{drawn}\n", plain(&row.metric), plain(&row.profile));
     if !row.note.is_empty() {
         let kind = if row.verdict == Verdict::Fail { "help" } else { "why" };
         text.push_str(&format!("{kind}: {}\n", plain(&row.note)));

@@ -1,1 +1,115 @@
+//! Snapshots of every format, and hostile text in all of them. `INSTA_UPDATE=always` writes the snapshots again.
 
+use plimsoll_profile::Profile;
+use plimsoll_record::{Figure, Machine, Report};
+
+use super::{json, markdown, terminal};
+use crate::{Evidence, Scope, judge_profile, report};
+
+const BUDGETS: &str = "schema = 1
+kind = \"device\"
+executor = \"tract\"
+[hardware]
+isa = [\"neon\"]
+[budget]
+accuracy-drop = \"0.5pp\"
+artifact-size = \"256KiB\"   # flash
+latency.p99 = { max = \"8ms\", max-increase = \"5%\", level = \"warn\" }
+macs = { max = \"50M\", max-increase = \"10%\" }
+";
+
+fn figure(metric: &str, unit: &str, value: f64, interval: Option<[f64; 2]>) -> Figure {
+    Figure {
+        metric: metric.into(),
+        value,
+        unit: unit.into(),
+        n: if interval.is_some() { 2283 } else { 1 },
+        interval,
+        method: "for a test".into(),
+        executor: "tract".into(),
+        executor_version: "1".into(),
+        machine: Machine { cpu: "AMD EPYC".into(), isa: vec!["avx2".into()], threads: 1 },
+        build: "release".into(),
+        model_digest: "sha256:8f85726506aeb92a".into(),
+        data_digest: String::new(),
+    }
+}
+
+/// A report with a row of every verdict.
+fn check(scope: Scope, model: &str) -> Report {
+    let profile = Profile::from_text("profiles/bed.toml", BUDGETS).unwrap();
+    let figures = [
+        figure("artifact-size", "bytes", 314_214.0, None),
+        figure("macs", "count", 2_540_000.0, None),
+        figure("accuracy-drop", "share", 0.002, Some([-0.004, 0.009])),
+        figure("latency.p99", "s", 0.001, Some([0.0009, 0.0012])),
+        figure("latency.ratio", "ratio", 0.98, Some([0.97, 1.01])),
+    ];
+    let baseline = [figure("macs", "count", 2_500_000.0, None)];
+    let withheld = ["auc: it needs two classes".to_owned()];
+    let evidence = Evidence {
+        model_digest: "sha256:8f85726506aeb92a",
+        figures: &figures,
+        baseline: &baseline,
+        withheld: &withheld,
+    };
+    let rows = judge_profile(&profile, &evidence, scope);
+    report(model, evidence.model_digest, rows, withheld.to_vec())
+}
+
+#[test]
+fn a_violated_budget_is_shown_with_its_line() {
+    insta::assert_snapshot!("terminal", terminal(&check(Scope::All, "model.onnx")));
+}
+
+#[test]
+fn skipped_budgets_say_why() {
+    insta::assert_snapshot!("terminal_cost_only", terminal(&check(Scope::CostOnly, "model.onnx")));
+}
+
+#[test]
+fn a_comment_names_file_and_line() {
+    insta::assert_snapshot!("markdown", markdown(&check(Scope::All, "model.onnx")));
+}
+
+#[test]
+fn json_is_read_back_equal() {
+    let report = check(Scope::All, "model.onnx");
+    let text = json(&report).unwrap();
+    insta::assert_snapshot!("json", text);
+    assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let hostile = "a`|b<script>\u{1b}[2J\n| pass |";
+    let mut report = check(Scope::All, hostile);
+    for row in &mut report.rows {
+        row.profile = hostile.into();
+        row.found = hostile.into();
+        row.note = hostile.into();
+        row.source.text = hostile.into();
+        row.source.file = hostile.into();
+        row.source.column = u64::MAX;
+        row.source.length = u64::MAX;
+    }
+    report.withheld = vec![hostile.into()];
+    for text in [terminal(&report), markdown(&report), json(&report).unwrap()] {
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+    let comment = markdown(&report);
+    let table = comment.lines().filter(|l| l.starts_with('|')).count();
+    assert_eq!(table, report.rows.len() + 2, "{comment}");
+    for line in comment.lines() {
+        let unescaped = line.replace("\\`", "");
+        let outside_code: String = unescaped.split('`').step_by(2).collect();
+        assert!(!outside_code.contains("<script>"), "{line}");
+    }
+}
+
+#[test]
+fn nothing_to_judge_is_said() {
+    let empty = report("m", "", vec![], vec![]);
+    assert!(terminal(&empty).contains("no budget of level error applies"));
+    assert!(markdown(&empty).contains("no budget of level error applies"));
+}
