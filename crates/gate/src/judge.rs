@@ -100,7 +100,7 @@ impl Judge<'_> {
 
     /// A limit on the figure itself.
     fn absolute(&self, limit: f64, settle: impl Fn([f64; 2]) -> Verdict) -> Finding {
-        let figure = match self.pick(self.metric.figure(), self.metric.basis()) {
+        let figure = match self.pick(self.metric.figure(), self.metric.basis(), Some(limit)) {
             Ok(figure) => self.scaled(figure),
             Err(finding) => return *finding,
         };
@@ -116,7 +116,7 @@ impl Judge<'_> {
 
     /// A limit on the increase of a time: the paired ratio of the same run, not two averages.
     fn paired(&self, most: f64) -> Finding {
-        let ratio = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired) {
+        let ratio = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired, None) {
             Ok(figure) => figure.clone(),
             Err(finding) => return *finding,
         };
@@ -135,7 +135,7 @@ impl Judge<'_> {
     fn increase(&self, most: f64) -> Finding {
         // Taken alike on one machine, whichever it is.
         let basis = if self.metric.basis() == Basis::Machine { Basis::Paired } else { self.metric.basis() };
-        let figure = match self.pick(self.metric.figure(), basis) {
+        let figure = match self.pick(self.metric.figure(), basis, None) {
             Ok(figure) => figure,
             Err(finding) => return *finding,
         };
@@ -172,7 +172,7 @@ impl Judge<'_> {
     }
 
     /// The figure that may settle a limit, or what stands in the way.
-    fn pick(&self, metric: &str, basis: Basis) -> Result<&Figure, Box<Finding>> {
+    fn pick(&self, metric: &str, basis: Basis, limit: Option<f64>) -> Result<&Figure, Box<Finding>> {
         let of_metric: Vec<&Figure> = self.evidence.figures.iter().filter(|f| f.metric == metric).collect();
         let own = || of_metric.iter().copied().filter(|f| f.model_digest == self.evidence.model_digest);
         if let Some(figure) = own().find(|f| self.obstacle(f, basis).is_none()) {
@@ -181,7 +181,7 @@ impl Judge<'_> {
         let finding = match (own().next(), of_metric.is_empty()) {
             (Some(figure), _) => {
                 let why = self.obstacle(figure, basis).unwrap_or_default();
-                Finding::inconclusive(Some(figure), note::found(self.metric, figure, None), why)
+                Finding::inconclusive(Some(figure), note::found(self.metric, figure, limit), why)
             }
             (None, false) => {
                 Finding::inconclusive(None, "no figure", format!("the figures of `{metric}` are of another model"))

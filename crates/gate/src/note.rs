@@ -5,7 +5,8 @@ use plimsoll_record::Figure;
 
 /// A figure in words, in the units of its limit.
 pub(crate) fn found(metric: Metric, figure: &Figure, limit: Option<f64>) -> String {
-    // A figure in an unexpected unit is shown as it is.
+    // Another metric may stand in for this one, such as a time for the real-time factor.
+    let metric = Metric::ALL.iter().copied().find(|m| m.name() == figure.metric).unwrap_or(metric);
     if figure.unit != metric.unit().name() {
         return format!("{} {}", figure.value, figure.unit);
     }

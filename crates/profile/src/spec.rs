@@ -1,7 +1,7 @@
 //! The release spec, `plimsoll.toml` beside a model: what is released, what it is made from, and what it must keep.
 
 use std::{
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -217,7 +217,21 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
 }
 
 pub(crate) fn resolve(source: &Source, written: Spanned<String>) -> PathAt {
-    PathAt { path: source.folder().join(&written.value), span: written.span, written: written.value }
+    PathAt { path: tidy(&source.folder().join(&written.value)), span: written.span, written: written.value }
+}
+
+/// `a/../b` is `b`, unless `a` is a link that leads elsewhere: messages name files as people would.
+fn tidy(path: &Path) -> PathBuf {
+    let mut tidied = PathBuf::new();
+    for part in path.components() {
+        let named = matches!(tidied.components().next_back(), Some(Component::Normal(_)));
+        if part == Component::ParentDir && named && !tidied.is_symlink() {
+            tidied.pop();
+        } else if part != Component::CurDir {
+            tidied.push(part);
+        }
+    }
+    tidied
 }
 
 /// Names of classes, each once.
@@ -244,5 +258,33 @@ fn apart(table: &Table<'_>, data: &DataPaths) {
                 problem.help("calibration, validation and test samples must be different ones: split the file"),
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(path: &str, tidied: &str) {
+        assert_eq!(tidy(Path::new(path)), Path::new(tidied));
+    }
+
+    #[test]
+    fn paths_are_tidied_without_leaving_their_place() {
+        check("fixtures/a/../../profiles/p.toml", "profiles/p.toml");
+        check("../a/./b", "../a/b");
+        check("../../a", "../../a");
+        check("/a/../b", "/b");
+        check("/../b", "/../b");
+        check("a/b/..", "a");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_not_folded_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("/", &link).unwrap();
+        assert_eq!(tidy(&link.join("../x")), link.join("../x"));
     }
 }

@@ -1,6 +1,6 @@
 //! The report for a person at a terminal: the verdict, the table, then every row that is no pass with the line that set its limit.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use plimsoll_profile::{Place, snippet};
 use plimsoll_record::{Report, Row, Verdict};
 
@@ -18,9 +18,28 @@ pub fn terminal(report: &Report) -> String {
         text.push_str(&table(&report.rows));
         text.push('\n');
     }
-    for row in report.rows.iter().filter(|r| matches!(r.verdict, Verdict::Fail | Verdict::Inconclusive)) {
+    let (open, warned): (Vec<&Row>, Vec<&Row>) = report
+        .rows
+        .iter()
+        .filter(|r| matches!(r.verdict, Verdict::Fail | Verdict::Inconclusive))
+        .partition(|r| r.verdict == Verdict::Fail || r.level != "warn");
+    for row in open {
         text.push('\n');
         text.push_str(&labelled(row));
+    }
+    // What is open and would decide nothing takes one line each.
+    if !warned.is_empty() {
+        text.push_str("\nwarnings that could not be settled:\n");
+    }
+    for row in warned {
+        let at = format!("{}:{}:{}", row.source.file, row.source.line, row.source.column);
+        text.push_str(&format!(
+            "  {} ({}): {} [{}]\n",
+            plain(&row.metric),
+            plain(&row.profile),
+            plain(&row.note),
+            plain(&at)
+        ));
     }
     if !report.withheld.is_empty() {
         text.push_str("\nwithheld:\n");
@@ -33,7 +52,8 @@ pub fn terminal(report: &Report) -> String {
 
 fn table(rows: &[Row]) -> String {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
+    let style = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
+    table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["verdict", "profile", "metric", "limit", "found"]);
     for row in rows {
         let found = match &row.verdict {
