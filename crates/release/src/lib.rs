@@ -1,1 +1,41 @@
-//! release
+//! Releases: a folder that says what was shipped and why, signed; a repository that devices follow; proof of both.
+//!
+//! This crate must not know statistics: figures, verdicts and reports come in as they are, and are kept.
+//!
+//! - [`build`] writes a release folder: `payload/` (what is signed), and beside it the signature, the attestations and the
+//!   public key. The same input and key give the same bytes.
+//! - [`Repository`] puts releases into the channels of a TUF repository; [`status`] and [`fetch`] read one without keys.
+//! - [`verify`] says of either, step by step, what was checked.
+
+mod attest;
+mod bom;
+mod builder;
+mod catalogue;
+mod error;
+mod fetch;
+mod input;
+mod names;
+mod repository;
+mod roles;
+mod status;
+mod verify;
+
+pub use builder::{Built, build};
+pub use error::{ErrorKind, ReleaseError};
+pub use fetch::fetch;
+pub use input::{DatasetUse, Licence, ReleaseInput, SourceModel};
+pub use repository::{Placement, Published, Repository};
+pub use roles::{BETA, GENERAL, ROLES};
+pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status, status};
+pub use verify::{VerifyOptions, verify, verify_release, verify_repository};
+
+/// What is signed.
+pub const PAYLOAD: &str = "payload";
+/// The OpenSSF Model Signing bundle beside it.
+pub const SIGNATURE: &str = "model.sig";
+/// The key that it can be verified with.
+pub const PUBLIC_KEY: &str = "public_key.pem";
+/// DSSE envelopes about the payload.
+pub const ATTESTATIONS: &str = "attestations";
+/// The record in the payload that says what it is.
+pub const RECORD: &str = "release.json";

@@ -14,4 +14,4 @@ pub mod tuf;
 
 pub use json::to_sorted_json;
 pub use keys::{FileKey, KeyError, KeySource, Keyring, PublicKey};
-pub use read::{ReadError, read_bounded, sha256_hex};
+pub use read::{ReadError, hex, open_regular, read_bounded, sha256_hex, sha256_of_file};

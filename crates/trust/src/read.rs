@@ -59,7 +59,7 @@ impl ReadError {
 }
 
 /// Opens a regular file, never a link; with its length.
-pub(crate) fn open_regular(path: &Path) -> Result<(File, u64), ReadError> {
+pub fn open_regular(path: &Path) -> Result<(File, u64), ReadError> {
     let io = |source| ReadError::Io { path: path.into(), source };
     // Asked before opening: opening a pipe would wait for its writer.
     if !std::fs::symlink_metadata(path).map_err(io)?.is_file() {
@@ -91,7 +91,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> Result<Vec<u8>, ReadError> {
 }
 
 /// SHA-256 and length of a regular file, read in pieces.
-pub(crate) fn sha256_of_file(path: &Path) -> Result<([u8; 32], u64), ReadError> {
+pub fn sha256_of_file(path: &Path) -> Result<([u8; 32], u64), ReadError> {
     let (mut file, _) = open_regular(path)?;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 1 << 16];
@@ -107,7 +107,7 @@ pub(crate) fn sha256_of_file(path: &Path) -> Result<([u8; 32], u64), ReadError> 
 }
 
 /// Lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
         text

@@ -1,0 +1,20 @@
+//! Makes a trial release and its repository in a folder, for third-party clients to judge without the main job.
+
+use std::{error::Error, path::PathBuf, time::SystemTime};
+
+use plimsoll_release::{Placement, Repository, build};
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let folder = PathBuf::from(std::env::args_os().nth(1).ok_or("a folder is needed")?);
+    let repository = folder.join("repository");
+    let now = SystemTime::now();
+    let keeper = Repository::open_or_create_trial(&repository, &folder.join("trial"), now)?;
+    let input = support::input("0.1.0", b"no model, but bytes");
+    let built = build(&input, keeper.signing_key()?, &folder.join("releases"))?;
+    keeper.publish(&built.folder, &Placement::default(), now)?;
+    keeper.promote(&built.name, &built.version, "general", &Placement::default(), now)?;
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! A repository: its metadata, its channels, and every release that a device could take or fall back on.
+
+use std::path::Path;
+
+use plimsoll_record::{ChannelPointer, PointedRelease, ReleaseManifest, Verification};
+use plimsoll_trust::{
+    sha256_hex,
+    tuf::{Client, TufError},
+};
+
+use super::{
+    VerifyOptions,
+    folder::{Expected, take_release},
+    steps::Steps,
+};
+use crate::{ReleaseError, catalogue, fetch::extract, roles::CHANNELS};
+
+/// Verifies a repository: metadata chain, expiry, trial mark, pointers, manifests, and each release that a channel points to
+/// or falls back on, unpacked and held against its signature.
+pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verification, ReleaseError> {
+    let mut steps = Steps::default();
+    let load = || match &options.trusted_root {
+        Some(root) => Client::load(folder, root, None),
+        None => catalogue::open(folder),
+    };
+    let client = match load() {
+        // Nothing there, or not readable: no verdict on anything.
+        Err(e @ TufError::NotFound { .. }) => return Err(e.into()),
+        Err(e) if !e.is_refusal() => return Err(e.into()),
+        other => other.map_err(|e| e.to_string()),
+    };
+    let client = steps.take("metadata", || {
+        let client = client?;
+        let detail = metadata(&client, options);
+        Ok((client, detail))
+    });
+    let Some(client) = client else { return Ok(steps.finish()) };
+    match options.now {
+        Some(now) => drop(steps.take("expiry", || match client.check_expiry(now) {
+            Ok(()) => Ok(((), expiry(&client))),
+            Err(e) => Err(e.to_string()),
+        })),
+        None => steps.skip("expiry", "no clock was given"),
+    }
+    let trial = catalogue::is_trial(&client);
+    steps.take("trial mark", || match (trial, options.production) {
+        (true, true) => {
+            Err("the repository is marked `trial`: anybody with the trial folder can have signed it".into())
+        }
+        (true, false) => Ok(((), "a trial; production clients refuse it".into())),
+        (false, _) => Ok(((), "none".into())),
+    });
+
+    let mut releases: Vec<PointedRelease> = Vec::new();
+    for channel in CHANNELS {
+        let found = steps.take(&format!("channel {channel}"), || pointer(&client, channel, trial, options));
+        let Some(Some(pointer)) = found else { continue };
+        for release in [Some(pointer.target), pointer.previous].into_iter().flatten() {
+            if !releases.contains(&release) {
+                releases.push(release);
+            }
+        }
+    }
+    for release in &releases {
+        steps.about(format!("{} {}", release.release, release.version));
+        take_pointed(&mut steps, &client, release, trial, options);
+    }
+    Ok(steps.finish())
+}
+
+fn metadata(client: &Client, options: &VerifyOptions) -> String {
+    let roles: Vec<String> = client
+        .authorities()
+        .iter()
+        .map(|a| format!("{} v{} ({} of {})", a.role, a.version, a.threshold, a.keys))
+        .collect();
+    let root = match &options.trusted_root {
+        Some(root) => format!("from the given root {}", sha256_hex(root)),
+        None => "from its own first root, which proves that it is consistent, not whose it is".into(),
+    };
+    format!("{root}; {}", roles.join(", "))
+}
+
+fn expiry(client: &Client) -> String {
+    let first = client.authorities().into_iter().min_by_key(|a| a.expires);
+    first.map(|a| format!("the first to expire is {}, at {}", a.role, a.expires)).unwrap_or_default()
+}
+
+fn pointer(
+    client: &Client,
+    channel: &str,
+    trial: bool,
+    options: &VerifyOptions,
+) -> Result<(Option<ChannelPointer>, String), String> {
+    let seen = options.seen_epochs.get(channel).copied().unwrap_or(0);
+    let Some(pointer) = catalogue::pointer(client, channel).map_err(|e| e.to_string())? else {
+        return match seen {
+            0 => Ok((None, "at nothing yet".into())),
+            seen => Err(format!("it is at nothing, and was at epoch {seen}")),
+        };
+    };
+    if pointer.epoch < seen {
+        return Err(format!("it went back to epoch {} from {seen}", pointer.epoch));
+    }
+    if pointer.trial != trial {
+        return Err("its trial mark is not that of the repository".into());
+    }
+    let PointedRelease { release, version, release_digest, .. } = &pointer.target;
+    let share = f64::from(pointer.percent_bp) / 100.0;
+    let detail = format!("epoch {}: {release} {version} for {share} %, release digest {release_digest}", pointer.epoch);
+    Ok((Some(pointer), detail))
+}
+
+fn take_pointed(steps: &mut Steps, client: &Client, release: &PointedRelease, trial: bool, options: &VerifyOptions) {
+    let manifest: Option<ReleaseManifest> = steps.take("manifest", || {
+        let manifest = catalogue::pointed(client, release).map_err(|e| e.to_string())?;
+        if manifest.trial != trial {
+            return Err("its trial mark is not that of the repository".into());
+        }
+        let detail = format!("{} files", manifest.files.len());
+        Ok((manifest, detail))
+    });
+    let Some(manifest) = manifest else { return };
+    let unpacked = steps.take("files", || {
+        let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
+        extract(client.folder(), &manifest, &folder.path().join("release")).map_err(|e| e.to_string())?;
+        let bytes: u64 = manifest.files.iter().map(|f| f.bytes).fold(0, u64::saturating_add);
+        Ok((folder, format!("{} files, {bytes} bytes, as signed", manifest.files.len())))
+    });
+    let Some(unpacked) = unpacked else { return };
+    let expected = Expected {
+        name: &manifest.name,
+        version: &manifest.version,
+        release_digest: &manifest.release_digest,
+        signing_key: &manifest.signing_key,
+    };
+    take_release(steps, &unpacked.path().join("release"), options, Some(&expected));
+}
