@@ -113,7 +113,7 @@ pub(crate) struct Inspect {
 #[derive(Debug, Args)]
 pub(crate) struct Output {
     /// Where to write the model; never the input itself
-    #[arg(short, long = "output", value_name = "OUT")]
+    #[arg(short = 'o', long = "output", value_name = "OUT")]
     pub(crate) path: PathBuf,
     /// Shorten inner names and drop doc strings; a map of the old names goes beside OUT
     #[arg(long)]

@@ -63,19 +63,15 @@ impl Progress for Bar {
 
 /// A table with a header, numbers to the right.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+    use comfy_table::{CellAlignment, ContentArrangement, LineStyle, Table, TableStyle};
+    const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+    let number = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || "–-+?".contains(c));
+    let numeric: Vec<bool> = (0..header.len()).map(|i| rows.iter().all(|r| r.get(i).is_some_and(number))).collect();
     let mut table = Table::new();
-    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().copied());
-    let numeric: Vec<bool> = (0..header.len())
-        .map(|i| {
-            rows.iter()
-                .all(|r| r.get(i).is_some_and(|c| c.starts_with(|c: char| c.is_ascii_digit() || "–-+?".contains(c))))
-        })
-        .collect();
-    table.add_rows(rows);
-    for (i, _) in numeric.iter().enumerate().filter(|(_, n)| **n) {
-        if let Some(column) = table.column_mut(i) {
+    table.load_style(STYLE).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().copied()).add_rows(rows);
+    for column in numeric.iter().enumerate().filter(|(_, n)| **n).map(|(i, _)| i) {
+        if let Some(column) = table.column_mut(column) {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }

@@ -44,7 +44,7 @@ pub struct Figure {
     pub metric: String,
     /// The value, in `unit`.
     pub value: f64,
-    /// `s`, `bytes`, `macs`, `ratio`, `share`, …
+    /// `s`, `bytes`, `count`, `ratio`, `share`, `dB`, `1/s`.
     pub unit: String,
     /// Number of observations behind it.
     pub n: u64,

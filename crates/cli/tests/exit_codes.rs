@@ -1,0 +1,96 @@
+//! Exit codes are a contract: 0 pass · 2 usage · 96 bad input · 97 refused · 98 verification · 100 gate · 102 inconclusive.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{error, expect, json, model, small, write_model};
+use plimsoll_onnx::node;
+
+/// A profile with one budget.
+fn profile(folder: &Path, name: &str, cpu: &str, budget: &str) -> String {
+    let text = format!(
+        "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[hardware]\ncpu = \"{cpu}\"\n[budget]\n{budget}\n"
+    );
+    fs::write(folder.join(name), text).unwrap();
+    name.into()
+}
+
+#[test]
+fn each_outcome_has_its_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let m = write_model(f, "m.onnx", &small());
+    expect(f, 0, &["inspect", &m]);
+    expect(f, 0, &["--help"]);
+    expect(f, 0, &["--version"]);
+    error(f, 2, &["inspect"]);
+    error(f, 2, &["no-such-verb"]);
+    error(f, 2, &["explain", "no-such-code"]);
+    error(f, 2, &["prune", &m, "-o", "out.onnx", "--remove-macs", "130%"]);
+    error(f, 2, &["bench", &m, "--budget", "NaN"]);
+    error(f, 96, &["inspect", "none.onnx"]);
+    // Nothing in it has weights that could be stored in fewer bits.
+    let weightless = write_model(f, "relu.onnx", &model(vec![node::new("Relu", &["x"], &["y"])], vec![]));
+    let message = error(f, 97, &["quantize", &weightless, "-o", "out.onnx", "--scheme", "f16"]);
+    assert!(message.contains("error[pass-refused]") && !f.join("out.onnx").exists(), "{message}");
+    let loose = profile(f, "loose.toml", "*", "artifact-size = \"1MiB\"");
+    let tight = profile(f, "tight.toml", "*", "artifact-size = \"10B\"");
+    let foreign = profile(f, "foreign.toml", "no machine has this name", "latency.p50 = \"1h\"");
+    expect(f, 0, &["check", &m, "--profile", &loose]);
+    expect(f, 100, &["check", &m, "--profile", &tight]);
+    expect(f, 102, &["check", &m, "--profile", &foreign, "--budget", "0.1"]);
+    expect(f, 0, &["check", &m, "--profile", &foreign, "--budget", "0.1", "--on-inconclusive", "warn"]);
+    // Of several, the first in the documented order decides, and every target is reported.
+    expect(f, 100, &["check", &m, "--profile", &tight, "--profile", &foreign, "--budget", "0.1"]);
+    let out = expect(f, 96, &["check", &m, "none.onnx", "--profile", &tight]);
+    assert!(out.contains("artifact-size"), "{out}");
+}
+
+#[test]
+fn a_violated_budget_points_at_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let m = write_model(f, "m.onnx", &small());
+    let tight = profile(f, "tight.toml", "*", "artifact-size = \"10B\"");
+    let out = expect(f, 100, &["check", &m, "--profile", &tight]);
+    assert!(out.contains("tight.toml:7:17") && out.contains("\"10B\"") && out.contains("^^^"), "{out}");
+    let report = json(f, 100, &["check", &m, "--profile", &tight, "--json"]);
+    assert_eq!(report["schema"], "plimsoll.report/1");
+    assert_eq!(report["verdict"], "fail");
+    assert_eq!(report["rows"][0]["source"]["line"], 7);
+    let markdown = expect(f, 100, &["check", &m, "--profile", &tight, "--format", "markdown"]);
+    assert!(markdown.contains('|') && markdown.contains("tight.toml"), "{markdown}");
+}
+
+#[test]
+fn every_code_has_a_page_and_every_verb_a_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let list = expect(f, 0, &["explain"]);
+    let codes: Vec<&str> = list.lines().skip(2).filter_map(|l| l.split_whitespace().next()).collect();
+    assert!(codes.len() > 10, "{list}");
+    for code in codes {
+        assert!(expect(f, 0, &["explain", code]).starts_with(&format!("# {code}: ")));
+    }
+    let verbs = ["init", "doctor", "inspect", "simplify", "quantize", "prune", "optimize", "evaluate", "bench"];
+    for verb in verbs.into_iter().chain(["check", "release", "verify", "channel", "explain"]) {
+        let manual = expect(f, 0, &[verb, "--help"]);
+        assert!(manual.lines().count() > 8, "the manual of {verb} is short:\n{manual}");
+    }
+}
+
+#[test]
+fn json_on_stdout_is_a_document_with_a_schema() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let m = write_model(f, "m.onnx", &small());
+    for (schema, args) in [
+        ("plimsoll.inspect/1", vec!["inspect", &m, "--json"]),
+        ("plimsoll.transformation/1", vec!["simplify", &m, "-o", "s.onnx", "--json"]),
+        ("plimsoll.figures/1", vec!["bench", &m, "--json", "--budget", "0.1"]),
+        ("plimsoll.doctor/1", vec!["doctor", "--json"]),
+    ] {
+        assert_eq!(json(f, 0, &args)["schema"], schema);
+    }
+}
