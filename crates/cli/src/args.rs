@@ -289,9 +289,12 @@ pub(crate) enum OnInconclusive {
 pub(crate) struct Release {
     /// The release spec [default: plimsoll.toml here, else the shipped fixtures/sleep-wake/plimsoll.toml]
     pub(crate) spec: Option<PathBuf>,
-    /// Folder for releases and the repository [default: .plimsoll]
+    /// Folder for keys, releases and repositories [default: .plimsoll]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
+    /// Seconds that timing each candidate may take; twice as long for the winner
+    #[arg(long, default_value_t = 1.5, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) budget: f64,
     /// Do everything but write the release and change the repository
     #[arg(long)]
     pub(crate) dry_run: bool,
@@ -312,28 +315,45 @@ pub(crate) struct Verify {
     pub(crate) production: bool,
 }
 
+/// Which repository.
+#[derive(Debug, Args)]
+pub(crate) struct Repository {
+    /// The release's name, where there are several repositories
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The repository's folder [default: .plimsoll/repository/NAME]
+    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    pub(crate) repository: Option<PathBuf>,
+    /// Folder of the keys to sign with [default: the trial keys that were made with the repository]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) keys: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Channel {
-    /// What each channel points to
+    /// What each channel points to, and who may change it
     Status {
-        /// The repository folder [default: .plimsoll/repository]
-        #[arg(long, value_name = "DIR")]
-        repository: Option<PathBuf>,
+        #[command(flatten)]
+        at: Repository,
     },
     /// Let a release that is in the beta channel into another one
     Publish {
-        /// The release's name [default: the one in the beta channel]
-        #[arg(long)]
-        name: Option<String>,
+        #[command(flatten)]
+        at: Repository,
         /// The release's version [default: the one in the beta channel]
-        #[arg(long)]
+        #[arg(long, value_name = "VERSION")]
         release: Option<String>,
         /// The channel to let it into
         #[arg(long, value_parser = ["beta", "general"])]
         channel: String,
-        /// The repository folder [default: .plimsoll/repository]
-        #[arg(long, value_name = "DIR")]
-        repository: Option<PathBuf>,
+        /// Say what would happen and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Sign anew what is about to expire: for a clock to call, once a day
+    Refresh {
+        #[command(flatten)]
+        at: Repository,
         /// Say what would happen and change nothing
         #[arg(long)]
         dry_run: bool,

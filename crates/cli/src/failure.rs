@@ -7,6 +7,7 @@ use plimsoll_measure::MeasureError;
 use plimsoll_onnx::{ReadError, WriteError};
 use plimsoll_optimize::{OptimizeError, RecipeError};
 use plimsoll_profile::ConfigError;
+use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::ExecError;
 use plimsoll_transform::{PipelineError, Refusal};
 
@@ -31,6 +32,11 @@ impl Failure {
     /// With a remedy.
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    /// A file that could not be read.
+    pub(crate) fn not_read(path: &Path, error: &std::io::Error) -> Self {
+        Self::new(Code::BadConfig, format!("failed to read {}: {error}", path.display()))
     }
 
     fn of(code: Code, error: &dyn Error, help: Option<String>) -> Self {
@@ -195,5 +201,20 @@ impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Self {
         let excerpt = Some(e.render());
         Self { excerpt, ..Self::of(Code::BadConfig, &e, None) }
+    }
+}
+
+impl From<ReleaseError> for Failure {
+    fn from(e: ReleaseError) -> Self {
+        let help = e.help();
+        let code = match e.kind() {
+            ErrorKind::VerificationRefused => Code::VerificationRefused,
+            ErrorKind::NotFound => Code::NoRepository,
+            ErrorKind::GateFailed => Code::GateFailed,
+            ErrorKind::BadInput => Code::BadRelease,
+            ErrorKind::Busy => Code::RepositoryBusy,
+            _ => Code::NotWritten,
+        };
+        Self::of(code, &e, help)
     }
 }

@@ -6,6 +6,7 @@ mod args;
 mod exit;
 mod failure;
 mod manual;
+mod places;
 mod project;
 mod ui;
 mod verbs;
@@ -46,8 +47,9 @@ fn run() -> Exit {
         Verb::Evaluate(args) => verbs::evaluate::run(&world, &args),
         Verb::Bench(args) => verbs::bench::run(&world, &args),
         Verb::Check(args) => verbs::check::run(&world, &args),
-        // RELEASE
-        Verb::Release(_) | Verb::Verify(_) | Verb::Channel(_) => unreachable!(),
+        Verb::Release(args) => verbs::release::run(&world, &args),
+        Verb::Verify(args) => verbs::verify::run(&world, &args),
+        Verb::Channel(args) => verbs::channel::run(&world, &args),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
         Verb::Worker => return verbs::worker::run(),
     };

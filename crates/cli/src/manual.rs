@@ -42,6 +42,8 @@ pages! {
     VerificationRefused = "verification-refused";
     TrialRepository = "trial-repository";
     NoRepository = "no-repository";
+    BadRelease = "bad-release";
+    RepositoryBusy = "repository-busy";
     DebugBuild = "debug-build";
     Internal = "internal";
 }
@@ -58,12 +60,12 @@ impl Code {
             Self::BadModel | Self::ExternalData | Self::BadData | Self::DataOverlap | Self::BadConfig => Exit::BadInput,
             // A model that cannot be run here, and a folder that cannot be written to, are inputs too.
             Self::Unsupported | Self::ExecutorCrash | Self::LimitReached => Exit::BadInput,
-            Self::NotWritten | Self::NoRepository => Exit::BadInput,
+            Self::NotWritten | Self::NoRepository | Self::BadRelease => Exit::BadInput,
             Self::PassRefused => Exit::Refused,
             Self::VerificationRefused | Self::TrialRepository => Exit::VerificationRefused,
             Self::GateFailed => Exit::GateFailed,
             Self::GateInconclusive => Exit::Inconclusive,
-            Self::CheckDiffers | Self::DebugBuild | Self::Internal => Exit::Other,
+            Self::CheckDiffers | Self::RepositoryBusy | Self::DebugBuild | Self::Internal => Exit::Other,
         }
     }
 

@@ -1,11 +1,6 @@
 //! What verbs share: the common options, the executor in its child process, progress, and reading files.
 
-use std::{
-    cell::OnceCell,
-    env,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{cell::OnceCell, env, path::Path, time::Duration};
 
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
@@ -71,11 +66,6 @@ impl World {
 pub(crate) fn json(document: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(document);
     text.map(|t| t + "\n").map_err(|e| Failure::new(Code::Internal, format!("failed to write JSON: {e}")))
-}
-
-/// Where releases, the local repository and trial keys are, unless `-o` says otherwise.
-pub(crate) fn home() -> PathBuf {
-    PathBuf::from(".plimsoll")
 }
 
 /// Reads a model.

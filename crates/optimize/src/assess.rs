@@ -43,6 +43,11 @@ impl Assessed {
         Ok(Self { figures, baseline, withheld })
     }
 
+    /// The same figures as those of a baseline.
+    pub fn into_baseline(self) -> Self {
+        Self { baseline: self.figures, figures: Vec::new(), withheld: self.withheld }
+    }
+
     /// Adds accuracy, and agreement with the baseline.
     pub fn add_accuracy(
         &mut self,

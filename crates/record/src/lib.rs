@@ -18,7 +18,7 @@ pub use figure::{Figure, FigureError, Figures, Machine};
 pub use inspect::{Inspection, NodeCost, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
-pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, ReleasedModel};
+pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
 pub use report::{BudgetSource, Report, Row};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use transformation::{Diagnosis, Finding, Size, Transformation};
@@ -36,6 +36,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
         ("release", schemars::schema_for!(ReleaseRecord)),
+        ("released", schemars::schema_for!(Released)),
         ("report", schemars::schema_for!(Report)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),

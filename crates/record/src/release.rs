@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Verdict;
+
 /// The model of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -80,4 +82,31 @@ pub struct ReleaseManifest {
 impl ReleaseManifest {
     /// The schema's name.
     pub const SCHEMA: &'static str = "plimsoll.manifest/1";
+}
+
+/// What `release` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Released {
+    /// `plimsoll.released/1`.
+    pub schema: String,
+    /// Name of the model.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What the gate said on the test data.
+    pub verdict: Verdict,
+    /// OpenSSF Model Signing root digest of the payload.
+    pub release_digest: String,
+    /// The payload: what is signed, and what is shipped.
+    pub release_dir: String,
+    /// The signature.
+    pub signature: String,
+    /// The key that it was made with.
+    pub public_key: String,
+    /// The repository.
+    pub repository: String,
+    /// The channel that it is in.
+    pub channel: String,
+    /// Epoch of the channel's pointer.
+    pub epoch: u64,
 }

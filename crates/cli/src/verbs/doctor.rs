@@ -3,12 +3,7 @@
 use plimsoll_record::{Diagnosis, Finding};
 use plimsoll_runtime::MachineFacts;
 
-use crate::{
-    exit::Exit,
-    failure::Failure,
-    ui,
-    world::{self, World},
-};
+use crate::{exit::Exit, failure::Failure, places::Home, ui, world::World};
 
 pub(crate) fn run(world: &World) -> Result<Exit, Failure> {
     let facts = MachineFacts::read();
@@ -79,7 +74,7 @@ fn folder() -> Finding {
 }
 
 fn keys() -> Finding {
-    let trial = world::home().join("trial");
+    let trial = Home::new(None).trial_keys();
     let found = if trial.is_dir() {
         format!("trial keys in {}: good for trying, refused by production clients", trial.display())
     } else {

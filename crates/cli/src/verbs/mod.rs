@@ -1,6 +1,7 @@
 //! One file a verb. Each takes the world and its arguments and says how it ended.
 
 pub(crate) mod bench;
+pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
@@ -9,4 +10,6 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod optimize;
 pub(crate) mod passes;
+pub(crate) mod release;
+pub(crate) mod verify;
 pub(crate) mod worker;

@@ -1,0 +1,193 @@
+//! The main job: search, judge on the test data, write, sign, put into the beta channel, verify.
+
+use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
+
+use plimsoll_gate::render;
+use plimsoll_optimize::{Assessed, Candidate, ranking, winner};
+use plimsoll_record::{Figures, Released, Report, Verdict};
+use plimsoll_release::{
+    BETA, Built, DatasetUse, Licence, Placement, ReleaseInput, Repository, SourceModel, VerifyOptions, build,
+    verify_repository,
+};
+use plimsoll_trust::sha256_hex;
+
+use crate::{
+    args,
+    exit::Exit,
+    failure::Failure,
+    places::{self, Home},
+    project::{self, Project},
+    ui,
+    verbs::optimize::table,
+    world::{self, World},
+};
+
+pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> {
+    world.refuse_debug_build()?;
+    let spec = places::spec(args.spec.as_deref())?;
+    ui::say(&format!("release of {}", spec.display()));
+    let project = Project::read(&spec)?;
+    let home = Home::new(args.output.as_deref());
+    if !args.dry_run {
+        fs::create_dir_all(home.folder()).map_err(|e| Failure::not_written(home.folder(), &e))?;
+        world::check_output(&home.folder().join("release"), &[])?;
+    }
+
+    ui::say("1 of 4  search: every recipe carried out, counted and measured on the validation data");
+    let candidates = project.search(world, args.budget)?;
+    let ranking = ranking(&candidates, project.spec.objective);
+    ui::say(&table(&ranking));
+    let Some((best, model)) = winner(&candidates).and_then(|c| Some((c, c.model.as_ref()?))) else {
+        return nothing_floats(world, &project, &candidates);
+    };
+
+    ui::say("2 of 4  check: the winner against every budget, on the test data");
+    let name = &project.spec.name.value;
+    let (assessed, report) = project.judge(world, name, model, &project.model, args.budget * 2.0)?;
+    if report.verdict != Verdict::Pass {
+        show(world, &report)?;
+        project::refusal(&report).say();
+        return Ok(project::exit_of(&report, true));
+    }
+    if args.dry_run {
+        show(world, &report)?;
+        ui::say("dry run: nothing was written, signed or published");
+        return Ok(Exit::Pass);
+    }
+    ui::say(&render::terminal(&report));
+
+    ui::say("3 of 4  sign: release folder, OpenSSF model signature, attestations, beta channel");
+    let now = SystemTime::now();
+    let repository = open(&home, name, now)?;
+    let input = input(&project, best, &assessed, &report, &world::json(&ranking)?, &repository)?;
+    let built = build(&input, repository.signing_key()?, &home.releases())?;
+    let published = repository.publish(&built.folder, &Placement::default(), now)?;
+
+    ui::say("4 of 4  verify: as a client does, from the repository's first root");
+    let options = VerifyOptions { now: Some(now), ..VerifyOptions::default() };
+    let verification = verify_repository(repository.folder(), &options)?;
+    let released = released(&built, repository.folder(), &report, published.pointer.epoch);
+    world.print(&released, || text(&released))?;
+    match verification.failure() {
+        None => Ok(Exit::Pass),
+        Some(step) => {
+            ui::say(&format!("{}: {}", step.name, step.detail));
+            Ok(Exit::VerificationRefused)
+        }
+    }
+}
+
+/// No candidate keeps every budget: the report of the best one says what stands in the way. The test data stay untouched.
+fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) -> Result<Exit, Failure> {
+    let Some(best) = candidates.iter().find(|c| c.model.is_some()) else {
+        return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
+            .help("`plimsoll optimize` writes what each of them said"));
+    };
+    let assessed =
+        Assessed { figures: best.entry.figures.clone(), ..Assessed::count(&project.model, None)?.into_baseline() };
+    let name = format!("{}, best candidate {}", project.spec.name.value, best.entry.recipe.name);
+    let report = project.budgeted(false).report(&name, &best.entry.model_digest, &assessed);
+    show(world, &report)?;
+    project::refusal(&report).say();
+    Ok(project::exit_of(&report, true))
+}
+
+/// A report is what this run ends with: data.
+fn show(world: &World, report: &Report) -> Result<(), Failure> {
+    world.print(report, || render::terminal(report))
+}
+
+fn open(home: &Home, name: &str, now: SystemTime) -> Result<Repository, Failure> {
+    let keys = home.trial_keys();
+    if !keys.is_dir() {
+        ui::say(&format!(
+            "\n  NOTE  trial keys are made in {}. They are not protected: whoever can read that folder can sign.\n        \
+             Everything signed with them is marked `trial`, and production clients refuse it.\n",
+            keys.display()
+        ));
+    }
+    Ok(Repository::open_or_create_trial(&home.repository(name), &keys, now)?)
+}
+
+fn input(
+    project: &Project,
+    best: &Candidate,
+    assessed: &Assessed,
+    report: &Report,
+    ranking: &str,
+    repository: &Repository,
+) -> Result<ReleaseInput, Failure> {
+    let spec = &project.spec;
+    let read = |path: &Path| fs::read(path).map_err(|e| Failure::not_read(path, &e));
+    let model = best.model.as_ref().unwrap_or(&project.model).to_bytes()?;
+    let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let text = spec.license_file.as_ref().map(|f| read(&f.path)).transpose()?;
+    let text = text.map(|t| String::from_utf8_lossy(&t).into_owned());
+    let sets = [("calibration", &project.calibration), ("validation", &project.validation), ("test", &project.test)];
+    let used = |(role, set): (&str, &Option<plimsoll_dataset::Dataset>)| {
+        let set = set.as_ref()?;
+        Some(DatasetUse { role: role.into(), file: file(set.path()), digest: set.digest().to_string() })
+    };
+    let profiles = project.profiles.iter().map(|p| (file(p.source.path()), p.source.text().as_bytes().to_vec()));
+    Ok(ReleaseInput {
+        name: spec.name.value.clone(),
+        version: repository.free_version(&spec.name.value, &spec.version.value.to_string())?,
+        trial: repository.is_trial(),
+        model,
+        model_digest: best.entry.model_digest.clone(),
+        source: SourceModel {
+            file: file(&spec.model.path),
+            sha256: sha256_hex(&read(&spec.model.path)?),
+            model_digest: project.model.digest().to_string(),
+        },
+        recipe: best.entry.recipe.clone(),
+        figures: Figures::new(assessed.figures.clone(), assessed.withheld.clone()),
+        report: report.clone(),
+        report_markdown: render::markdown(report),
+        spec: spec.source.text().as_bytes().to_vec(),
+        profiles: profiles.collect(),
+        contract: project.contract.as_ref().map(|c| c.source.text().as_bytes().to_vec()),
+        labels: spec.labels.clone(),
+        datasets: sets.into_iter().filter_map(used).collect(),
+        licence: spec.license.clone().map(|expression| Licence { expression, text }),
+        parent: repository.at(BETA)?.map(|p| p.release_digest),
+        minimum_client: env!("CARGO_PKG_VERSION").into(),
+        extra: BTreeMap::from([("ranking.json".to_owned(), ranking.as_bytes().to_vec())]),
+    })
+}
+
+fn released(built: &Built, repository: &Path, report: &Report, epoch: u64) -> Released {
+    let show = |path: &Path| path.display().to_string();
+    Released {
+        schema: "plimsoll.released/1".into(),
+        name: built.name.clone(),
+        version: built.version.clone(),
+        verdict: report.verdict.clone(),
+        release_digest: built.release_digest.clone(),
+        release_dir: show(&built.release_dir),
+        signature: show(&built.signature),
+        public_key: show(&built.public_key),
+        repository: show(repository),
+        channel: BETA.into(),
+        epoch,
+    }
+}
+
+fn text(r: &Released) -> String {
+    format!(
+        "released    {} {} ({}), trial\ndigest      {}\npayload     {}\nsignature   {}\npublic key  {}\nrepository  {} · {} channel, epoch {}\n\
+         next        plimsoll verify {}\n            plimsoll channel publish --channel general --repository {}\n",
+        r.name,
+        r.version,
+        r.verdict,
+        r.release_digest,
+        r.release_dir,
+        r.signature,
+        r.public_key,
+        r.repository,
+        r.channel,
+        r.epoch,
+        r.repository,
+        r.repository,
+    )
+}
