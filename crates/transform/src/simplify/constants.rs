@@ -1,6 +1,6 @@
-//! `Constant` nodes become initializers.
+//! `Constant` nodes become initializers; `ConstantOfShape` says what it is filled with.
 
-use plimsoll_onnx::{Model, Patch, attr, node};
+use plimsoll_onnx::{Model, Patch, Tensor, attr, node};
 
 use crate::{Context, Effect, Pass, Refusal};
 
@@ -16,12 +16,18 @@ impl Pass for ConstantNodes {
     }
 
     fn run(&self, model: &Model, _: &Context<'_>) -> Result<Patch, Refusal> {
-        if model.proto().ir_version < 4 {
-            return Err(Refusal::CheckFailed("before IR version 4 an initializer must be an input as well".into()));
-        }
         let view = model.view();
         let mut patch = Patch::new();
-        for (id, n) in view.nodes().filter(|(_, n)| node::is(n, "Constant")) {
+        for (id, n) in view.nodes().filter(|(_, n)| node::is(n, "ConstantOfShape") && !attr::has(n, "value")) {
+            // The default is a float32 zero; tract 0.23.9 takes it for a float64.
+            let mut changed = n.clone();
+            attr::set(&mut changed, attr::from_tensor("value", Tensor::vector(&[0f32]).to_proto("")));
+            patch.replace(id, vec![changed]);
+            patch.because(format!("{} is filled with float32 zeros", node::label(n)));
+        }
+        let constants = view.nodes().filter(|(_, n)| node::is(n, "Constant"));
+        // Before IR version 4 an initializer must be an input as well.
+        for (id, n) in constants.filter(|_| model.proto().ir_version >= 4) {
             let Some(output) = n.output.first().filter(|o| !view.is_output(o)) else { continue };
             let mut tensor = match (attr::tensor(n, "value"), attr::constant(n)) {
                 (Some(proto), _) => proto.clone(),

@@ -18,7 +18,7 @@ const GROWTH: usize = 4096;
 const KEPT: &[&str] = &["DequantizeLinear", "QuantizeLinear", "Constant"];
 /// Operators of which the executor computes some forms wrongly (tract 0.23.9, by ONNX's backend tests): a wrong constant would
 /// outlive the executor.
-const DOUBTFUL: &[&str] = &["BitShift", "Celu", "SpaceToDepth", "Swish", "GRU", "LSTM", "RNN", "Attention"];
+const DOUBTFUL: &[&str] = &["BitShift", "Celu", "SpaceToDepth", "Swish", "GRU", "LSTM", "RNN"];
 /// Operators that the executor gets wrong where infinities are all there is (its maximum starts from the lowest finite number).
 const FINITE_ONLY: &[&str] = &["ReduceMax", "ReduceMin", "ArgMax", "ArgMin", "MaxPool", "GlobalMaxPool", "TopK"];
 /// Operators whose result may be as large as they like, whatever they read: computed only where its size is known to be small.
