@@ -22,18 +22,19 @@ pub(crate) fn run(world: &World, args: &args::Verify) -> Result<Exit, Failure> {
     let found = verify(&args.target, &options)?;
     world.print(&found, || text(&found))?;
     let Some(step) = found.failure() else { return Ok(Exit::Pass) };
-    let code = if step.name == "trial" { Code::TrialRepository } else { Code::VerificationRefused };
+    let code = if step.name.starts_with("trial mark") { Code::TrialRepository } else { Code::VerificationRefused };
     Err(Failure::new(code, format!("{} does not verify: {}", args.target.display(), step.detail))
         .help("do not install it; fetch it again from where it was published"))
 }
 
 fn text(found: &Verification) -> String {
+    let width = found.steps.iter().map(|s| s.name.chars().count()).max().unwrap_or(0);
     let line = |s: &VerifyStep| {
         let detail = match &s.outcome {
             Verdict::Skipped(reason) if s.detail.is_empty() => reason,
             _ => &s.detail,
         };
-        format!("{:<8} {:<14} {detail}", s.outcome.to_string(), s.name)
+        format!("{:<8} {:<width$}  {detail}", s.outcome.to_string(), s.name)
     };
     found.steps.iter().map(line).collect::<Vec<_>>().join("\n") + &format!("\nverdict  {}\n", found.verdict)
 }
