@@ -7,7 +7,6 @@ use crate::Verdict;
 
 /// The model of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 pub struct ReleasedModel {
     /// File name in the payload.
     pub file: String,

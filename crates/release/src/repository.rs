@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -11,7 +12,7 @@ use plimsoll_trust::{
     KeySource, Keyring, hex,
     oms::FolderManifest,
     read_bounded, sha256_hex, sha256_of_file, to_sorted_json,
-    tuf::{self, Client, Editor, FolderStore, TufError},
+    tuf::{self, Client, Editor, FolderStore, Store, TufError},
 };
 
 use crate::{
@@ -56,12 +57,19 @@ pub struct Published {
 }
 
 /// A repository with the keys to change it.
-#[derive(Debug)]
 pub struct Repository {
-    store: FolderStore,
+    store: Box<dyn Store>,
     folder: PathBuf,
     keys: Keyring,
     trial: bool,
+    made: bool,
+}
+
+impl fmt::Debug for Repository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { folder, keys, trial, .. } = self;
+        f.debug_struct("Repository").field("folder", folder).field("keys", keys).field("trial", trial).finish()
+    }
 }
 
 impl Repository {
@@ -69,31 +77,42 @@ impl Repository {
     ///
     /// Whoever can read the key folder can sign, so its root carries the mark `trial`, and production clients refuse it.
     pub fn open_or_create_trial(folder: &Path, keys: &Path, now: SystemTime) -> Result<Self, ReleaseError> {
-        let keys = Keyring::of_folder(keys, &key_names(), true)?;
-        let store = FolderStore::new(folder);
-        let marks = BTreeMap::from([("trial".to_owned(), serde_json::Value::Bool(true))]);
         match catalogue::open(folder) {
-            Err(TufError::NotFound { .. }) => match tuf::create(&store, ROLES, &keys, &marks, now) {
-                // Somebody else was faster.
-                Ok(()) | Err(TufError::Exists { .. }) => {}
-                Err(e) => return Err(e.into()),
-            },
-            other => drop(other?),
+            // Keys drawn for a repository that is there would be strangers to it.
+            Ok(_) => return Self::open(folder, keys),
+            Err(TufError::NotFound { .. }) => {}
+            Err(e) => return Err(e.into()),
         }
-        Self::with_keys(folder, keys)
+        let keys = Keyring::of_folder(keys, &key_names(), true)?;
+        let marks = BTreeMap::from([("trial".to_owned(), serde_json::Value::Bool(true))]);
+        let made = match tuf::create(&FolderStore::new(folder), ROLES, &keys, &marks, now) {
+            Ok(()) => true,
+            // Somebody else was faster.
+            Err(TufError::Exists { .. }) => false,
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Self { made, ..Self::with_store(Box::new(FolderStore::new(folder)), keys)? })
     }
 
     /// Opens a repository with the keys of a folder. Nothing is made.
     pub fn open(folder: &Path, keys: &Path) -> Result<Self, ReleaseError> {
         // A repository that is not there says more than keys that are not.
         drop(catalogue::open(folder)?);
-        Self::with_keys(folder, Keyring::of_folder(keys, &key_names(), false)?)
+        let keys = Keyring::of_folder(keys, &key_names(), false)?;
+        Self::with_store(Box::new(FolderStore::new(folder)), keys)
     }
 
-    /// Opens a repository with keys from elsewhere, by the names that [`crate::ROLES`] calls them by, and `signing`.
-    pub fn with_keys(folder: &Path, keys: Keyring) -> Result<Self, ReleaseError> {
-        let trial = catalogue::is_trial(&catalogue::open(folder)?);
-        Ok(Self { store: FolderStore::new(folder), folder: folder.into(), keys, trial })
+    /// Opens a repository with storage and keys from elsewhere: keys by the names that [`crate::ROLES`] calls them by, and
+    /// `signing`.
+    pub fn with_store(store: Box<dyn Store>, keys: Keyring) -> Result<Self, ReleaseError> {
+        let folder = store.folder().to_owned();
+        let trial = catalogue::is_trial(&catalogue::open(&folder)?);
+        Ok(Self { store, folder, keys, trial, made: false })
+    }
+
+    /// It was made just now, with its keys.
+    pub fn is_new(&self) -> bool {
+        self.made
     }
 
     /// Its folder.
@@ -143,6 +162,11 @@ impl Repository {
         let record = read_bounded(&release.join(PAYLOAD).join(RECORD), RECORD_LIMIT)?;
         let record: ReleaseRecord =
             serde_json::from_slice(&record).map_err(|source| ReleaseError::Encode { what: RECORD.into(), source })?;
+        if record.trial != self.trial {
+            let of = |trial| if trial { "a trial" } else { "no trial" };
+            let reason = format!("the release is {}, the repository is {}", of(record.trial), of(self.trial));
+            return Err(ReleaseError::Inconsistent(reason));
+        }
         let whole = FolderManifest::of_folder(release)?;
         let manifest = ReleaseManifest {
             schema: ReleaseManifest::SCHEMA.into(),
@@ -165,7 +189,7 @@ impl Repository {
             release_digest: manifest.release_digest.clone(),
         };
 
-        let mut editor = Editor::open(&self.store, ROLES)?;
+        let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
         let name = manifest_target(&manifest.name, &manifest.version);
         match editor.client().target(&name) {
             Some(listed) if listed.sha256 != target.manifest_sha256 => {
@@ -196,7 +220,7 @@ impl Repository {
         now: SystemTime,
     ) -> Result<Published, ReleaseError> {
         check_channel(channel)?;
-        let editor = Editor::open(&self.store, ROLES)?;
+        let editor = Editor::open(self.store.as_ref(), ROLES)?;
         let beta = catalogue::pointer(editor.client(), BETA)?.map(|p| p.target);
         let target = match beta {
             Some(beta) if beta.release == name && beta.version == version => beta,
@@ -224,7 +248,7 @@ impl Repository {
 
     /// Signs anew whatever is about to expire: for a clock to call, once a day.
     pub fn refresh(&self, now: SystemTime) -> Result<(), ReleaseError> {
-        Ok(Editor::open(&self.store, ROLES)?.commit(&self.keys, now)?)
+        Ok(Editor::open(self.store.as_ref(), ROLES)?.commit(&self.keys, now)?)
     }
 
     /// The channel's next pointer, or the one it has where nothing changes.

@@ -27,7 +27,7 @@ fn figure(metric: &str, value: f64, unit: &str, interval: Option<[f64; 2]>) -> F
 }
 
 /// A release of the name `sleep-wake`.
-pub fn input(version: &str, model: &[u8]) -> ReleaseInput {
+pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
     let accuracy = figure("balanced-accuracy", 0.91, "share", Some([0.89, 0.93]));
     let size = figure("artifact-size", 20_480.0, "bytes", None);
     let row = Row {

@@ -153,6 +153,21 @@ fn a_stolen_online_key_adds_no_target() {
     refused(check(&fixture.path(), "file.evil", None, start()), "threshold of 1 not met");
 }
 
+#[test]
+fn too_few_signatures_are_refused_even_where_the_snapshot_vouches_for_them() {
+    let fixture = Fixture::new();
+    let online = Keyring::of_folder(&fixture.folder.path().join("keys"), &["online"], false).unwrap();
+    for left in [2, 1] {
+        fixture.edit("metadata/1.two.json", |v| v["signatures"].as_array_mut().unwrap().truncate(left));
+        let role = fs::read(fixture.path().join("metadata/1.two.json")).unwrap();
+        resign(&fixture, &online, |meta| meta["two.json"] = describe(&role, 1));
+        match left {
+            2 => drop(check(&fixture.path(), "x", None, start()).unwrap()),
+            _ => refused(check(&fixture.path(), "x", None, start()), "threshold of 2 not met"),
+        }
+    }
+}
+
 fn describe(bytes: &[u8], version: u64) -> Value {
     json!({"length": bytes.len(), "hashes": {"sha256": crate::sha256_hex(bytes)}, "version": version})
 }

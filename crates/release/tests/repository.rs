@@ -1,0 +1,425 @@
+//! Channels: what moves them, what must not, and what a verifier refuses of a repository that was tampered with.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, SystemTime},
+};
+
+use plimsoll_record::{Verdict, Verification};
+use plimsoll_release::{
+    BETA, Built, ErrorKind, GENERAL, Placement, Published, ROLES, ReleaseError, Repository, VerifyOptions, build,
+    fetch, status, verify,
+};
+use plimsoll_trust::{
+    Keyring,
+    tuf::{Editor, FolderStore, Lock, Store, StoreError},
+};
+use serde_json::Value;
+
+mod support;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
+}
+
+struct Fixture {
+    folder: tempfile::TempDir,
+    keeper: Repository,
+}
+
+impl Fixture {
+    /// A repository with no release.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let [repository, keys] = ["repository", "trial"].map(|n| folder.path().join(n));
+        let keeper = Repository::open_or_create_trial(&repository, &keys, start()).unwrap();
+        assert!(keeper.is_new() && keeper.is_trial());
+        Self { folder, keeper }
+    }
+
+    /// A repository with a release in beta.
+    fn with_beta() -> Self {
+        let this = Self::new();
+        this.publish("1.0.0").unwrap();
+        this
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.folder.path().join("trial")
+    }
+
+    fn ring(&self) -> Keyring {
+        let mut names: Vec<&str> = ROLES.iter().flat_map(|r| r.keys).copied().collect();
+        names.push("signing");
+        Keyring::of_folder(&self.keys(), &names, false).unwrap()
+    }
+
+    fn build(&self, version: &str, model: &[u8]) -> Built {
+        let key = self.keeper.signing_key().unwrap();
+        build(&support::input(version, model), key, &self.folder.path().join("out")).unwrap()
+    }
+
+    fn publish(&self, version: &str) -> Result<Published, ReleaseError> {
+        let built = self.build(version, version.as_bytes());
+        self.keeper.publish(&built.folder, &Placement::default(), start())
+    }
+
+    fn promote(&self, version: &str) -> Result<Published, ReleaseError> {
+        self.keeper.promote("sleep-wake", version, GENERAL, &Placement::default(), start())
+    }
+
+    /// Signs a target with the repository's own keys, as whoever stole them would.
+    fn sign_target(&self, role: &str, name: &str, bytes: Vec<u8>) {
+        let store = FolderStore::new(self.keeper.folder());
+        let mut editor = Editor::open(&store, ROLES).unwrap();
+        editor.set_target(role, name, bytes).unwrap();
+        editor.commit(&self.ring(), start()).unwrap();
+    }
+
+    /// Changes a document that a target holds, and signs it.
+    fn edit_target(&self, role: &str, name: &str, change: impl Fn(&mut Value)) {
+        let client = plimsoll_trust::tuf::Client::load_own(self.keeper.folder(), None).unwrap();
+        let bytes = client.read_target(name, 1 << 20).unwrap().unwrap();
+        let mut document: Value = serde_json::from_slice(&bytes).unwrap();
+        change(&mut document);
+        self.sign_target(role, name, serde_json::to_vec(&document).unwrap());
+    }
+}
+
+/// Verifies a repository: the one place that does.
+fn check(folder: &Path, change: impl Fn(&mut VerifyOptions)) -> Verification {
+    let mut options = VerifyOptions { now: Some(start()), ..Default::default() };
+    change(&mut options);
+    verify(folder, &options).unwrap()
+}
+
+#[track_caller]
+fn passes(fixture: &Fixture) -> Verification {
+    let verification = check(fixture.keeper.folder(), |_| {});
+    assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+    verification
+}
+
+#[track_caller]
+fn refused(verification: &Verification, step: &str, says: &str) {
+    assert_eq!(verification.verdict, Verdict::Fail, "{verification:#?}");
+    let failure = verification.failure().unwrap();
+    assert_eq!(failure.name, step, "{failure:?}");
+    assert!(failure.detail.contains(says), "`{}` does not say `{says}`", failure.detail);
+}
+
+#[test]
+fn a_release_goes_from_beta_to_general_and_the_next_one_falls_back_on_it() {
+    let fixture = Fixture::new();
+    passes(&fixture);
+    let first = fixture.publish("1.0.0").unwrap();
+    assert_eq!((first.pointer.epoch, first.moved, first.pointer.previous.clone()), (1, true, None));
+    let general = fixture.promote("1.0.0").unwrap();
+    assert_eq!((general.pointer.epoch, &general.pointer.target), (1, &first.pointer.target));
+    let second = fixture.publish("1.1.0").unwrap();
+    assert_eq!((second.pointer.epoch, second.pointer.previous.as_ref()), (2, Some(&first.pointer.target)));
+    assert_ne!(second.pointer.salt, first.pointer.salt);
+    let steps = passes(&fixture).steps;
+    // Both releases: the one in beta, and the one in general that beta falls back on.
+    assert_eq!(steps.iter().filter(|s| s.name.starts_with("signature (")).count(), 2);
+    let seen = status(fixture.keeper.folder(), start()).unwrap();
+    let at: Vec<_> = seen.channels.iter().map(|c| c.pointer.as_ref().map(|p| p.target.version.as_str())).collect();
+    assert_eq!((at, seen.releases.len(), seen.trial), (vec![Some("1.1.0"), Some("1.0.0")], 2, true));
+}
+
+#[test]
+fn publishing_again_moves_nothing_and_renews_signatures() {
+    let fixture = Fixture::with_beta();
+    let again = fixture.publish("1.0.0").unwrap();
+    assert_eq!((again.moved, again.pointer.epoch), (false, 1));
+    let late = start() + 20 * DAY;
+    refused(&check(fixture.keeper.folder(), |o| o.now = Some(late)), "expiry", "`timestamp` expired");
+    fixture.keeper.refresh(late).unwrap();
+    let verification = check(fixture.keeper.folder(), |o| o.now = Some(late));
+    assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+}
+
+#[test]
+fn only_what_is_in_beta_goes_to_general() {
+    let fixture = Fixture::with_beta();
+    fixture.publish("1.1.0").unwrap();
+    for version in ["1.0.0", "9.9.9"] {
+        let error = fixture.promote(version).unwrap_err();
+        assert!(matches!(error, ReleaseError::NotInBeta { .. }), "{error}");
+    }
+    let nowhere = fixture.keeper.promote("sleep-wake", "1.1.0", "halt", &Placement::default(), start());
+    assert!(matches!(nowhere, Err(ReleaseError::Name { what: "channel", .. })));
+    assert!(matches!(Fixture::new().promote("1.0.0"), Err(ReleaseError::NotInBeta { at: None, .. })));
+}
+
+#[test]
+fn a_version_keeps_its_content_and_a_channel_its_model() {
+    let fixture = Fixture::with_beta();
+    fs::remove_dir_all(fixture.folder.path().join("out")).unwrap();
+    let other = fixture.build("1.0.0", b"other content");
+    let error = fixture.keeper.publish(&other.folder, &Placement::default(), start()).unwrap_err();
+    assert!(matches!(error, ReleaseError::Taken { .. }), "{error}");
+    let mut input = support::input("1.0.0", b"digits");
+    input.name = "digits".into();
+    let key = fixture.keeper.signing_key().unwrap();
+    let digits = build(&input, key, &fixture.folder.path().join("out")).unwrap();
+    let error = fixture.keeper.publish(&digits.folder, &Placement::default(), start()).unwrap_err();
+    assert!(matches!(error, ReleaseError::OtherModel { .. }), "{error}");
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0").unwrap(), "1.0.0+trial.2");
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.1").unwrap(), "1.0.1");
+    fixture.publish("1.0.0+trial.2").unwrap();
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0").unwrap(), "1.0.0+trial.3");
+    passes(&fixture);
+}
+
+#[test]
+fn what_does_not_verify_is_not_published() {
+    let fixture = Fixture::new();
+    let built = fixture.build("1.0.0", b"model");
+    fs::write(built.release_dir.join("model.onnx"), "other").unwrap();
+    let error = fixture.keeper.publish(&built.folder, &Placement::default(), start()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::VerificationRefused, "{error}");
+    assert!(error.to_string().contains("changed `model.onnx`"), "{error}");
+    let mut input = support::input("1.0.1", b"model");
+    input.trial = false;
+    let key = fixture.keeper.signing_key().unwrap();
+    let built = build(&input, key, &fixture.folder.path().join("out")).unwrap();
+    let error = fixture.keeper.publish(&built.folder, &Placement::default(), start()).unwrap_err();
+    assert!(matches!(error, ReleaseError::Inconsistent(_)), "{error}");
+    let share = Placement { percent_bp: 10_001, ..Placement::default() };
+    let built = fixture.build("1.0.2", b"model");
+    assert!(matches!(fixture.keeper.publish(&built.folder, &share, start()), Err(ReleaseError::Inconsistent(_))));
+    assert_eq!(status(fixture.keeper.folder(), start()).unwrap().releases, []);
+}
+
+#[test]
+fn general_signed_by_too_few_keys_changes_nothing() {
+    let fixture = Fixture::with_beta();
+    let mut ring = fixture.ring();
+    ["general-1", "general-2"].iter().for_each(|n| ring.remove(n));
+    let keeper = Repository::with_store(Box::new(FolderStore::new(fixture.keeper.folder())), ring).unwrap();
+    let error = keeper.promote("sleep-wake", "1.0.0", GENERAL, &Placement::default(), start()).unwrap_err();
+    assert!(error.to_string().contains("`general` needs 2 of its keys"), "{error}");
+    let seen = status(fixture.keeper.folder(), start()).unwrap();
+    assert_eq!(seen.channels[1].pointer, None);
+    passes(&fixture);
+}
+
+#[test]
+fn a_trial_is_refused_by_production() {
+    let fixture = Fixture::with_beta();
+    refused(&check(fixture.keeper.folder(), |o| o.production = true), "trial mark", "marked `trial`");
+}
+
+#[test]
+fn a_rolled_back_epoch_is_refused() {
+    let fixture = Fixture::with_beta();
+    let seen = |epoch| check(fixture.keeper.folder(), |o| o.seen_epochs = BTreeMap::from([(BETA.into(), epoch)]));
+    assert_eq!(seen(1).verdict, Verdict::Pass);
+    refused(&seen(2), "channel beta", "went back to epoch 1 from 2");
+    let general = check(fixture.keeper.folder(), |o| o.seen_epochs = BTreeMap::from([(GENERAL.into(), 1)]));
+    refused(&general, "channel general", "at nothing, and was at epoch 1");
+}
+
+#[test]
+fn another_root_is_refused() {
+    let [fixture, stranger] = [Fixture::with_beta(), Fixture::new()];
+    let root = |f: &Fixture| Some(fs::read(f.keeper.folder().join("metadata/1.root.json")).unwrap());
+    refused(&check(fixture.keeper.folder(), |o| o.trusted_root = root(&stranger)), "metadata", "threshold");
+    let own = check(fixture.keeper.folder(), |o| o.trusted_root = root(&fixture));
+    assert_eq!(own.verdict, Verdict::Pass);
+    assert!(own.steps[0].detail.starts_with("from the given root"), "{:?}", own.steps[0]);
+}
+
+#[test]
+fn pointers_that_contradict_the_rest_are_refused_though_their_keys_signed_them() {
+    let tampered = |step: &str, says: &str, change: fn(&mut Value)| {
+        let fixture = Fixture::with_beta();
+        fixture.edit_target("beta", "channel.beta.json", change);
+        refused(&check(fixture.keeper.folder(), |_| {}), step, says);
+    };
+    tampered("manifest (sleep-wake 1.0.0)", "lists another release", |v| v["manifest_sha256"] = "0".repeat(64).into());
+    tampered("manifest (sleep-wake 1.0.0)", "lists another release", |v| v["release_digest"] = "0".repeat(64).into());
+    tampered("manifest (sleep-wake 2.0.0)", "does not list it", |v| v["version"] = "2.0.0".into());
+    tampered("channel beta", "pointer of the channel `general`", |v| v["channel"] = "general".into());
+    tampered("channel beta", "share above 100 %", |v| v["percent_bp"] = 10_001.into());
+    tampered("channel beta", "trial mark", |v| v["trial"] = false.into());
+    tampered("channel beta", "no name", |v| v["release"] = "../x".into());
+    tampered("channel beta", "schema", |v| v["schema"] = "plimsoll.channel/2".into());
+    tampered("channel beta", "", |v| *v = Value::Null);
+}
+
+#[test]
+fn manifests_that_lead_elsewhere_are_refused_though_their_keys_signed_them() {
+    for (says, change) in [
+        ("no file of a release", (|v| v["files"][0]["path"] = "../../evil".into()) as fn(&mut Value)),
+        ("no file of a release", |v| v["files"][0]["path"] = "/etc/passwd".into()),
+        ("no file of a release", |v| v["files"][0]["sha256"] = "../../x".into()),
+        ("twice", |v| v["files"][1]["path"] = v["files"][0]["path"].clone()),
+        ("lists no `model.sig`", |v| v["files"] = Value::Array(vec![])),
+        ("manifest of other", |v| v["name"] = "other".into()),
+    ] {
+        let fixture = Fixture::with_beta();
+        fixture.edit_target("releases", "release.sleep-wake.1.0.0.json", change);
+        refused(&check(fixture.keeper.folder(), |_| {}), "manifest (sleep-wake 1.0.0)", says);
+        let got = fetch(fixture.keeper.folder(), None, "sleep-wake", "1.0.0", fixture.folder.path(), start());
+        assert_eq!(got.unwrap_err().kind(), ErrorKind::VerificationRefused);
+        assert!(!fixture.folder.path().join("sleep-wake-1.0.0").exists());
+    }
+}
+
+#[test]
+fn changed_missing_and_swollen_content_is_refused_and_not_promoted() {
+    for tamper in [
+        |path: &Path| fs::write(path, "MODEL").unwrap(),
+        |path: &Path| fs::write(path, "longer than it was").unwrap(),
+        |path: &Path| fs::remove_file(path).unwrap(),
+    ] {
+        let fixture = Fixture::new();
+        let built = fixture.build("1.0.0", b"model");
+        fixture.keeper.publish(&built.folder, &Placement::default(), start()).unwrap();
+        let digest = plimsoll_trust::sha256_hex(b"model");
+        tamper(&fixture.keeper.folder().join("blobs/sha256").join(digest));
+        refused(&check(fixture.keeper.folder(), |_| {}), "files (sleep-wake 1.0.0)", "");
+        assert_eq!(fixture.promote("1.0.0").unwrap_err().kind(), ErrorKind::VerificationRefused);
+        // Publishing again repairs it.
+        fixture.keeper.publish(&built.folder, &Placement::default(), start()).unwrap();
+        passes(&fixture);
+        fixture.promote("1.0.0").unwrap();
+    }
+}
+
+#[test]
+fn a_release_signed_by_a_stranger_is_refused_inside_a_repository() {
+    // The releases keys vouch for the signing key; a payload by another one does not get in through the public key beside it.
+    let fixture = Fixture::with_beta();
+    let stranger = "0".repeat(64);
+    let manifest = fixture.keeper.folder().join("targets");
+    fixture.edit_target("releases", "release.sleep-wake.1.0.0.json", |v| v["signing_key"] = stranger.clone().into());
+    let found = fs::read_dir(manifest).unwrap().filter_map(|e| {
+        let bytes = fs::read(e.unwrap().path()).unwrap();
+        String::from_utf8(bytes.clone()).unwrap().contains(&stranger).then(|| plimsoll_trust::sha256_hex(&bytes))
+    });
+    let sha256 = found.last().unwrap();
+    fixture.edit_target("beta", "channel.beta.json", |v| v["manifest_sha256"] = sha256.clone().into());
+    refused(&check(fixture.keeper.folder(), |_| {}), "key (sleep-wake 1.0.0)", "the repository says 0000");
+}
+
+#[test]
+fn what_is_fetched_is_what_was_published() {
+    let fixture = Fixture::with_beta();
+    let got = fixture.folder.path().join("got");
+    let fetched = fetch(fixture.keeper.folder(), None, "sleep-wake", "1.0.0", &got, start()).unwrap();
+    let verification = verify(&fetched, &VerifyOptions::default()).unwrap();
+    assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+    let model = fs::read(fetched.join("payload/model.onnx")).unwrap();
+    assert_eq!(model, b"1.0.0");
+    let again = fetch(fixture.keeper.folder(), None, "sleep-wake", "1.0.0", &got, start()).unwrap_err();
+    assert!(matches!(again, ReleaseError::Taken { .. }), "{again}");
+    let absent = fetch(fixture.keeper.folder(), None, "sleep-wake", "1.0.1", &got, start()).unwrap_err();
+    assert_eq!(absent.kind(), ErrorKind::NotFound, "{absent}");
+    let late = fetch(fixture.keeper.folder(), None, "sleep-wake", "1.0.0", &got, start() + 2 * DAY).unwrap_err();
+    assert_eq!(late.kind(), ErrorKind::VerificationRefused, "{late}");
+}
+
+#[test]
+fn two_writers_exclude_each_other_and_the_second_learns_who_it_was() {
+    let fixture = Fixture::with_beta();
+    let store = FolderStore::new(fixture.keeper.folder());
+    let held = Editor::open(&store, ROLES).unwrap();
+    let error = fixture.publish("1.1.0").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert_eq!(fixture.promote("1.0.0").unwrap_err().kind(), ErrorKind::Busy);
+    drop(held);
+    fixture.publish("1.1.0").unwrap();
+}
+
+#[test]
+fn keys_are_private_made_once_and_never_for_a_repository_that_is_there() {
+    let fixture = Fixture::with_beta();
+    #[cfg(unix)]
+    for entry in fs::read_dir(fixture.keys()).unwrap() {
+        use std::os::unix::fs::PermissionsExt;
+        let path = entry.unwrap().path();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{}", path.display());
+    }
+    let open = || Repository::open_or_create_trial(fixture.keeper.folder(), &fixture.keys(), start());
+    assert!(!open().unwrap().is_new());
+    fs::remove_file(fixture.keys().join("beta-1.pem")).unwrap();
+    let error = open().unwrap_err();
+    assert!(error.to_string().contains("beta-1.pem"), "{error}");
+    assert!(!fixture.keys().join("beta-1.pem").exists());
+    let nowhere = Repository::open(&fixture.folder.path().join("no"), &fixture.keys()).unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::NotFound, "{nowhere}");
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, "").unwrap();
+    for (repository, keys) in
+        [(file.join("repository"), folder.path().join("k")), (folder.path().join("r"), file.join("k"))]
+    {
+        let error = Repository::open_or_create_trial(&repository, &keys, start()).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        assert!(error.help().is_some());
+    }
+}
+
+/// Dies after some writes.
+struct DyingStore {
+    inner: FolderStore,
+    left: AtomicUsize,
+}
+
+impl Store for DyingStore {
+    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
+            Ok(_) => self.inner.put(name, bytes),
+            Err(_) => Err(StoreError::Io { path: name.into(), source: std::io::ErrorKind::StorageFull.into() }),
+        }
+    }
+
+    fn lock(&self) -> Result<Lock, StoreError> {
+        self.inner.lock()
+    }
+
+    fn folder(&self) -> &Path {
+        self.inner.folder()
+    }
+}
+
+#[test]
+fn a_publisher_that_dies_leaves_a_valid_repository_and_the_next_one_repairs() {
+    let mut completed = false;
+    for writes in 0..40 {
+        let fixture = Fixture::with_beta();
+        let next = fixture.build("1.1.0", b"next");
+        let store = DyingStore { inner: FolderStore::new(fixture.keeper.folder()), left: writes.into() };
+        let dying = Repository::with_store(Box::new(store), fixture.ring()).unwrap();
+        match dying.publish(&next.folder, &Placement::default(), start()) {
+            Ok(_) => completed = true,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+                passes(&fixture);
+                let at = status(fixture.keeper.folder(), start()).unwrap().channels[0].pointer.clone().unwrap();
+                assert_eq!(at.target.version, "1.0.0", "after {writes} writes");
+                fixture.keeper.publish(&next.folder, &Placement::default(), start()).unwrap();
+            }
+        }
+        let at = status(fixture.keeper.folder(), start()).unwrap().channels[0].pointer.clone().unwrap();
+        assert_eq!((at.target.version.as_str(), at.epoch), ("1.1.0", 2));
+        passes(&fixture);
+        if completed {
+            return;
+        }
+    }
+    panic!("no number of writes was enough");
+}
