@@ -68,6 +68,21 @@ fn number<'n>(numbers: &mut Numbers, names: impl Iterator<Item = &'n String>) {
     }
 }
 
+/// What the nodes of a graph and of those nested in it read, and its outputs, in stored order.
+fn reads<'g>(graph: &'g GraphProto, into: &mut Vec<&'g str>) {
+    for n in &graph.node {
+        into.extend(n.input.iter().map(String::as_str));
+        crate::subgraphs(n).for_each(|inner| reads(inner, into));
+    }
+    into.extend(graph.output.iter().map(|v| v.name.as_str()));
+}
+
+fn content(tensor: &TensorProto) -> Digest {
+    let mut canon = Canon { hasher: Sha256::new() };
+    canon.tensor(tensor);
+    Digest(canon.hasher.finalize().into())
+}
+
 impl Canon {
     fn text(&mut self, text: &str) {
         self.bytes(text.as_bytes());
@@ -125,20 +140,20 @@ impl Canon {
         number(&mut numbers, graph.input.iter().map(|v| &v.name));
         // Weights are told apart by content and by where they are used: sorting by first use makes storage order irrelevant.
         let mut rest: HashMap<&str, &TensorProto> = graph.initializer.iter().map(|t| (t.name.as_str(), t)).collect();
-        let uses = graph.node.iter().flat_map(|n| &n.input).chain(graph.output.iter().map(|v| &v.name));
+        let mut uses = Vec::new();
+        reads(graph, &mut uses);
         for name in uses {
-            if let Some(tensor) = rest.remove(name.as_str()) {
+            if let Some(tensor) = rest.remove(name) {
                 number(&mut numbers, std::iter::once(&tensor.name));
                 self.count(numbers[&tensor.name]);
                 self.tensor(tensor);
             }
         }
-        let mut unseen: Vec<&TensorProto> = rest.into_values().collect();
-        unseen.sort_by(|a, b| a.name.cmp(&b.name));
-        for tensor in unseen {
-            // Unused, or read by sub-graphs alone: the name is all there is to order them by.
-            self.text(&tensor.name);
-            self.tensor(tensor);
+        // Those that nobody reads are ordered by content.
+        let mut unused: Vec<(Digest, &TensorProto)> = rest.into_values().map(|t| (content(t), t)).collect();
+        unused.sort_by_key(|(digest, _)| *digest);
+        for (digest, tensor) in unused {
+            self.bytes(&digest.0);
             number(&mut numbers, std::iter::once(&tensor.name));
         }
         for sparse in &graph.sparse_initializer {

@@ -7,6 +7,8 @@ mod draw;
 mod manager;
 mod pass;
 mod strip_names;
+#[cfg(test)]
+mod testing;
 
 pub mod prune;
 pub mod quantize;

@@ -156,3 +156,73 @@ fn short(mut n: usize) -> String {
     }
     letters.into_iter().rev().collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_onnx::{
+        Names as Taken, node,
+        proto::{AttributeProto, attribute_proto::AttributeType},
+    };
+
+    use super::*;
+    use crate::testing::{F32, Net, value};
+
+    fn branch(name: &str, nodes: Vec<NodeProto>, output: &str) -> AttributeProto {
+        let output = vec![value(output, F32, None)];
+        let graph = GraphProto { name: name.into(), node: nodes, output, ..Default::default() };
+        let type_ = AttributeType::GRAPH.into();
+        AttributeProto { name: name.into(), g: Some(graph).into(), type_, ..Default::default() }
+    }
+
+    /// Strips, and asks that nothing but names has changed.
+    fn check(model: &Model) -> (Model, BTreeMap<String, String>) {
+        let (stripped, map) = strip_names(model);
+        assert_eq!(stripped.digest(), model.digest());
+        assert_eq!((stripped.inputs(), stripped.outputs()), (model.inputs(), model.outputs()));
+        assert!(plimsoll_onnx::check(&stripped).is_ok());
+        (stripped, map)
+    }
+
+    #[test]
+    fn inner_names_get_short_and_outer_ones_stay() {
+        let mut net = Net::new().input("a", F32, &[-1, 4]).random("encoder.weight", &[4]);
+        let mut add = node::new("Add", &["a", "encoder.weight"], &["sum"]);
+        (add.name, add.doc_string) = ("/encoder/Add".into(), "stack trace".into());
+        net.graph().value_info.push(value("sum", F32, Some(&[-1, 4])));
+        let model = net.node(add).node(node::new("Relu", &["sum"], &["b"])).output("b", F32).build();
+        let (stripped, map) = check(&model);
+        // `a` and `b` are taken by the interface.
+        assert_eq!(map["encoder.weight"], "c");
+        assert_eq!(map["sum"], "d");
+        assert_eq!(map.len(), 2);
+        let graph = stripped.graph();
+        assert!(graph.value_info.is_empty() && graph.node.iter().all(|n| n.name.is_empty() && n.doc_string.is_empty()));
+    }
+
+    #[test]
+    fn captures_and_hidden_names_stay_what_they_were() {
+        let then = branch(
+            "then_branch",
+            vec![node::new("Neg", &["inner"], &["hidden"]), node::new("Add", &["hidden", "weight"], &["t"])],
+            "t",
+        );
+        let own = vec![node::new("Abs", &["x"], &["inner"]), node::new("Exp", &["inner"], &["e"])];
+        let net = Net::new().input("x", F32, &[4]).input("p", 9, &[]).random("weight", &[4]);
+        let net = net.node(node::new("Relu", &["x"], &["inner"]));
+        let branches = vec![then, branch("else_branch", own, "e")];
+        let (stripped, map) = check(&net.node(node::with("If", &["p"], &["y"], branches)).output("y", F32).build());
+        let n = &stripped.graph().node[1];
+        let mut graphs = plimsoll_onnx::subgraphs(n);
+        assert_eq!(graphs.next().unwrap().node[0].input[0], map["inner"]);
+        assert_eq!(graphs.next().unwrap().node[0].input[0], "x");
+        let mut taken = Taken::of(&stripped);
+        assert_ne!(taken.fresh(&map["weight"]), map["weight"]);
+    }
+
+    #[test]
+    fn every_number_is_another_name() {
+        let names: Vec<String> = (0..2000).map(short).collect();
+        assert_eq!((&*names[0], &*names[25], &*names[26], &*names[27]), ("a", "z", "aa", "ab"));
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+}

@@ -12,6 +12,9 @@ mod merge;
 mod pad;
 mod shapes;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use common::is_random;
 
 use plimsoll_onnx::Model;
