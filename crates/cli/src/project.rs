@@ -8,6 +8,7 @@ use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
 use plimsoll_profile::{Contract, PathAt, Profile, Spec};
 use plimsoll_record::{Report, Verdict};
+use plimsoll_transform::Ranges;
 
 use crate::{
     exit::Exit,
@@ -57,12 +58,20 @@ impl Project {
         Budgeted { spec: Some(&self.spec), profiles: &self.profiles, cost_only }
     }
 
+    /// The ranges of inputs that the contract declares.
+    fn ranges(&self) -> Option<Ranges> {
+        let inputs = &self.contract.as_ref()?.inputs;
+        Some(inputs.iter().filter_map(|i| Some((i.name.value.clone(), i.range?))).collect())
+    }
+
     /// Tries the spec's recipes; best first.
     pub(crate) fn search(&self, world: &World, seconds: f64) -> Result<Vec<Candidate>, Failure> {
         let recipes = recipes(&self.spec, self.calibration.is_some());
+        let ranges = self.ranges();
         let task = Task {
             model: &self.model,
             calibration: self.calibration.as_ref(),
+            ranges: ranges.as_ref(),
             validation: self.validation.as_ref(),
             budgets: self.budgeted(false),
             objective: self.spec.objective,

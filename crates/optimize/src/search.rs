@@ -4,7 +4,7 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
 use plimsoll_profile::{Objective, Spec};
 use plimsoll_record::{RankedCandidate, Ranking, Recipe, Step, Verdict};
-use plimsoll_transform::{Context, Progress};
+use plimsoll_transform::{Context, Progress, Ranges};
 
 use crate::{
     Assessed, OptimizeError, Tools,
@@ -20,6 +20,8 @@ pub struct Task<'t> {
     pub model: &'t Model,
     /// For ranges of activations.
     pub calibration: Option<&'t Dataset>,
+    /// Ranges of inputs, as a contract declares them.
+    pub ranges: Option<&'t Ranges>,
     /// What is chosen by; not the test data.
     pub validation: Option<&'t Dataset>,
     /// What candidates are held against.
@@ -95,7 +97,8 @@ fn candidate(
         verdict: Verdict::Skipped("the recipe was refused".into()),
         refused: None,
     };
-    let context = Context { data: task.calibration, seed: tools.seed, ..Context::new(tools.executor) };
+    let context =
+        Context { data: task.calibration, ranges: task.ranges, seed: tools.seed, ..Context::new(tools.executor) };
     let made = match recipe::apply(recipe, task.model, &context) {
         Ok(made) => made,
         Err(error @ recipe::RecipeError::Pipeline(_)) => {
