@@ -9,6 +9,7 @@ mod pointer;
 mod recipe;
 mod release;
 mod report;
+mod status;
 mod telemetry;
 mod transformation;
 mod verdict;
@@ -20,6 +21,7 @@ pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
 pub use report::{BudgetSource, Report, Row};
+pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use transformation::{Diagnosis, Finding, Size, Transformation};
 pub use verdict::Verdict;
@@ -38,6 +40,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("release", schemars::schema_for!(ReleaseRecord)),
         ("released", schemars::schema_for!(Released)),
         ("report", schemars::schema_for!(Report)),
+        ("status", schemars::schema_for!(Status)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),
         ("verification", schemars::schema_for!(Verification)),

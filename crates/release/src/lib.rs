@@ -24,9 +24,10 @@ pub use builder::{Built, build};
 pub use error::{ErrorKind, ReleaseError};
 pub use fetch::fetch;
 pub use input::{DatasetUse, Licence, ReleaseInput, SourceModel};
+pub use plimsoll_record::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use repository::{Placement, Published, Repository};
 pub use roles::{BETA, GENERAL, ROLES};
-pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status, status};
+pub use status::status;
 pub use verify::{VerifyOptions, verify, verify_release, verify_repository};
 
 /// What is signed.

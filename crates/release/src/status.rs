@@ -2,62 +2,12 @@
 
 use std::{path::Path, time::SystemTime};
 
-use plimsoll_record::ChannelPointer;
+use plimsoll_record::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 
 use crate::{
     ReleaseError, catalogue,
     roles::{CHANNELS, RELEASES},
 };
-
-/// One channel.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ChannelStatus {
-    /// Its name.
-    pub channel: String,
-    /// What it is at; `null` for nothing yet.
-    pub pointer: Option<ChannelPointer>,
-}
-
-/// One role.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct RoleStatus {
-    /// Its name.
-    pub role: String,
-    /// Version of its metadata.
-    pub version: u64,
-    /// Signatures it needs.
-    pub threshold: u64,
-    /// Keys it has.
-    pub keys: u64,
-    /// When its metadata expire, in UTC.
-    pub expires: String,
-}
-
-/// One release that the repository lists.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ReleaseStatus {
-    /// Target name of its manifest.
-    pub target: String,
-    /// SHA-256 of its manifest.
-    pub manifest_sha256: String,
-}
-
-/// A repository.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Status {
-    /// `plimsoll.status/1`.
-    pub schema: String,
-    /// Production clients refuse it.
-    pub trial: bool,
-    /// The role whose metadata have expired, and when; `null` where all are current.
-    pub expired: Option<String>,
-    /// The channels.
-    pub channels: Vec<ChannelStatus>,
-    /// The roles.
-    pub roles: Vec<RoleStatus>,
-    /// The releases.
-    pub releases: Vec<ReleaseStatus>,
-}
 
 /// Reads a repository from its own first root. Expired metadata are shown, and said to be so.
 pub fn status(repository: &Path, now: SystemTime) -> Result<Status, ReleaseError> {

@@ -261,6 +261,20 @@ fn a_trial_is_refused_by_production() {
 }
 
 #[test]
+fn a_key_that_comes_with_the_release_is_no_authority_in_production() {
+    let fixture = Fixture::new();
+    let built = fixture.build(|i| {
+        i.version = "1.0.1".into();
+        i.trial = false;
+    });
+    let folder = built.unwrap().folder;
+    let mut options = VerifyOptions { production: true, ..Default::default() };
+    refused_with(&verify_release(&folder, &options).unwrap(), "authority", "the one that you trust");
+    options.public_key = Some(fixture.key.public_key().clone());
+    assert_eq!(verify_release(&folder, &options).unwrap().verdict, Verdict::Pass);
+}
+
+#[test]
 fn the_payload_itself_can_be_named_and_nothing_is_not_found() {
     let fixture = Fixture::new();
     let options = VerifyOptions::default();

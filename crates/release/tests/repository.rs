@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -15,7 +15,7 @@ use plimsoll_release::{
 };
 use plimsoll_trust::{
     Keyring,
-    tuf::{Editor, FolderStore, Lock, Store, StoreError},
+    tuf::{Editor, FolderStore, Lock, Store, StoreError, create},
 };
 use serde_json::Value;
 
@@ -214,6 +214,58 @@ fn general_signed_by_too_few_keys_changes_nothing() {
 fn a_trial_is_refused_by_production() {
     let fixture = Fixture::with_beta();
     refused(&check(fixture.keeper.folder(), |o| o.production = true), "trial mark", "marked `trial`");
+}
+
+#[test]
+fn a_repository_without_the_mark_passes_in_production_from_a_trusted_root_alone() {
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path().join("production");
+    create(&FolderStore::new(&folder), ROLES, &fixture.ring(), &BTreeMap::new(), start()).unwrap();
+    let keeper = Repository::with_store(Box::new(FolderStore::new(&folder)), fixture.ring()).unwrap();
+    assert!(!keeper.is_trial());
+    let trial = fixture.build("1.0.0", b"model");
+    let error = keeper.publish(&trial.folder, &Placement::default(), start()).unwrap_err();
+    assert!(error.to_string().contains("marked `trial`"), "{error}");
+    let mut input = support::input("1.0.1", b"model");
+    input.trial = false;
+    let built = build(&input, keeper.signing_key().unwrap(), &fixture.folder.path().join("out")).unwrap();
+    keeper.publish(&built.folder, &Placement::default(), start()).unwrap();
+    refused(&check(&folder, |o| o.production = true), "authority", "the one that you trust");
+    let root = fs::read(folder.join("metadata/1.root.json")).unwrap();
+    let verification = check(&folder, |o| {
+        o.production = true;
+        o.trusted_root = Some(root.clone());
+    });
+    assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+}
+
+#[test]
+fn a_client_that_reads_all_the_while_never_sees_an_invalid_repository() {
+    let fixture = Fixture::with_beta();
+    let versions: Vec<String> = (1..=8).map(|n| format!("1.{n}.0")).collect();
+    let folder = fixture.keeper.folder().to_owned();
+    let done = AtomicBool::new(false);
+    let reads = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0;
+            loop {
+                let last = done.load(Ordering::SeqCst);
+                let verification = check(&folder, |_| {});
+                assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+                reads += 1;
+                if last {
+                    return reads;
+                }
+            }
+        });
+        for version in &versions {
+            fixture.publish(version).unwrap();
+            fixture.promote(version).unwrap();
+        }
+        done.store(true, Ordering::SeqCst);
+        reader.join().unwrap()
+    });
+    assert!(reads > 1, "the reader was too slow to see anything");
 }
 
 #[test]

@@ -20,7 +20,8 @@ const SIGNATURE_LIMIT: u64 = 64 << 20;
 const DOCUMENT_LIMIT: u64 = 64 << 20;
 const MOST_ATTESTATIONS: usize = 64;
 
-/// Verifies a release folder: layout, key, signature and files, record, report, bill of materials, attestations, trial mark.
+/// Verifies a release folder: layout, key, signature and files, record, report, bill of materials, attestations, trial
+/// mark, and in production that the key came from elsewhere.
 pub fn verify_release(folder: &Path, options: &VerifyOptions) -> Result<Verification, ReleaseError> {
     let not_found = || ReleaseError::NotFound { what: "release".into(), place: folder.into() };
     let folder = release_of(folder).ok_or_else(not_found)?;
@@ -54,6 +55,12 @@ pub(super) fn take_release(steps: &mut Steps, folder: &Path, options: &VerifyOpt
         (true, false) => Ok(((), "a trial; production clients refuse it".into())),
         (false, _) => Ok(((), "none".into())),
     });
+    if options.production && expected.is_none() {
+        steps.take("authority", || match &options.public_key {
+            Some(_) => Ok(((), "the key was given, not taken from beside the release".into())),
+            None => Err("the key beside a release says nothing of who signed it; give the one that you trust".into()),
+        });
+    }
 }
 
 fn text(error: impl std::fmt::Display) -> String {

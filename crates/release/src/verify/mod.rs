@@ -25,7 +25,7 @@ pub struct VerifyOptions {
     pub public_key: Option<PublicKey>,
     /// Root metadata that the caller trusts; `None` for the repository's own first root, which proves less.
     pub trusted_root: Option<Vec<u8>>,
-    /// Verify as a production client does: trials are refused.
+    /// Verify as a production client does: trials are refused, and so is a key or root that comes with what it is to prove.
     pub production: bool,
     /// Epochs that were seen before, by channel: smaller ones are refused.
     pub seen_epochs: BTreeMap<String, u64>,

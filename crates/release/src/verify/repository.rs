@@ -50,6 +50,12 @@ pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verif
         (true, false) => Ok(((), "a trial; production clients refuse it".into())),
         (false, _) => Ok(((), "none".into())),
     });
+    if options.production {
+        steps.take("authority", || match &options.trusted_root {
+            Some(_) => Ok(((), "the root was given, not taken from the repository".into())),
+            None => Err("a repository's own root says nothing of whose it is; give the one that you trust".into()),
+        });
+    }
 
     let mut releases: Vec<PointedRelease> = Vec::new();
     for channel in CHANNELS {

@@ -85,7 +85,7 @@ impl TufError {
             Self::Exists { .. } => "open it instead".into(),
             Self::Refused { .. } => "do not trust what it holds; fetch the repository again from where it is published".into(),
             Self::Expired { .. } => {
-                "whoever keeps the repository must sign it anew (publishing does); until then it may be a replayed old state".into()
+                "whoever keeps the repository signs it anew with `plimsoll channel refresh`; until then it may be a replayed old state".into()
             }
             Self::TooFewKeys { .. } => "bring the other keys of the role together".into(),
             Self::NoAuthority { .. } => "only roles that the repository delegates a name to can sign it".into(),
