@@ -1,0 +1,40 @@
+//! Every command of the README's tour is run, and ends as the README says.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{plimsoll_in, root};
+
+/// Lines `$ cargo xtask …` with the exit code that a comment behind them names, 0 otherwise.
+fn commands(text: &str) -> Vec<(Vec<&str>, i32)> {
+    let lines = text.lines().filter_map(|l| l.strip_prefix("$ cargo xtask "));
+    let parse = |line: &'_ str| -> (usize, i32) {
+        match line.split_once("  # ends with ") {
+            Some((command, code)) => (command.len(), code.trim().parse().unwrap()),
+            None => (line.len(), 0),
+        }
+    };
+    lines.map(|l| (l[..parse(l).0].split_whitespace().collect(), parse(l).1)).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_of_the_readme_that_does_not_work_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for name in ["fixtures", "profiles"] {
+        std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
+    }
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let commands = commands(&readme);
+    assert!(commands.len() > 15, "only {} commands were found", commands.len());
+    for (arguments, code) in commands {
+        let output = plimsoll_in(here, &arguments);
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{}\n{out}\n{err}", arguments.join(" "));
+    }
+    for made in ["simple.onnx", "int8.onnx", "pruned.onnx", "candidates/winner.onnx", "mine.toml"] {
+        assert!(Path::new(here).join(made).is_file(), "{made} is not there");
+    }
+}
