@@ -268,6 +268,11 @@ impl Model {
         digest::of(self)
     }
 
+    /// Bytes of the encoded model, weights in other files counted in.
+    pub fn encoded_len(&self) -> usize {
+        usize::try_from(self.proto.compute_size()).unwrap_or(usize::MAX)
+    }
+
     /// The model as one message, external data taken in.
     pub fn to_bytes(&self) -> Result<Vec<u8>, WriteError> {
         let encode = |p: &ModelProto| p.write_to_bytes().map_err(|e| WriteError::Encode(e.to_string()));
