@@ -22,6 +22,7 @@ pub(crate) struct Cli {
 
 /// Options that every verb takes.
 #[derive(Debug, Args, Clone)]
+#[command(next_help_heading = "Common options")]
 pub(crate) struct Common {
     /// Where models are run
     #[arg(long, global = true, value_enum, default_value_t = ExecutorName::Tract)]
@@ -53,28 +54,88 @@ pub(crate) enum ExecutorName {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Draft a short, commented plimsoll.toml for a model: budgets are today's figures + 10 %
+    ///
+    /// Counts the model, evaluates it where the samples have labels, and times it. What it writes is a release spec that `check`
+    /// judges by at once; add data, profiles and margins as they come. An existing file is never overwritten.
+    #[command(after_help = "Example:\n  plimsoll init model.onnx --data test.npz && plimsoll check plimsoll.toml")]
     Init(Init),
     /// What this machine can measure and sign, and what is missing
+    ///
+    /// Looks at the build, the executor, this folder, the machine, its load and the signing keys. Ends with 1 where something
+    /// needed is missing; a busy machine is only remarked on.
     Doctor,
     /// What a model is, and what each of its nodes costs
+    ///
+    /// Inputs, outputs, operator sets; for each node its output shape, multiply-accumulates (of convolutions, matrix products and
+    /// recurrent layers), parameters and their bytes; totals, and the peak of activations alive at once. Nothing is run.
+    #[command(after_help = "Example:\n  plimsoll inspect model.onnx --batch 8 --json")]
     Inspect(Inspect),
     /// Remove what costs and does nothing: results stay the same
+    ///
+    /// Folds constants, batch normalization and padding, drops identities, dropout and dead nodes, shares equal sub-expressions and
+    /// weights. The result is run against the original: on the samples given, else on inputs drawn from ranges that are declared
+    /// or recorded; where there are none, it says "not checked". A pass that changed results would be refused.
+    #[command(after_help = "Example:\n  plimsoll simplify model.onnx -o simple.onnx --data calib.npz --explain")]
     Simplify(Simplify),
     /// Store weights, and compute, in fewer bits
+    ///
+    /// The model is simplified first. `int8` writes QuantizeLinear/DequantizeLinear pairs with unsigned activations and symmetric
+    /// weights, which executors turn into integer kernels; ranges come from the calibration samples. The other schemes store
+    /// fewer bytes and compute in float32. A result that is no smaller is refused (97).
+    #[command(
+        after_help = "Examples:\n  plimsoll quantize model.onnx -o int8.onnx --data calib.npz\n  plimsoll quantize model.onnx -o half.onnx --scheme f16"
+    )]
     Quantize(Quantize),
     /// Remove channels (smaller shapes) or set weights to zero
+    ///
+    /// The model is simplified first. Channels are removed by the norm of their weights, with everything that is coupled to them;
+    /// the share removed lies between what was asked for and 2 points more. Nothing is retrained: evaluate what comes out.
+    /// `--sparsity` keeps the shapes: the file is smaller once compressed, and no faster.
+    #[command(
+        after_help = "Example:\n  plimsoll prune model.onnx -o pruned.onnx --remove-macs 20% && plimsoll evaluate pruned.onnx --data test.npz --baseline model.onnx"
+    )]
     Prune(Prune),
     /// Try recipes under the spec's profiles and rank what they make
+    ///
+    /// Every recipe is carried out, counted, evaluated on the validation data and timed against the original, as far as it stays in
+    /// the running. Writes each candidate, winner.onnx and ranking.json. The test data stay untouched. Ends with 100 where no
+    /// candidate keeps every budget.
+    #[command(after_help = "Example:\n  plimsoll optimize plimsoll.toml -o candidates")]
     Optimize(Optimize),
     /// Accuracy of a model on labelled data, and its agreement with a baseline
+    ///
+    /// Scores are the first output, one row a sample. Every figure has a 95 % interval; samples of one `group` are not taken for
+    /// independent. Metrics: accuracy, balanced-accuracy, auc (two classes), top-5; with a baseline agreement, accuracy-drop,
+    /// output-error and output-sqnr.
+    #[command(after_help = "Example:\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx")]
     Evaluate(Evaluate),
     /// Latency of a model, alone or in alternation with a baseline
+    ///
+    /// Warm, in a process of its own. With a baseline, blocks of runs alternate in one process, so that drift of the machine hits
+    /// both alike, and the ratio is taken block by block. A percentile is withheld where the runs do not carry it.
+    #[command(after_help = "Example:\n  plimsoll bench int8.onnx --baseline model.onnx --data test.npz")]
     Bench(Bench),
     /// Hold a model against budgets: pass, fail or inconclusive
+    ///
+    /// A budget is kept where the whole interval of its figure keeps it, and violated where the whole interval does; otherwise, and
+    /// where there is no figure, it is inconclusive. An absolute time is judged only on a machine of the profile's kind. A
+    /// violated budget points at the line that set it.
+    #[command(
+        after_help = "Examples:\n  plimsoll check plimsoll.toml\n  plimsoll check model.onnx --profile profiles/server-x86.toml --data test.npz --baseline today.onnx"
+    )]
     Check(Check),
     /// The main job: optimize, check, bench, sign, and place in the beta channel
+    ///
+    /// Searches on the validation data, judges the winner once on the test data, writes a release folder (payload, OpenSSF
+    /// signature, attestations), publishes it to the beta channel of a local repository and verifies that. Keys are made on first
+    /// use and everything is marked `trial`, which production clients refuse. A version that was released before gets a suffix.
+    #[command(after_help = "Example:\n  plimsoll release plimsoll.toml --json")]
     Release(Release),
     /// Verify a release folder or a repository
+    ///
+    /// Prints each thing that was checked; the first that does not hold ends it with 98. Without --public-key or --root a release or
+    /// repository vouches for itself: that proves that nothing changed, not who signed.
+    #[command(after_help = "Example:\n  plimsoll verify .plimsoll/repository/sleep-wake --root trusted-root.json")]
     Verify(Verify),
     /// See what a channel points to, or promote a release to it
     #[command(subcommand)]
