@@ -13,7 +13,11 @@ fn decode(c: &mut Criterion) {
         group.bench_function("read", |b| b.iter(|| Model::from_bytes(&bytes)));
         group.bench_function("write", |b| b.iter(|| parsed.to_bytes()));
         group.bench_function("digest", |b| b.iter(|| parsed.digest()));
-        group.bench_function("samples", |b| b.iter(|| calibration(fixture)));
+        group.finish();
+        let size = std::fs::metadata(file(fixture, "calib.npz")).expect("the fixture is committed").len();
+        let mut group = c.benchmark_group(format!("samples/{fixture}"));
+        group.throughput(Throughput::Bytes(size));
+        group.bench_function("read", |b| b.iter(|| calibration(fixture)));
         group.finish();
     }
 }

@@ -13,7 +13,7 @@ fn root() -> PathBuf {
 fn paths(text: &str) -> Vec<String> {
     let folders = ["crates/", "profiles/", "fixtures/", "benches/", "xtask/", "docs/", ".ci/"];
     let words = text.split(|c: char| c.is_whitespace() || "`()[]<>\"',;".contains(c));
-    let clean = |w: &str| w.trim_end_matches(['.', ':']).split('#').next().unwrap_or_default().to_owned();
+    let clean = |w: &str| w.trim_end_matches('.').split(['#', ':']).next().unwrap_or_default().to_owned();
     // Patterns and placeholders stand for many paths.
     let concrete = |w: &String| !w.contains(['*', '{', '}', '…', '$', '|']);
     words.filter(|w| folders.iter().any(|f| w.starts_with(f))).map(clean).filter(concrete).collect()
