@@ -133,18 +133,17 @@ pub(crate) fn put_out(proto: &mut ModelProto, location: &str) -> Vec<u8> {
     block
 }
 
-/// Checks that each weight has the data its dtype and shape ask for.
-pub(crate) fn check_weights(proto: &ModelProto) -> Result<(), TensorError> {
-    for t in proto.graph.get_or_default().initializer.iter().filter(|t| !t.raw_data.is_empty()) {
+/// Checks that each tensor has the data its dtype and shape ask for, in whichever field they are.
+pub(crate) fn check_weights(proto: &mut ModelProto) -> Result<(), TensorError> {
+    for_each_tensor(proto, &mut |t: &mut TensorProto| {
         let shape = tensor::shape_of(t)?;
-        if let (Some(dtype), Some(expected)) = (DType::from_onnx(t.data_type), expected_bytes(t)?)
-            && expected != t.raw_data.len() as u64
-        {
-            let (expected, found) = (expected as usize, t.raw_data.len());
+        let (Some(dtype), Some(expected)) = (DType::from_onnx(t.data_type), expected_bytes(t)?) else { return Ok(()) };
+        let (expected, found) = (expected as usize, tensor::data_len(t, dtype));
+        if expected != found {
             return Err(TensorError::Length { name: t.name.clone(), dtype, shape, expected, found });
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 type Visit<'f, E> = &'f mut dyn FnMut(&mut TensorProto) -> Result<(), E>;

@@ -198,9 +198,9 @@ impl Model {
             tensor,
             reason,
         })?;
+        external::check_weights(&mut proto).map_err(|source| ReadError::Tensor { path: path.into(), source })?;
         let model = Self { proto, external };
         check(&model).map_err(|defect| ReadError::Broken { path: path.into(), defect })?;
-        external::check_weights(&model.proto).map_err(|source| ReadError::Tensor { path: path.into(), source })?;
         Ok(model)
     }
 

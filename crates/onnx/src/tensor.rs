@@ -352,6 +352,23 @@ pub(crate) fn shape_of(proto: &TensorProto) -> Result<Vec<usize>, TensorError> {
     Ok(shape)
 }
 
+/// Bytes that [`Tensor::from_proto`] would find, without decoding them.
+pub(crate) fn data_len(proto: &TensorProto, dtype: DType) -> usize {
+    if !proto.raw_data.is_empty() {
+        return proto.raw_data.len();
+    }
+    match dtype {
+        DType::F32 | DType::C64 => proto.float_data.len() * 4,
+        DType::F64 | DType::C128 => proto.double_data.len() * 8,
+        DType::I64 => proto.int64_data.len() * 8,
+        DType::U64 => proto.uint64_data.len() * 8,
+        DType::U32 => proto.uint64_data.len() * 4,
+        DType::I32 => proto.int32_data.len() * 4,
+        DType::U16 | DType::I16 | DType::F16 | DType::BF16 => proto.int32_data.len() * 2,
+        _ => proto.int32_data.len(),
+    }
+}
+
 /// The typed fields (`float_data`, `int32_data`, …) as packed bytes, by the table in `onnx.proto`.
 fn typed_bytes(proto: &TensorProto, dtype: DType) -> Vec<u8> {
     fn packed<T: Element>(values: impl Iterator<Item = T>) -> Vec<u8> {

@@ -186,6 +186,8 @@ pub(super) struct Walk<'v, 'm> {
     pub(super) open: Shapes,
     pub(super) tracks: HashMap<&'m str, Track>,
     pub(super) labels: Labels,
+    /// No axis longer than this is followed: what reads it needs a weight that is as long.
+    pub(super) most: usize,
     pub(super) cuts: Vec<Cut<'m>>,
     pub(super) edits: BTreeMap<NodeId, Vec<Edit>>,
     pub(super) producers: Vec<Producer>,
@@ -201,6 +203,7 @@ impl<'m> Groups<'m> {
             open: infer(model, &Bindings::none()),
             tracks: HashMap::new(),
             labels: Labels::default(),
+            most: model.encoded_len(),
             cuts: Vec::new(),
             edits: BTreeMap::new(),
             producers: Vec::new(),

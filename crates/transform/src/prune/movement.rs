@@ -24,7 +24,11 @@ impl<'m> Walk<'_, 'm> {
                     Some(track) => joined.extend(track.labels),
                     None => {
                         let Some(shape) = self.shape(value) else { return self.unknown_shape(n, value) };
-                        let fixed = self.labels.fresh(*shape.get(axis)?);
+                        let count = *shape.get(axis)?;
+                        if count > self.most {
+                            return self.unknown_shape(n, value);
+                        }
+                        let fixed = self.labels.fresh(count);
                         self.labels.fix(&fixed, &Reason::Mixed(node::label(n)));
                         joined.extend(fixed);
                     }
@@ -256,7 +260,7 @@ impl<'m> Walk<'_, 'm> {
             self.unknown_shape(n, output)?;
             return Some(None);
         };
-        match regrouped(&track, &from, &to) {
+        match regrouped(&track, &from, &to, self.most) {
             Some((axis, labels)) => {
                 self.set(n, axis, labels)?;
                 Some(Some(axis))
@@ -272,8 +276,8 @@ impl<'m> Walk<'_, 'm> {
 /// Where the channels of an axis lie after the same elements, in the same order, got other axes.
 ///
 /// The label of element e is pattern[(e / inner) mod period]; an output axis of size m with inner size i sees it whole where
-/// i·k = inner and k·period divides m.
-pub(super) fn regrouped(track: &Track, from: &[usize], to: &[usize]) -> Option<(usize, Vec<usize>)> {
+/// i·k = inner and k·period divides m. An axis of more than `most` is not followed.
+pub(super) fn regrouped(track: &Track, from: &[usize], to: &[usize], most: usize) -> Option<(usize, Vec<usize>)> {
     let labels = &track.labels;
     if labels.len() < 2 || from.get(track.axis) != Some(&labels.len()) || from.contains(&0) {
         return None;
@@ -287,11 +291,12 @@ pub(super) fn regrouped(track: &Track, from: &[usize], to: &[usize]) -> Option<(
     if period < 2 {
         return None;
     }
-    let inner = from[track.axis + 1..].iter().product::<usize>() * runs;
+    let size_of = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let inner = size_of(&from[track.axis + 1..])?.checked_mul(runs)?;
     let mut found = None;
     for (axis, &size) in to.iter().enumerate() {
-        let own = to[axis + 1..].iter().product::<usize>();
-        if own == 0 || inner % own != 0 {
+        let own = size_of(&to[axis + 1..])?;
+        if own == 0 || inner % own != 0 || size > most {
             continue;
         }
         let k = inner / own;

@@ -194,10 +194,10 @@ fn share_is_read_and_bounded() {
 #[test]
 fn flattened_channels_are_found_again() {
     let track = Track { axis: 1, labels: vec![0, 1, 2] };
-    assert_eq!(regrouped(&track, &[1, 3, 2, 1], &[1, 6]), Some((1, vec![0, 0, 1, 1, 2, 2])));
+    assert_eq!(regrouped(&track, &[1, 3, 2, 1], &[1, 6], 99), Some((1, vec![0, 0, 1, 1, 2, 2])));
     let flat = Track { axis: 1, labels: vec![0, 0, 1, 1, 2, 2] };
-    assert_eq!(regrouped(&flat, &[1, 6], &[1, 3, 2]), Some((1, vec![0, 1, 2])));
-    assert_eq!(regrouped(&track, &[1, 3, 5], &[1, 5, 3]), None);
+    assert_eq!(regrouped(&flat, &[1, 6], &[1, 3, 2], 99), Some((1, vec![0, 1, 2])));
+    assert_eq!(regrouped(&track, &[1, 3, 5], &[1, 5, 3], 99), None);
     let last = Track { axis: 2, labels: vec![0, 1] };
-    assert_eq!(regrouped(&last, &[1, 4, 2], &[1, 2, 4]), Some((2, vec![0, 1, 0, 1])));
+    assert_eq!(regrouped(&last, &[1, 4, 2], &[1, 2, 4], 99), Some((2, vec![0, 1, 0, 1])));
 }
