@@ -11,16 +11,14 @@ use plimsoll_onnx::{
 
 use super::{
     Share,
-    groups::{Edit, Groups},
+    groups::{Edit, Group, Groups},
     magnitude,
 };
 use crate::{Context, Effect, Pass, Refusal};
 
 /// How far beyond the target is still what was asked for, as a share of the whole.
 const TOLERANCE: f64 = 0.02;
-/// How many of the last channels of the shortest prefix may give way to others to come within the tolerance.
-const DROPPED: usize = 12;
-/// How many sets of channels are tried for that.
+/// How many sets of channels are tried to come within the tolerance.
 const TRIES: usize = 512;
 
 /// What is to be removed.
@@ -159,8 +157,7 @@ struct Chosen {
     share: f64,
 }
 
-/// Bisects for the shortest prefix of the order that reaches the target; where that overshoots, tries others in the place of its
-/// last channels.
+/// Bisects for the shortest prefix of the order that reaches the target.
 fn choose(
     model: &Model,
     groups: &Groups<'_>,
@@ -205,30 +202,63 @@ fn choose(
         }
     }
     let mut chosen = Chosen { channels: prefix(high), share: best };
-    // Where whole channels are large, others fill the gap: ever fewer of the first ones, then whatever fits.
-    let mut tries = TRIES;
-    for drop in 1..=high.min(DROPPED) {
-        if chosen.share <= wanted + TOLERANCE || tries == 0 {
-            break;
-        }
-        let mut channels = prefix(high - drop);
-        for &other in &order[high - drop + 1..] {
-            channels.insert(other);
-            let found = share(&channels)?;
-            if found >= wanted && found < chosen.share {
-                chosen = Chosen { channels: channels.clone(), share: found };
-            }
-            if found >= wanted {
-                channels.remove(&other);
-            }
-            tries -= 1;
-            if chosen.share <= wanted + TOLERANCE || tries == 0 {
-                break;
-            }
-        }
+    if best > wanted + TOLERANCE {
+        chosen = nearest(groups, order, chosen, wanted, &share)?;
     }
     context.progress.finish();
     Ok(chosen)
+}
+
+/// Where whole channels are large, the shortest prefix overshoots. Other numbers of channels of the groups (each group's go in
+/// their order) are tried then, the nearest first, until one is within the tolerance.
+fn nearest(
+    groups: &Groups<'_>,
+    order: &[usize],
+    start: Chosen,
+    wanted: f64,
+    share: &impl Fn(&BTreeSet<usize>) -> Result<f64, Refusal>,
+) -> Result<Chosen, Refusal> {
+    let of = |group: &Group| -> Vec<usize> { order.iter().copied().filter(|c| group.channels.contains(c)).collect() };
+    let lists: Vec<Vec<usize>> = groups.groups.iter().map(of).filter(|l| !l.is_empty()).collect();
+    let counts: Vec<usize> =
+        lists.iter().map(|l| l.iter().take_while(|c| start.channels.contains(c)).count()).collect();
+    let outside = |share: f64| (wanted - share).max(share - wanted - TOLERANCE).max(0.0);
+    let mut seen = BTreeSet::from([counts.clone()]);
+    let mut open = vec![(outside(start.share), counts)];
+    let mut best = start;
+    let mut tries = TRIES;
+    while let Some(at) = (0..open.len()).min_by(|&a, &b| open[a].0.total_cmp(&open[b].0)) {
+        let (_, counts) = open.swap_remove(at);
+        for (more, less) in moves(counts.len()) {
+            let mut next = counts.clone();
+            let fits = more.is_none_or(|g| next[g] < lists[g].len()) && less.is_none_or(|g| next[g] > 0);
+            if !fits {
+                continue;
+            }
+            more.into_iter().for_each(|g| next[g] += 1);
+            less.into_iter().for_each(|g| next[g] -= 1);
+            if !seen.insert(next.clone()) {
+                continue;
+            }
+            let channels = lists.iter().zip(&next).flat_map(|(l, &n)| &l[..n]).copied().collect();
+            let found = share(&channels)?;
+            if found >= wanted && found < best.share {
+                best = Chosen { channels, share: found };
+            }
+            tries -= 1;
+            if best.share <= wanted + TOLERANCE || tries == 0 {
+                return Ok(best);
+            }
+            open.push((outside(found), next));
+        }
+    }
+    Ok(best)
+}
+
+/// One channel more of a group, one less of another, or both.
+fn moves(groups: usize) -> impl Iterator<Item = (Option<usize>, Option<usize>)> {
+    let one = move || std::iter::once(None).chain((0..groups).map(Some));
+    one().flat_map(move |more| one().map(move |less| (more, less))).filter(|(more, less)| more != less)
 }
 
 fn cost(model: &Model) -> Cost {
