@@ -12,7 +12,9 @@ pub mod roofline;
 
 use std::collections::{HashMap, HashSet};
 
-use plimsoll_onnx::{DType, Model, NodeId, attr, node, proto::NodeProto, proto::TensorProto, shape::Shapes, subgraphs};
+use plimsoll_onnx::{
+    DType, Model, NodeId, attr, captured_names, node, proto::NodeProto, proto::TensorProto, shape::Shapes, subgraphs,
+};
 
 /// One node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +70,9 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
     for (id, n) in view.nodes() {
         let mut own = (0u64, 0u64);
         let mut seen = HashSet::new();
-        for input in n.input.iter().map(String::as_str).filter(|i| seen.insert(*i)) {
+        // What the bodies of If, Loop and Scan read counts as the node's own.
+        let captured = captured_names(n);
+        for input in n.input.iter().map(String::as_str).chain(captured).filter(|i| seen.insert(*i)) {
             let Some(&(p, b)) = held.get(input) else { continue };
             own = (own.0 + p, own.1 + b);
             if counted.insert(input) {
@@ -111,3 +115,6 @@ fn size_of(tensor: &TensorProto) -> (u64, u64) {
 fn is_opaque(n: &NodeProto) -> bool {
     !node::is_default_domain(&n.domain) || subgraphs(n).next().is_some()
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,8 @@ pub enum PipelineError {
         /// What is wrong.
         source: PatchError,
     },
-    /// A pass that is declared exact changed the results: a defect of the pass.
+    /// A pass that is declared exact changed the results, or a lossy one left a model that does not run: a defect of the pass,
+    /// or (where a model does not run) of the executor.
     #[error("pass `{pass}` changed the results: {difference}")]
     Differs {
         /// The pass.
@@ -128,6 +129,10 @@ pub fn run(
     }
     let exact = passes.iter().all(|p| p.effect() == Effect::Exact);
     if !exact {
+        // What changes by design is not compared; that it still runs is.
+        let last = passes.iter().rev().find(|p| p.effect() != Effect::Exact).map_or("none", |p| p.name());
+        verify::runs(model, &current, context)
+            .map_err(|difference| PipelineError::Differs { pass: last, difference })?;
         return Ok((current, steps, Checked::NotChecked("the passes are lossy".into())));
     }
     match verify::same(model, &current, context) {
@@ -263,6 +268,20 @@ mod tests {
         assert_eq!(steps[0].outcome, Outcome::Applied);
         assert_eq!((steps[0].nodes, steps[0].params), ([2, 2], [4, 4]));
         assert!(matches!(checked, Checked::NotChecked(_)));
+    }
+
+    #[test]
+    fn a_lossy_pass_must_leave_a_model_that_runs() {
+        let odd = |model: &Model| {
+            let mut patch = Patch::new();
+            let (id, n) = model.view().producer("m").unwrap();
+            let mut changed = n.clone();
+            changed.op_type = "NoSuchOperator".into();
+            patch.replace(id, vec![changed]);
+            Ok(patch)
+        };
+        let error = check(Effect::Lossy("odd"), odd).unwrap_err();
+        assert!(matches!(error, PipelineError::Differs { difference: Difference::Run(_), .. }), "{error}");
     }
 
     #[test]

@@ -190,6 +190,21 @@ fn float_constant(view: &View<'_>, name: &str) -> Result<Option<Tensor>, Refusal
     }
 }
 
+/// Why a scheme found nothing, as far as that can be told.
+fn nothing(model: &Model, what: &str) -> Refusal {
+    let view = model.view();
+    let float = |t: &&plimsoll_onnx::proto::TensorProto| t.data_type == DType::F32.to_onnx() && t.dims.len() > 1;
+    let mut weights = model.graph().initializer.iter().filter(float).peekable();
+    let why = if weights.peek().is_none() {
+        "it has no float32 matrices among its weights"
+    } else if weights.all(|t| view.constant(&t.name).is_none()) {
+        "its weights are also inputs, which a caller may override"
+    } else {
+        return Refusal::CheckFailed(format!("no weight is large enough or of a layer that {what} takes"));
+    };
+    Refusal::CheckFailed(format!("nothing to quantize: {why}"))
+}
+
 /// Where a constant lives decides how another takes its place under the same name.
 fn replace_constant(patch: &mut Patch, view: &View<'_>, name: &str, stand_in: NodeProto) {
     match view.producer(name) {
@@ -202,7 +217,7 @@ fn replace_constant(patch: &mut Patch, view: &View<'_>, name: &str, stand_in: No
 /// Refuses a patch whose model would be no smaller than the original.
 fn require_smaller(model: &Model, patch: Patch) -> Result<Patch, Refusal> {
     if patch.is_empty() {
-        return Err(Refusal::NoMatch);
+        return Err(nothing(model, "this scheme"));
     }
     let bytes = |m: &Model| m.to_bytes().map(|b| b.len()).map_err(|e| Refusal::CheckFailed(e.to_string()));
     let mut changed = model.clone();

@@ -46,7 +46,7 @@ impl Pass for StaticInt8 {
         let view = model.view();
         let plan = Plan::of(model, &view, options)?;
         if plan.chosen.is_empty() {
-            return Err(Refusal::NoMatch);
+            return Err(super::nothing(model, "int8"));
         }
         let mut patch = Patch::new();
         match options.granularity {
@@ -242,7 +242,10 @@ impl<'m> Writer<'_, 'm> {
         let x_scale = self.classes.codes(x).scale;
         let mut changed = n.clone();
         changed.input[0] = self.float(x);
-        let axis = (self.options.granularity == Granularity::PerChannel).then_some(operands.axis);
+        // A stack of matrices has no channel axis that integer kernels know (onnxruntime fails on one).
+        let channels = operands.shape.len() == 2 || !node::is(n, "MatMul");
+        let per_channel = self.options.granularity == Granularity::PerChannel && channels;
+        let axis = per_channel.then_some(operands.axis);
         let bias = operands.bias.as_deref();
         let largest = bias.unwrap_or_default().iter().fold(0f32, |m, b| m.max(b.abs()));
         let least = |channel: usize| match (bias, axis) {

@@ -70,7 +70,7 @@ impl Pass for Int8Weights {
             found = true;
         }
         if !found {
-            return Err(Refusal::NoMatch);
+            return Err(super::nothing(model, "int8-weights"));
         }
         require_smaller(model, out.patch)
     }
