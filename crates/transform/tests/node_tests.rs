@@ -13,6 +13,7 @@ use plimsoll_dataset::read_test_data_set;
 use plimsoll_onnx::{
     Model, Tensor, Tensors, node,
     proto::{Message, ModelProto, NodeProto, ValueInfoProto},
+    shape::{Bindings, Dim, infer},
 };
 use plimsoll_runtime::{Executor, LoadOptions, TractExecutor};
 use plimsoll_transform::{Context, simplify, verify};
@@ -48,6 +49,8 @@ struct Found {
     differs_after: Option<String>,
     folded: bool,
     folded_wrong: Option<String>,
+    inferred: bool,
+    wrong_shape: Option<String>,
 }
 
 #[test]
@@ -77,6 +80,7 @@ fn backend_tests_round_trip_and_simplify() {
     println!("{} the same after simplify", count(&|r| r.same_after));
     println!("{} run and compared with all inputs but the first made constants", count(&|r| r.ran_partly_frozen));
     println!("{} excluded as random", found.keys().filter(|n| RANDOM.contains(&n.as_str())).count());
+    println!("{} with shapes inferred from the inputs alone", count(&|r| r.inferred));
     println!("{} folded to a constant from constant inputs", count(&|r| r.folded));
     if std::env::var_os("PLIMSOLL_NODE_TESTS_VERBOSE").is_some() {
         list("not run", &|r| r.not_run.clone());
@@ -87,9 +91,10 @@ fn backend_tests_round_trip_and_simplify() {
         list("not written equal", &|r| r.differs_on_disk.then(String::new)),
         list("not simplified", &|r| r.failed_to_simplify.clone()),
         list("not the same after simplify", &|r| r.differs_after.clone()),
+        list("other shapes than inferred", &|r| r.wrong_shape.clone()),
         list("folded to something other than the reference", &|r| r.folded_wrong.clone()),
     ];
-    assert_eq!(failures, [0; 5], "see the lists above");
+    assert_eq!(failures, [0; 6], "see the lists above");
 }
 
 /// Folders that hold a `model.onnx`, in order.
@@ -146,10 +151,17 @@ fn examine(case: &Path) -> Found {
                 }
             }
         }
+        match shapes_agree(&model, &inputs, &expected) {
+            Ok(inferred) => found.inferred |= inferred,
+            Err(why) => found.wrong_shape = Some(why),
+        }
         if random {
             continue;
         }
         let partly = frozen(&model, inputs.iter().filter(|(n, _)| **n != first_input(&model)));
+        if let Some(Err(why)) = partly.as_ref().map(|m| shapes_agree(m, &inputs, &expected)) {
+            found.wrong_shape = Some(format!("partly frozen: {why}"));
+        }
         if let Some(partly) = partly
             && let Ok(before) = run(&partly, &inputs)
         {
@@ -222,6 +234,34 @@ fn run(model: &Model, inputs: &Tensors) -> Result<Tensors, String> {
         inputs.iter().filter(|(n, _)| wanted.contains(n)).map(|(n, t)| (n.clone(), t.clone())).collect();
     let mut session = TractExecutor.load(&bytes, &LoadOptions::for_inputs(&inputs)).map_err(|e| e.to_string())?;
     session.run(&inputs).map_err(|e| e.to_string())
+}
+
+/// Whether what shape inference claims of the outputs is what they are; declarations of outputs and inner values are taken away.
+/// True where every size of every output is known.
+fn shapes_agree(model: &Model, inputs: &Tensors, expected: &Tensors) -> Result<bool, String> {
+    let mut proto = model.proto().clone();
+    if let Some(graph) = proto.graph.as_mut() {
+        graph.value_info.clear();
+        graph.output.iter_mut().for_each(|o| o.type_ = None.into());
+    }
+    let bare = Model::from_proto(proto).map_err(|e| e.to_string())?;
+    let bound = inputs.iter().map(|(name, t)| (name.clone(), t.shape().to_vec())).collect();
+    let mut all = true;
+    for bindings in [Bindings::none(), Bindings::shapes(bound)] {
+        let shapes = infer(&bare, &bindings);
+        for (name, tensor) in expected {
+            if shapes.dtype(name).is_some_and(|d| d != tensor.dtype()) {
+                return Err(format!("`{name}` is {}, not {:?}", tensor.dtype(), shapes.dtype(name)));
+            }
+            all &= shapes.concrete(name).is_some();
+            let Some(dims) = shapes.dims(name) else { continue };
+            let same = |(d, n): (&Dim, &usize)| d.known().is_none_or(|d| d == *n as u64);
+            if dims.len() != tensor.shape().len() || !dims.iter().zip(tensor.shape()).all(same) {
+                return Err(format!("`{name}` is {:?}, not {dims:?}", tensor.shape()));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// As near as ONNX's own runner asks: one in a thousand.
