@@ -15,6 +15,7 @@ mod patch;
 mod protos;
 mod tensor;
 mod view;
+mod wire;
 
 pub mod attr;
 pub mod node;

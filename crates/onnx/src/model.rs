@@ -7,7 +7,7 @@ use onnx_protobuf::{
     type_proto::Value as TypeValue,
 };
 
-use crate::{DType, Defect, Digest, TensorError, View, check, digest, external, node};
+use crate::{DType, Defect, Digest, TensorError, View, check, digest, external, node, wire};
 
 /// Protobuf cannot hold more than this in one message.
 const MESSAGE_LIMIT: u64 = i32::MAX as u64;
@@ -186,7 +186,8 @@ impl Model {
         if bytes.is_empty() {
             return Err(ReadError::Empty(path.into()));
         }
-        let mut proto = ModelProto::parse_from_bytes(bytes).map_err(|e| not_onnx(e.to_string()))?;
+        let parsed = ModelProto::parse_from_bytes(bytes).map_err(|e| e.to_string());
+        let mut proto = wire::check_whole(bytes).and(parsed).map_err(not_onnx)?;
         if proto.graph.is_none() {
             return Err(not_onnx("it has no graph".into()));
         }
