@@ -13,7 +13,8 @@ pub mod roofline;
 use std::collections::{HashMap, HashSet};
 
 use plimsoll_onnx::{
-    DType, Model, NodeId, attr, captured_names, node, proto::NodeProto, proto::TensorProto, shape::Shapes, subgraphs,
+    DType, Model, NodeId, attr, captured_names, node, proto::GraphProto, proto::NodeProto, proto::TensorProto,
+    shape::Shapes, subgraphs,
 };
 
 /// One node.
@@ -55,15 +56,7 @@ pub struct Cost {
 /// Counts a model whose shapes were inferred, for concrete inputs.
 pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
     let view = model.view();
-    let mut held: HashMap<&str, (u64, u64)> = HashMap::new();
-    for tensor in &model.graph().initializer {
-        held.insert(&tensor.name, size_of(tensor));
-    }
-    for n in model.graph().node.iter().filter(|n| node::is(n, "Constant")) {
-        if let (Some(tensor), Some(output)) = (attr::tensor(n, "value"), n.output.first()) {
-            held.insert(output, size_of(tensor));
-        }
-    }
+    let held: HashMap<&str, (u64, u64)> = constants(model.graph()).collect();
     let mut nodes = Vec::new();
     let mut counted = HashSet::new();
     let (mut params, mut bytes) = (0u64, 0u64);
@@ -74,22 +67,22 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
         let captured = captured_names(n);
         for input in n.input.iter().map(String::as_str).chain(captured).filter(|i| seen.insert(*i)) {
             let Some(&(p, b)) = held.get(input) else { continue };
-            own = (own.0 + p, own.1 + b);
+            own = (own.0.saturating_add(p), own.1.saturating_add(b));
             if counted.insert(input) {
-                params += p;
-                bytes += b;
+                params = params.saturating_add(p);
+                bytes = bytes.saturating_add(b);
             }
         }
-        let nested = subgraphs(n).flat_map(|g| &g.initializer).map(size_of).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        params += nested.0;
-        bytes += nested.1;
+        let nested = nested(n);
+        params = params.saturating_add(nested.0);
+        bytes = bytes.saturating_add(nested.1);
         nodes.push(NodeCost {
             id,
             name: node::label(n),
             op: n.op_type.clone(),
             macs: macs::of(n, shapes),
-            params: own.0 + nested.0,
-            bytes: own.1 + nested.1,
+            params: own.0.saturating_add(nested.0),
+            bytes: own.1.saturating_add(nested.1),
             shape: n.output.first().and_then(|o| shapes.concrete(o)),
         });
     }
@@ -101,6 +94,31 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
         peak_activation_bytes: memory::peak(model, shapes),
         nodes,
     }
+}
+
+/// Name and size of every constant of a graph, however it is stored. Of a sparse one, what is stored counts.
+fn constants(graph: &GraphProto) -> impl Iterator<Item = (&str, (u64, u64))> {
+    let dense = graph.initializer.iter().map(|t| (t.name.as_str(), size_of(t)));
+    let sparse = graph.sparse_initializer.iter().map(|t| {
+        let ((values, bytes), (_, indices)) = (size_of(&t.values), size_of(&t.indices));
+        (t.values.name.as_str(), (values, bytes.saturating_add(indices)))
+    });
+    let nodes = graph.node.iter().filter(|n| node::is(n, "Constant"));
+    let nodes = nodes.filter_map(|n| Some((n.output.first()?.as_str(), size_of(attr::tensor(n, "value")?))));
+    dense.chain(sparse).chain(nodes)
+}
+
+/// Size of the constants of all graphs nested in a node, at any depth.
+fn nested(n: &NodeProto) -> (u64, u64) {
+    let mut sum = (0u64, 0u64);
+    let mut open: Vec<&GraphProto> = subgraphs(n).collect();
+    while let Some(graph) = open.pop() {
+        for (_, (params, bytes)) in constants(graph) {
+            sum = (sum.0.saturating_add(params), sum.1.saturating_add(bytes));
+        }
+        open.extend(graph.node.iter().flat_map(subgraphs));
+    }
+    sum
 }
 
 /// Elements and bytes at rest.

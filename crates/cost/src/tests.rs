@@ -137,3 +137,31 @@ fn weights_that_branches_read_are_counted() {
     let found = costs(&model(&[-1, 10], &[("w", &[10, 7])], nodes), 1);
     assert_eq!((found.params, found.nodes[1].params, found.nodes[1].macs), (70, 70, None));
 }
+
+#[test]
+fn weights_that_branches_hold_are_counted_at_any_depth_however_they_are_stored() {
+    let type_ = || AttributeType::GRAPH.into();
+    let graph = |name: &str, g: GraphProto| AttributeProto {
+        name: name.into(),
+        g: Some(g).into(),
+        type_: type_(),
+        ..Default::default()
+    };
+    let held = Tensor::from_elements(&[10, 7], &[0f32; 70]).unwrap();
+    let constant = node::with("Constant", &[], &["c"], vec![attr::from_tensor("value", held.to_proto(""))]);
+    let inner = || GraphProto {
+        node: vec![constant.clone(), node::new("MatMul", &["x", "c"], &["t"])],
+        output: vec![value("t", &[1, 7])],
+        ..Default::default()
+    };
+    let branches = || vec![graph("then_branch", inner()), graph("else_branch", inner())];
+    let outer = GraphProto {
+        node: vec![node::with("If", &["p"], &["o"], branches())],
+        output: vec![value("o", &[1, 7])],
+        ..Default::default()
+    };
+    let nested = vec![graph("then_branch", outer), graph("else_branch", inner())];
+    let nodes = vec![node::new("IsNaN", &["x"], &["p"]), node::with("If", &["p"], &["y"], nested)];
+    let found = costs(&model(&[-1, 10], &[], nodes), 1);
+    assert_eq!((found.params, found.bytes, found.nodes[1].params), (210, 840, 210));
+}
