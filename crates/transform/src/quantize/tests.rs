@@ -206,3 +206,40 @@ fn old_files_repeat_new_weights_as_inputs() {
     assert!(changed.graph().initializer.iter().all(|t| inputs.contains(&t.name.as_str())));
     assert_eq!(changed.inputs().len(), 1);
 }
+
+#[test]
+fn the_range_of_what_was_seen_is_recorded() {
+    let changed = quantized(&net(1), QuantizeOptions::new(Scheme::Int8)).unwrap();
+    let seen = samples(32).inputs()["x"].to_vec::<f32>().unwrap();
+    let (lo, hi) = seen.iter().fold((f32::MAX, f32::MIN), |(lo, hi), v| (lo.min(*v), hi.max(*v)));
+    let expected = crate::Ranges::from([("x".to_owned(), [f64::from(lo), f64::from(hi)])]);
+    assert_eq!(crate::ranges::of(&changed, None), Ok(expected));
+}
+
+/// onnxruntime's integer kernel fails on a stack of matrices with one scale a channel.
+#[test]
+fn a_stack_of_matrices_gets_one_scale() {
+    let mut b = Builder::new(3, &[1, 6, 64]);
+    let w = b.weight(&[1, 64, 32]);
+    let y = b.add("MatMul", &["x", &w], vec![]);
+    let model = b.finish(&y, &[1, 6, 32]);
+    let inputs = Tensors::from([("x".to_owned(), Dice(5).tensor(&[8, 6, 64]))]);
+    let data = Dataset::new(Path::new("memory"), inputs, None, None).unwrap();
+    let context = Context::new(&TractExecutor).with_data(&data);
+    let changed = patched(&model, pass(QuantizeOptions::new(Scheme::Int8)).run(&model, &context).unwrap());
+    let view = changed.view();
+    let (_, product) = view.nodes().find(|(_, n)| node::is(n, "MatMul")).unwrap();
+    let (_, dequantize) = view.producer_of(&product.input[1], "DequantizeLinear").unwrap();
+    assert!(view.initializer(&dequantize.input[1]).unwrap().dims.is_empty());
+}
+
+#[test]
+fn a_scheme_without_work_says_why() {
+    let half =
+        crate::testing::Net::new().input("x", 10, &[-1, 32]).weight("w", &Dice(1).tensor(&[32, 32]).to_f16().unwrap());
+    let half = half.node(node::new("MatMul", &["x", "w"], &["y"])).output("y", 10).build();
+    for scheme in Scheme::ALL {
+        let error = pass(QuantizeOptions::new(scheme)).run(&half, &context()).unwrap_err();
+        assert!(error.to_string().contains("no float32 matrices"), "{scheme}: {error}");
+    }
+}
