@@ -166,9 +166,13 @@ pub(crate) struct Init {
 pub(crate) struct Inspect {
     /// The model, an ONNX file
     pub(crate) model: PathBuf,
-    /// Batch size that symbolic dimensions stand for
+    /// Batch size: the first dimension of each input, where it is open
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(crate) batch: u64,
+    /// Shape of an input whose dimensions are open, as images=1x3x320x320; without it, those beyond the first count as 1. May be
+    /// given more than once
+    #[arg(long, value_name = "INPUT=DIMS", value_parser = shape)]
+    pub(crate) shape: Vec<(String, Vec<usize>)>,
 }
 
 #[derive(Debug, Args)]
@@ -249,6 +253,14 @@ pub(crate) struct PruneTarget {
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of seconds"))?;
     if (0.01..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must lie between 0.01 and 86400".into()) }
+}
+
+/// `images=1x3x320x320`; names may hold `=`.
+fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
+    let wrong = || format!("`{text}` is no shape: write INPUT=1x3x224x224");
+    let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
+    let dims = dims.split(['x', ',']).map(|d| d.trim().parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;
+    Ok((name.to_owned(), dims))
 }
 
 /// `30%` or `0.3`.

@@ -163,7 +163,8 @@ impl From<PipelineError> for Failure {
         match e {
             PipelineError::Refused { source: Refusal::Exec(e), .. } => e.into(),
             PipelineError::Refused { .. } => {
-                let help = help.or_else(|| Some("--explain prints what each pass did, and why".into()));
+                let help =
+                    help.or_else(|| Some("`plimsoll inspect MODEL` shows the nodes; nothing was written".into()));
                 Self::of(Code::PassRefused, &e, help)
             }
             PipelineError::Differs { .. } => Self::of(Code::CheckDiffers, &e, help),

@@ -114,7 +114,7 @@ pub(crate) fn judge(
     seconds: f64,
 ) -> Result<(Assessed, Report), Failure> {
     let path = Path::new(name);
-    let mut assessed = Assessed::count(model, baseline).of_model(path)?;
+    let mut assessed = Assessed::count(model, baseline, data).of_model(path)?;
     if !budgets.cost_only && budgets.needs_measuring() {
         world.refuse_debug_build()?;
         let tools = tools(world, seconds)?;

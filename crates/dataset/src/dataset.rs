@@ -30,7 +30,11 @@ impl Dataset {
         let mut arrays = npz::read(path)?;
         let mut whole_numbers = |name: &str| match arrays.remove(name) {
             None => Ok(None),
-            Some(array) => codes(array).map(Some).map_err(|reason| array_error(name, reason)),
+            Some(array) => codes(array, name == "group").map(Some).map_err(|reason| DatasetError::Codes {
+                path: path.into(),
+                array: name.into(),
+                reason,
+            }),
         };
         let label = whole_numbers("label")?;
         let group = whole_numbers("group")?;
@@ -225,13 +229,15 @@ impl Dataset {
     }
 }
 
-/// Whole numbers as they are; texts numbered in sorted order.
-fn codes(array: Array) -> Result<Vec<i64>, String> {
+/// Whole numbers as they are; texts, where they may be any, numbered in sorted order. Labels may not: which text is which column
+/// of the scores is for the user to say, and a set in which one is missing would be numbered otherwise.
+fn codes(array: Array, texts_too: bool) -> Result<Vec<i64>, String> {
     match array {
         Array::Numbers(t) if t.shape().len() == 1 && !t.dtype().is_float() => t.to_i64().map_err(|e| e.to_string()),
         Array::Numbers(t) => {
             Err(format!("it is {} {:?}; whole numbers, one a sample, are needed", t.dtype(), t.shape()))
         }
+        Array::Texts(_) if !texts_too => Err("it holds texts; whole numbers, one a sample, are needed".into()),
         Array::Texts(texts) => {
             let sorted: BTreeMap<&String, i64> = {
                 let mut unique: Vec<&String> = texts.iter().collect();

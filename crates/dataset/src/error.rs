@@ -32,6 +32,16 @@ pub enum DatasetError {
         /// What is wrong.
         reason: String,
     },
+    /// Labels or groups that cannot be used.
+    #[error("read {path}: array `{array}`: {reason}")]
+    Codes {
+        /// The file.
+        path: PathBuf,
+        /// `label` or `group`.
+        array: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// An input of the model has no array.
     #[error("{path} has no array for the model's input `{input}`{}", near.as_ref().map(|n| format!(" (there is `{n}`)")).unwrap_or_default())]
     Missing {
@@ -91,6 +101,12 @@ impl DatasetError {
             Self::Archive { .. } => "write it again with numpy.savez or numpy.savez_compressed".into(),
             Self::Array { .. } => {
                 "the first axis of every array counts samples; dtypes are numbers or bool; numpy.savez stores without compression".into()
+            }
+            Self::Codes { array, .. } if array == "group" => {
+                "a group is a whole number or a text, the same for all samples of a night or a patient: an array of shape [samples]".into()
+            }
+            Self::Codes { .. } => {
+                "labels are class numbers from 0, in the order of the model's scores: an array of int64 and of shape [samples]".into()
             }
             Self::Missing { .. } | Self::Extra { .. } => {
                 "name the arrays as the model's inputs (`plimsoll inspect MODEL`); `label` and `group` are reserved".into()

@@ -86,6 +86,15 @@ fn labels_and_groups_are_kept_apart_and_texts_are_numbered() {
 }
 
 #[test]
+fn labels_that_are_texts_or_fractions_are_not_guessed_at() {
+    let one = |label: Vec<u8>| check(&[("x", npy(1, "<f4", false, "(1, 1)", &f4(&[1.0]))), ("label", label)]);
+    let error = one(npy(1, "|S3", false, "(1,)", b"cat")).unwrap_err();
+    assert!(error.to_string().contains("texts") && error.help().unwrap().contains("class numbers"), "{error}");
+    refused(one(npy(1, "<f4", false, "(1,)", &f4(&[0.5]))), "whole numbers");
+    refused(one(npy(1, "<i8", false, "(1, 1)", &[0; 8])), "whole numbers");
+}
+
+#[test]
 fn pickled_objects_structures_and_unknown_dtypes_are_refused_by_name() {
     refused(check(&[("x", npy(1, "|O", false, "(1,)", b"cos\nsystem"))]), "pickled");
     refused(check(&[("x", npy(1, "<c8", false, "(1,)", &[0; 8]))]), "<c8");

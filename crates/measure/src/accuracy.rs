@@ -171,7 +171,7 @@ impl Judge<'_> {
 
     fn labelled(&mut self, found: &Scores, labels: &[usize]) -> Result<Confusion, MeasureError> {
         let predicted = found.predicted();
-        let confusion = Confusion::of(labels, &predicted, found.classes);
+        let confusion = Confusion::of(labels, &predicted);
         let hits: Vec<bool> = labels.iter().zip(&predicted).map(|(l, p)| l == p).collect();
         if self.wants("accuracy") {
             self.share("accuracy", &hits)?;
@@ -211,7 +211,6 @@ impl Judge<'_> {
                 (Some(interval::normal_share(value, variance)), "mean recall of the classes; normal interval")
             }
             Some(groups) => {
-                let classes = confusion.counts.len();
                 let counts = |members: &Vec<usize>| {
                     let mut counts: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
                     for &i in members {
@@ -222,14 +221,12 @@ impl Judge<'_> {
                 };
                 let counted: Vec<_> = groups.iter().map(counts).collect();
                 let interval = interval::bootstrap(groups.len(), DRAWS, self.seed, |drawn| {
-                    let mut total = vec![(0.0, 0.0); classes];
-                    for &g in drawn {
-                        counted[g].iter().for_each(|(&c, (n, k))| {
-                            total[c].0 += n;
-                            total[c].1 += k;
-                        });
+                    let mut total: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
+                    for (c, (n, k)) in drawn.iter().flat_map(|&g| &counted[g]) {
+                        let sum = total.entry(*c).or_default();
+                        *sum = (sum.0 + n, sum.1 + k);
                     }
-                    let recalls: Vec<f64> = total.iter().filter(|(n, _)| *n > 0.0).map(|(n, k)| k / n).collect();
+                    let recalls: Vec<f64> = total.values().map(|(n, k)| k / n).collect();
                     Some(recalls.iter().sum::<f64>() / recalls.len() as f64)
                 });
                 (interval, "mean recall of the classes; groups resampled (percentile bootstrap)")

@@ -15,6 +15,7 @@ use crate::{
     MeasureError,
     origin::Origin,
     scores::{fixed_batch, full_batch},
+    statics::open_dimensions,
 };
 
 /// How to bench.
@@ -77,7 +78,12 @@ pub fn bench(
 ) -> Result<Bench, MeasureError> {
     let origin = Origin::new(executor, model, data, options.threads.max(1));
     let mut result = Bench { figures: vec![], withheld: vec![] };
-    let source = if data.is_some() { "first samples of the data" } else { "drawn inputs" };
+    let open = open_dimensions(model);
+    let source = match data {
+        Some(_) => "first samples of the data".to_owned(),
+        None if open.is_empty() => "drawn inputs".to_owned(),
+        None => format!("drawn inputs, 1 for {}", open.join(", ")),
+    };
     let bytes = model.to_bytes()?;
     let inputs = inputs_for(model, data, options.batch, options.seed)?;
     let batch = inputs.values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
@@ -237,17 +243,19 @@ impl Bench {
 
 /// Inputs of one run.
 fn inputs_for(model: &Model, data: Option<&Dataset>, batch: usize, seed: u64) -> Result<Tensors, MeasureError> {
-    let batch = fixed_batch(model)?.unwrap_or(batch.max(1));
     if let Some(data) = data {
         data.check_against(&model.inputs())?;
-        return full_batch(data, 0, batch);
+        return full_batch(data, 0, fixed_batch(model)?.unwrap_or(batch.max(1)));
     }
+    // A state whose first axis counts layers has another first dimension than the samples have.
+    let batch = fixed_batch(model).ok().flatten().unwrap_or(batch.max(1));
     let mut random = Random::new(seed);
     let mut inputs = Tensors::new();
     for spec in model.inputs() {
         let unknown = |what: &str| MeasureError::Model(format!("input `{}` has no declared {what}", spec.name));
         let dims = spec.dims.as_ref().ok_or_else(|| unknown("rank"))?;
-        let dtype = spec.dtype.ok_or_else(|| unknown("dtype"))?;
+        let no_numbers = || MeasureError::Model(format!("input `{}` is no tensor of numbers", spec.name));
+        let dtype = spec.dtype.ok_or_else(no_numbers)?;
         let dim = |(axis, d): (usize, &DimSpec)| match d {
             DimSpec::Fixed(n) => *n as usize,
             _ if axis == 0 => batch,

@@ -17,4 +17,4 @@ pub use latency::{Bench, BenchOptions, bench};
 pub use metrics::Confusion;
 pub use origin::machine;
 pub use scores::{Scores, scores};
-pub use statics::static_figures;
+pub use statics::{one_sample, open_dimensions, static_figures};

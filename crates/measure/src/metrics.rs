@@ -1,30 +1,36 @@
 //! Classification metrics from scores and labels. Pure functions.
 
+use std::collections::BTreeMap;
+
 use crate::Scores;
 
 /// Every metric, as `--metric` and figures name it.
 pub(crate) const NAMES: &[&str] =
     &["accuracy", "balanced-accuracy", "auc", "top-5", "agreement", "accuracy-drop", "output-error", "output-sqnr"];
 
-/// How often each class was taken for each: `counts[label][predicted]`.
+/// How often each class was taken for each. Only pairs that occur are kept: a model may have millions of columns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confusion {
-    /// Rows are labels, columns predictions.
-    pub counts: Vec<Vec<u64>>,
+    /// By label and prediction.
+    pub counts: BTreeMap<(usize, usize), u64>,
 }
 
 impl Confusion {
-    /// Counts pairs; both are class numbers below `classes`.
-    pub(crate) fn of(labels: &[usize], predicted: &[usize], classes: usize) -> Self {
-        let mut counts = vec![vec![0; classes]; classes];
-        labels.iter().zip(predicted).for_each(|(&l, &p)| counts[l][p] += 1);
+    /// Counts pairs.
+    pub(crate) fn of(labels: &[usize], predicted: &[usize]) -> Self {
+        let mut counts = BTreeMap::new();
+        labels.iter().zip(predicted).for_each(|(&l, &p)| *counts.entry((l, p)).or_default() += 1);
         Self { counts }
     }
 
     /// Samples and hits of each class that occurs.
     pub(crate) fn recalls(&self) -> Vec<(u64, u64)> {
-        let rows = self.counts.iter().enumerate().map(|(class, row)| (row.iter().sum::<u64>(), row[class]));
-        rows.filter(|(n, _)| *n > 0).collect()
+        let mut recalls: BTreeMap<usize, (u64, u64)> = BTreeMap::new();
+        for (&(label, predicted), &n) in &self.counts {
+            let recall = recalls.entry(label).or_default();
+            *recall = (recall.0 + n, recall.1 + if label == predicted { n } else { 0 });
+        }
+        recalls.into_values().collect()
     }
 
     /// The mean of the recalls of the classes that occur.
@@ -53,8 +59,14 @@ mod tests {
 
     #[test]
     fn classes_that_do_not_occur_do_not_count_in_balanced_accuracy() {
-        let confusion = Confusion::of(&[0, 0, 1, 1], &[0, 0, 1, 2], 4);
+        let confusion = Confusion::of(&[0, 0, 1, 1], &[0, 0, 1, 2]);
         assert_eq!(confusion.balanced(), Some(0.75));
+    }
+
+    #[test]
+    fn millions_of_columns_take_no_memory_of_their_square() {
+        let confusion = Confusion::of(&[3_999_999, 7], &[3_999_999, 0]);
+        assert_eq!(confusion.balanced(), Some(0.5));
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use plimsoll_dataset::Dataset;
-use plimsoll_measure::{Bench, BenchOptions, Evaluation, EvaluationOptions, MeasureError, bench, evaluate};
+use plimsoll_measure::{
+    Bench, BenchOptions, Evaluation, EvaluationOptions, MeasureError, bench, evaluate, static_figures,
+};
 use plimsoll_onnx::{
     Model, Tensor, Tensors, node,
     proto::{
@@ -63,7 +65,7 @@ fn accuracy_counts_what_is_right() {
     assert_eq!(figure(&found, "accuracy").0, 0.75);
     assert_eq!(figure(&found, "balanced-accuracy").0, (1.0 + 2.0 / 3.0) / 2.0);
     assert_eq!(figure(&found, "auc").0, 2.0 / 3.0);
-    assert_eq!(found.confusion.unwrap().counts, [[2, 1], [0, 1]]);
+    assert_eq!(found.confusion.unwrap().counts, [((0, 0), 2), ((0, 1), 1), ((1, 1), 1)].into());
     assert!(found.figures.iter().all(|f| f.n == 4 && f.executor == "tract" && !f.model_digest.is_empty()));
 }
 
@@ -143,10 +145,12 @@ fn a_metric_that_does_not_apply_is_withheld_and_an_unknown_one_refused() {
     assert!(matches!(ask("acuracy"), Err(MeasureError::UnknownMetric(_))));
 }
 
+fn few(max_runs: usize) -> BenchOptions {
+    BenchOptions { warmup: 1, min_runs: 1, max_runs, time_budget: Duration::ZERO, ..BenchOptions::default() }
+}
+
 fn quick(max_runs: usize) -> Bench {
-    let options =
-        BenchOptions { warmup: 1, min_runs: 1, max_runs, time_budget: Duration::ZERO, ..BenchOptions::default() };
-    bench(&TractExecutor, &linear(0, &[-1.0, 1.0]), Some(&linear(0, &[1.0, 2.0])), None, &options).unwrap()
+    bench(&TractExecutor, &linear(0, &[-1.0, 1.0]), Some(&linear(0, &[1.0, 2.0])), None, &few(max_runs)).unwrap()
 }
 
 #[test]
@@ -172,4 +176,42 @@ fn a_bench_carries_percentiles_ratio_and_intervals() {
         let figure = found.figures.iter().find(|f| f.metric == metric).unwrap();
         assert!(figure.n > 0 && figure.interval.is_some(), "{metric}");
     }
+}
+
+/// y = x · w for x [batch, open, 1]; the open dimension has a name.
+fn sequence() -> Model {
+    let mut proto = linear(0, &[-1.0, 1.0]).proto().clone();
+    let input = &mut proto.graph.as_mut().unwrap().input[0];
+    let Some(type_proto::Value::TensorType(tensor)) = input.type_.as_mut().unwrap().value.as_mut() else { panic!() };
+    let steps = tensor_shape_proto::dimension::Value::DimParam("steps".into());
+    let steps = tensor_shape_proto::Dimension { value: Some(steps), ..Default::default() };
+    tensor.shape.as_mut().unwrap().dim.insert(1, steps);
+    proto.graph.as_mut().unwrap().output[0].type_ = None.into();
+    Model::from_proto(proto).unwrap()
+}
+
+#[test]
+fn what_depends_on_open_dimensions_is_withheld_until_samples_settle_them() {
+    let macs = |data: Option<&Dataset>| {
+        let (figures, withheld) = static_figures(&sequence(), data).unwrap();
+        (figures.iter().find(|f| f.metric == "macs").map(|f| f.value), withheld.join("; "))
+    };
+    let (none, why) = macs(None);
+    assert!(none.is_none() && why.contains("macs: ") && why.contains("`steps` of `x`"), "{why}");
+    let x = Tensor::from_elements(&[2, 50, 1], &[0f32; 100]).unwrap();
+    let data = Dataset::new("memory".as_ref(), Tensors::from([("x".to_owned(), x)]), None, None).unwrap();
+    assert_eq!(macs(Some(&data)), (Some(100.0), String::new()));
+    let found = bench(&TractExecutor, &sequence(), None, None, &few(50)).unwrap();
+    assert!(found.figures.iter().any(|f| f.method.contains("1 for `steps` of `x`")));
+}
+
+#[test]
+fn a_state_with_another_first_dimension_does_not_stop_a_bench_on_drawn_inputs() {
+    let mut proto = linear(1, &[-1.0, 1.0]).proto().clone();
+    let graph = proto.graph.as_mut().unwrap();
+    graph.input.push(value("state", 2, 1));
+    graph.node.push(node::new("Relu", &["state"], &["next"]));
+    graph.output.push(value("next", 2, 1));
+    let model = Model::from_proto(proto).unwrap();
+    assert!(bench(&TractExecutor, &model, None, None, &few(50)).is_ok());
 }

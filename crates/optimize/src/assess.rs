@@ -1,7 +1,9 @@
 //! Everything that budgets may ask of one model: counted, measured, against a baseline.
 
 use plimsoll_dataset::Dataset;
-use plimsoll_measure::{BenchOptions, EvaluationOptions, MeasureError, bench, evaluate, static_figures};
+use plimsoll_measure::{
+    BenchOptions, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
+};
 use plimsoll_onnx::Model;
 use plimsoll_record::Figure;
 use plimsoll_runtime::Executor;
@@ -36,10 +38,11 @@ impl Assessed {
         self.figures.iter().find(|f| f.metric == metric)
     }
 
-    /// Counts a model and its baseline. Nothing is run.
-    pub fn count(model: &Model, baseline: Option<&Model>) -> Result<Self, MeasureError> {
-        let (figures, withheld) = static_figures(model)?;
-        let baseline = baseline.map(static_figures).transpose()?.map(|(figures, _)| figures).unwrap_or_default();
+    /// Counts a model and its baseline. Nothing is run; data only settle dimensions that a model leaves open.
+    pub fn count(model: &Model, baseline: Option<&Model>, data: Option<&Dataset>) -> Result<Self, MeasureError> {
+        let (figures, withheld) = static_figures(model, data)?;
+        let baseline = baseline.map(|b| static_figures(b, data)).transpose()?;
+        let baseline = baseline.map(|(figures, _)| figures).unwrap_or_default();
         Ok(Self { figures, baseline, withheld })
     }
 
@@ -63,7 +66,7 @@ impl Assessed {
         Ok(())
     }
 
-    /// Adds latency and memory.
+    /// Adds latency and memory. They are withheld where a model leaves dimensions open and no data settle them.
     pub fn add_latency(
         &mut self,
         tools: &Tools<'_>,
@@ -71,6 +74,11 @@ impl Assessed {
         baseline: Option<&Model>,
         data: Option<&Dataset>,
     ) -> Result<(), MeasureError> {
+        let open = if data.is_some() { vec![] } else { open_dimensions(model) };
+        if !open.is_empty() {
+            self.withheld.push(format!("latency: no samples settle {}, which the model leaves open", open.join(", ")));
+            return Ok(());
+        }
         let options = BenchOptions { threads: tools.threads, seed: tools.seed, ..tools.bench.clone() };
         let found = bench(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);

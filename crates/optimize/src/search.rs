@@ -133,7 +133,7 @@ fn measure(
     model: &Model,
 ) -> Result<Measured, plimsoll_measure::MeasureError> {
     let digest = model.digest().to_string();
-    let mut assessed = Assessed::count(model, Some(task.model))?;
+    let mut assessed = Assessed::count(model, Some(task.model), task.validation.or(task.calibration))?;
     if let Some(metric) = task.budgets.violated(&digest, &assessed) {
         return Ok((assessed, Verdict::Fail, Some(format!("`{metric}` is over its budget; not run"))));
     }

@@ -109,7 +109,10 @@ impl ExecError {
             }
             Self::TimeLimit { .. } => "raise --time-limit if the model is meant to take that long".into(),
             Self::MemoryLimit { .. } => "raise --memory-limit if the model is meant to need that much".into(),
-            Self::Crash { .. } | Self::Failed { .. } => return None,
+            Self::Crash { .. } => {
+                "the executor does not survive this model, and plimsoll does; try another executor, or report it".into()
+            }
+            Self::Failed { .. } => return None,
         })
     }
 }

@@ -226,10 +226,18 @@ impl Child {
         if let Some(end) = &self.end {
             return Err(end.clone());
         }
+        // The worker would refuse to read it, and end.
+        if parts.iter().map(|p| p.len() as u64).sum::<u64>() > self.limits.memory_bytes {
+            return Err(self.out_of_memory());
+        }
         if write_frame(&mut self.stdin, request, parts).is_err() {
             return Err(self.ended());
         }
         match self.frames.recv_timeout(self.limits.time) {
+            // tract says so in a panic, which its executor turns into an error.
+            Ok(Ok((Reply::Error(ExecError::Crash { reason, .. }), _))) if reason.contains("failed to allocate") => {
+                Err(self.out_of_memory())
+            }
             Ok(Ok((Reply::Error(e), _))) => Err(e),
             Ok(Ok(reply)) => Ok(reply),
             Ok(Err(_)) | Err(mpsc::RecvTimeoutError::Disconnected) => Err(self.ended()),
@@ -263,15 +271,19 @@ impl Child {
         self.kill();
         let said = self.stderr.take().and_then(|t| t.join().ok()).unwrap_or_default();
         // Rust's allocator says so before it aborts.
-        if said.contains("memory allocation of") {
-            let bytes = self.limits.memory_bytes;
-            return self.close(ExecError::MemoryLimit { executor: self.name.clone(), bytes });
+        if said.contains("memory allocation of") || said.contains("out of memory") {
+            let limit = self.out_of_memory();
+            return self.close(limit);
         }
         let mut reason = status.map_or_else(|| "its process closed the pipe".to_owned(), describe);
         if let Some(last) = said.lines().rev().find(|l| !l.trim().is_empty()) {
             reason = format!("{reason}: {}", last.trim());
         }
         self.close(ExecError::Crash { executor: self.name.clone(), reason })
+    }
+
+    fn out_of_memory(&self) -> ExecError {
+        ExecError::MemoryLimit { executor: self.name.clone(), bytes: self.limits.memory_bytes }
     }
 
     fn failed(&self, reason: String) -> ExecError {

@@ -221,7 +221,10 @@ fn from_tract(value: &tract::Tensor) -> Result<Tensor, ExecError> {
             let sizes = value.cast_to::<i64>().map_err(failed)?;
             return from_tract(&sizes);
         }
-        other => return Err(failed(format!("an output is {other:?}, which has no dense numeric form"))),
+        other => {
+            let reason = format!("an output is {other:?}, which has no dense numeric form");
+            return Err(ExecError::Failed { executor: NAME.into(), reason });
+        }
     };
     let bytes = if value.len() == 0 { vec![] } else { value.as_bytes().to_vec() };
     Tensor::new(dtype, value.shape().to_vec(), bytes).map_err(failed)

@@ -3,7 +3,7 @@
 use std::{env, time::Duration};
 
 use plimsoll_onnx::{
-    Model, Tensor, Tensors, node,
+    Model, Tensor, Tensors, attr, node,
     proto::{
         GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
         tensor_shape_proto, type_proto,
@@ -166,6 +166,26 @@ fn a_memory_bomb_ends_at_the_memory_limit() {
     let executor = isolated(1 << 30, Duration::from_secs(60));
     let error = error(&executor, b"!bomb");
     assert!(matches!(error, ExecError::MemoryLimit { bytes, .. } if bytes == 1 << 30), "{error}");
+}
+
+#[test]
+fn a_model_larger_than_the_memory_limit_is_refused_before_it_is_sent() {
+    let executor = isolated(1 << 30, Duration::from_secs(60));
+    let limit = error(&executor, &vec![0; (1 << 30) + 1]);
+    assert!(matches!(limit, ExecError::MemoryLimit { bytes, .. } if bytes == 1 << 30), "{limit}");
+    assert!(check(&executor, &small(), &[]).is_ok());
+}
+
+/// tract notices a refused allocation of a tensor itself, and panics.
+#[cfg(unix)]
+#[test]
+fn a_tensor_larger_than_the_memory_limit_ends_at_it() {
+    let shape = Tensor::vector(&[1i64 << 28, 3, 2]).to_proto("value");
+    let shape = node::with("Constant", &[], &["s"], vec![attr::from_tensor("value", shape)]);
+    let bomb = model(17, vec![shape, node::new("Expand", &["w", "s"], &["y"])]);
+    let executor = isolated(1 << 30, Duration::from_secs(60));
+    let limit = error(&executor, &bomb);
+    assert!(matches!(limit, ExecError::MemoryLimit { .. }), "{limit}");
 }
 
 #[test]

@@ -30,7 +30,7 @@ pub(crate) fn run(world: &World, args: &args::Init) -> Result<Exit, Failure> {
     world::check_output(&output, &[&args.model, &args.data])?;
 
     let executor = world.executor()?;
-    let (mut figures, _) = static_figures(&model)?;
+    let (mut figures, _) = static_figures(&model, Some(&data))?;
     if data.label().is_some() {
         let options = EvaluationOptions { threads: world.common.threads, ..EvaluationOptions::default() };
         figures.extend(evaluate(executor, &model, None, &data, &options).of_model(&args.model)?.figures);

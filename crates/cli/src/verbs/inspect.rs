@@ -1,26 +1,66 @@
 //! What a model is, and what each node costs.
 
+use std::collections::BTreeMap;
+
 use plimsoll_cost::{Cost, analyse};
+use plimsoll_measure::open_dimensions;
 use plimsoll_onnx::{
-    DType, Model, ValueSpec,
+    DType, DimSpec, Model, ValueSpec,
     shape::{Bindings, infer},
 };
 use plimsoll_record::{Inspection, NodeCost, Totals, Value};
+use plimsoll_runtime::LoadOptions;
 
 use crate::{
     args,
     exit::Exit,
     failure::Failure,
+    manual::Code,
     ui,
     world::{self, World},
 };
 
 pub(crate) fn run(world: &World, args: &args::Inspect) -> Result<Exit, Failure> {
     let model = world::model(&args.model)?;
-    let cost = analyse(&model, &infer(&model, &Bindings::batch(args.batch)));
+    let cost = analyse(&model, &infer(&model, &bindings(&model, args)?));
     let found = inspection(&args.model.display().to_string(), &model, cost, args.batch)?;
     world.print(&found, || text(&found))?;
+    let open = open_dimensions(&model);
+    if args.shape.is_empty() && !open.is_empty() {
+        ui::say(&format!("note: counted for 1 as {}; --shape settles it", open.join(", ")));
+    }
     Ok(Exit::Pass)
+}
+
+/// The shapes that are counted for: those given, else the declared ones, with the batch size and 1 for what they leave open.
+fn bindings(model: &Model, args: &args::Inspect) -> Result<Bindings, Failure> {
+    let inputs = model.inputs();
+    let mut shapes = BTreeMap::new();
+    for (name, shape) in &args.shape {
+        let wrong = |why: String| {
+            Failure::new(Code::BadData, format!("{}: --shape {name}: {why}", args.model.display()))
+                .help("write --shape INPUT=1x3x224x224, with the name and the rank of one of the inputs")
+        };
+        let Some(spec) = inputs.iter().find(|i| i.name == *name) else {
+            let names: Vec<&str> = inputs.iter().map(|i| i.name.as_str()).collect();
+            return Err(wrong(format!("it is no input of the model (inputs: {})", names.join(", "))));
+        };
+        let fits = |(d, n): (&DimSpec, &usize)| !matches!(d, DimSpec::Fixed(fixed) if *fixed != *n as u64);
+        let dims = spec.dims.as_deref();
+        if dims.is_some_and(|d| d.len() != shape.len() || !d.iter().zip(shape).all(fits)) {
+            let dims = dims.unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            return Err(wrong(format!("the input is [{dims}]")));
+        }
+        shapes.insert(name.clone(), shape.clone());
+    }
+    if shapes.is_empty() {
+        return Ok(Bindings::batch(args.batch));
+    }
+    let batch = usize::try_from(args.batch).unwrap_or(usize::MAX);
+    for (name, shape) in LoadOptions::for_batch(model, batch).shapes {
+        shapes.entry(name).or_insert(shape);
+    }
+    Ok(Bindings::shapes(shapes))
 }
 
 fn inspection(name: &str, model: &Model, cost: Cost, batch: u64) -> Result<Inspection, Failure> {

@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use plimsoll_cost::analyse;
-use plimsoll_onnx::{
-    Model,
-    shape::{Bindings, infer},
-};
+use plimsoll_dataset::Dataset;
+use plimsoll_measure::{one_sample, open_dimensions};
+use plimsoll_onnx::{Model, shape::infer};
 use plimsoll_optimize::recipe::{Made, apply, step, step_with};
 use plimsoll_record::{PassRecord, Recipe, Size, Step, Transformation};
 use plimsoll_transform::verify::Checked;
@@ -71,17 +70,21 @@ fn carry_out(
         schema: "plimsoll.transformation/1".into(),
         model: path.display().to_string(),
         output: output.path.display().to_string(),
-        before: size(&model)?,
-        after: size(&made.model)?,
+        before: size(&model, data.as_ref())?,
+        after: size(&made.model, data.as_ref())?,
         checked: checked(&made),
         passes: made.passes,
     };
     world.print(&done, || text(&done, output.explain))?;
+    let open = open_dimensions(&model);
+    if data.is_none() && !open.is_empty() {
+        ui::say(&format!("note: MACs are for 1 as {}; samples given with --data settle it", open.join(", ")));
+    }
     Ok(Exit::Pass)
 }
 
-fn size(model: &Model) -> Result<Size, Failure> {
-    let cost = analyse(model, &infer(model, &Bindings::batch(1)));
+fn size(model: &Model, data: Option<&Dataset>) -> Result<Size, Failure> {
+    let cost = analyse(model, &infer(model, &one_sample(model, data)));
     Ok(Size {
         model_digest: model.digest().to_string(),
         bytes: model.to_bytes()?.len() as u64,

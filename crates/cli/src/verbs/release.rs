@@ -83,8 +83,9 @@ fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) ->
         return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
             .help("`plimsoll optimize` writes what each of them said"));
     };
-    let assessed =
-        Assessed { figures: best.entry.figures.clone(), ..Assessed::count(&project.model, None)?.into_baseline() };
+    let data = project.validation.as_ref().or(project.calibration.as_ref());
+    let counted = Assessed::count(&project.model, None, data)?;
+    let assessed = Assessed { figures: best.entry.figures.clone(), ..counted.into_baseline() };
     let name = format!("{}, best candidate {}", project.spec.name.value, best.entry.recipe.name);
     let report = project.budgeted(false).report(&name, &best.entry.model_digest, &assessed);
     show(world, &report)?;
