@@ -48,14 +48,20 @@ fn code_of(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(OTHER))
 }
 
-/// Builds the command line (its own messages only while there is something to compile) and runs the verb in the caller's folder.
+/// Builds the command line and runs the verb in the caller's folder.
 fn hand_over(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
-    let built = status(cargo().args(["build", "--release", "--locked", "--quiet", "--package", "plimsoll-cli"]))?;
-    if !built.success() {
-        return Err("the build of plimsoll failed".into());
-    }
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |t| root().join(t));
     let binary = target.join("release").join(format!("plimsoll{}", env::consts::EXE_SUFFIX));
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--package", "plimsoll-cli"]);
+    if binary.is_file() {
+        build.arg("--quiet");
+    } else {
+        report("building plimsoll: the first time takes minutes, the executor most of them");
+    }
+    if !status(&mut build)?.success() {
+        return Err("the build of plimsoll failed".into());
+    }
     let args = if args.is_empty() { vec!["--help".into()] } else { args.to_vec() };
     Ok(code_of(status(Command::new(binary).args(args).env("PLIMSOLL_ROOT", root()))?))
 }
@@ -66,17 +72,8 @@ fn node_tests(folder: Option<PathBuf>) -> Result<ExitCode, String> {
         folder.ok_or("usage: cargo xtask node-tests FOLDER (written by crates/transform/tests/dump_node_tests.py)")?;
     let folder = folder.canonicalize().map_err(|e| format!("failed to open {}: {e}", folder.display()))?;
     let mut test = cargo();
-    test.args([
-        "test",
-        "--release",
-        "--locked",
-        "--package",
-        "plimsoll-transform",
-        "--test",
-        "node_tests",
-        "--",
-        "--nocapture",
-    ]);
+    // Of the whole workspace, as the tests are built: with the features of one package alone tract would be built again.
+    test.args(["test", "--release", "--locked", "--workspace", "--test", "node_tests", "--", "--nocapture"]);
     Ok(code_of(status(test.env("PLIMSOLL_NODE_TESTS", folder))?))
 }
 
