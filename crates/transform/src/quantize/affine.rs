@@ -1,7 +1,7 @@
 //! Affine quantization arithmetic: ranges, scales, zero points, codes (Jacob et al., "Quantization and Training of Neural
 //! Networks for Efficient Integer-Arithmetic-Only Inference", arXiv 1712.05877). Knows numbers, not graphs.
 
-use plimsoll_onnx::{Tensor, TensorError};
+use plimsoll_onnx::{DType, Tensor, TensorError};
 
 /// What an activation was seen to lie in.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ impl Range {
     pub(super) fn to_u8(self) -> Codes {
         let span = f64::from(self.hi.max(0.0)) - f64::from(self.lo.min(0.0));
         if !(span.is_finite() && span > f64::from(f32::MIN_POSITIVE) * 255.0) {
-            return Codes { scale: 1.0, zero: 0 };
+            return Codes::ONE;
         }
         let scale = (span / 255.0) as f32;
         let zero = (-f64::from(self.lo.min(0.0)) / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
@@ -49,46 +49,115 @@ pub(super) struct Codes {
 }
 
 impl Codes {
+    /// Of a value that is not quantized, or of which nothing is known.
+    pub(super) const ONE: Self = Self { scale: 1.0, zero: 0 };
+
     /// The largest real number that has a code.
     pub(super) fn highest(self) -> f32 {
         self.scale * (255.0 - f32::from(self.zero))
     }
 }
 
-/// A weight in symmetric i8 codes.
+/// The codes that a symmetric weight may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Codebook {
+    /// Bits of a stored code: 4 or 8.
+    pub(super) bits: u8,
+    /// The least code.
+    pub(super) lowest: i8,
+    /// The greatest code; the scale of a weight that is not searched for is its largest magnitude divided by this.
+    pub(super) highest: i8,
+}
+
+impl Codebook {
+    /// 8 bits, both ends alike.
+    pub(super) const EIGHT: Self = Self { bits: 8, lowest: -127, highest: 127 };
+    /// 7 bits in 8: pairs of u8·i8 products fit into i16 (x86 without VNNI).
+    pub(super) const SEVEN: Self = Self { bits: 8, lowest: -63, highest: 63 };
+    /// 4 bits, two's complement.
+    #[expect(dead_code, reason = "the weights-only scheme of 4 bits comes next")]
+    pub(super) const FOUR: Self = Self { bits: 4, lowest: -8, highest: 7 };
+
+    /// The nearest code of a value that was divided by its scale.
+    pub(super) fn nearest(self, value: f32) -> i8 {
+        value.round_ties_even().clamp(self.lowest.into(), self.highest.into()) as i8
+    }
+}
+
+/// A weight in symmetric codes: real = scale · code.
 #[derive(Debug, Clone)]
 pub(super) struct Weight {
-    /// The codes, in the shape of the weight.
-    pub(super) codes: Tensor,
+    /// The codes, row-major.
+    pub(super) codes: Vec<i8>,
+    /// The shape of the weight.
+    pub(super) shape: Vec<usize>,
     /// One scale, or one a channel along `axis`.
     pub(super) scales: Vec<f32>,
     /// The axis of the channels; `None` per tensor.
     pub(super) axis: Option<usize>,
+    /// Which codes there are.
+    pub(super) book: Codebook,
 }
 
-/// Codes of a weight: scale = max |w| / `code_max`, at least `least(channel)`.
-pub(super) fn weight(
-    values: &[f32],
-    shape: &[usize],
-    axis: Option<usize>,
-    code_max: f32,
-    least: impl Fn(usize) -> f32,
-) -> Result<Weight, TensorError> {
+impl Weight {
+    /// The codes as they are stored; of 4 bits two a byte, the first in the low one.
+    pub(super) fn tensor(&self) -> Result<Tensor, TensorError> {
+        if self.book.bits != 4 {
+            return Tensor::from_elements(&self.shape, &self.codes);
+        }
+        let nibble = |code: &i8| (*code as u8) & 0x0f;
+        let pack = |pair: &[i8]| pair.iter().rev().fold(0, |byte, code| byte << 4 | nibble(code));
+        Tensor::new(DType::I4, self.shape.clone(), self.codes.chunks(2).map(pack).collect())
+    }
+
+    /// What the codes stand for.
+    pub(super) fn values(&self) -> Vec<f32> {
+        let channel = channel_of(&self.shape, self.axis);
+        self.codes.iter().enumerate().map(|(i, &code)| f32::from(code) * self.scales[channel(i)]).collect()
+    }
+}
+
+/// The largest magnitude of each channel.
+pub(super) fn largest(values: &[f32], shape: &[usize], axis: Option<usize>) -> Vec<f32> {
     let channel = channel_of(shape, axis);
-    let channels = axis.map_or(1, |a| shape[a]);
-    let mut largest = vec![0f32; channels];
+    let mut largest = vec![0f32; axis.map_or(1, |a| shape[a])];
     for (i, v) in values.iter().enumerate() {
         let c = channel(i);
         largest[c] = largest[c].max(v.abs());
     }
-    let scale = |(c, m): (usize, f32)| match (m / code_max).max(least(c)) {
-        s if s.is_normal() => s,
-        _ => 1.0,
-    };
-    let scales: Vec<f32> = largest.into_iter().enumerate().map(scale).collect();
-    let code = |(i, v): (usize, &f32)| (v / scales[channel(i)]).round_ties_even().clamp(-code_max, code_max) as i8;
-    let codes: Vec<i8> = values.iter().enumerate().map(code).collect();
-    Ok(Weight { codes: Tensor::from_elements(shape, &codes)?, scales, axis })
+    largest
+}
+
+/// A scale that can be divided by.
+pub(super) fn usable(scale: f32) -> f32 {
+    if scale.is_normal() { scale } else { 1.0 }
+}
+
+/// Nearest codes of a weight: scale = max |w| / greatest code, at least `least(channel)`.
+pub(super) fn weight(
+    values: &[f32],
+    shape: &[usize],
+    axis: Option<usize>,
+    book: Codebook,
+    least: impl Fn(usize) -> f32,
+) -> Weight {
+    let scale = |(c, m): (usize, f32)| usable((m / f32::from(book.highest)).max(least(c)));
+    let scales = largest(values, shape, axis).into_iter().enumerate().map(scale).collect();
+    rounded(values, shape, axis, book, scales)
+}
+
+/// Nearest codes under given scales.
+pub(super) fn rounded(
+    values: &[f32],
+    shape: &[usize],
+    axis: Option<usize>,
+    book: Codebook,
+    scales: Vec<f32>,
+) -> Weight {
+    let channel = channel_of(shape, axis);
+    let code = |(i, v): (usize, &f32)| book.nearest(v / scales[channel(i)]);
+    let codes = values.iter().enumerate().map(code).collect();
+    Weight { codes, shape: shape.to_vec(), scales, axis, book }
 }
 
 /// Which channel the element at a row-major position belongs to.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_onnx::{Model, Names, Patch, Tensor, attr, node};
+use plimsoll_onnx::{Model, Names, Patch, Tensor, TensorError, attr, node, proto::NodeProto};
 
 use super::affine::{Codes, Weight};
 
@@ -37,8 +37,8 @@ impl Emitter {
     }
 
     /// Codes and scales of a weight with the node that dequantizes them into value `output`.
-    pub(super) fn weight(&mut self, weight: &Weight, output: &str) -> plimsoll_onnx::proto::NodeProto {
-        let codes = self.store("w", &weight.codes);
+    pub(super) fn weight(&mut self, weight: &Weight, output: &str) -> Result<NodeProto, TensorError> {
+        let codes = self.store("w", &weight.tensor()?);
         let length = weight.axis.map(|_| weight.scales.len());
         let scale = match weight.axis {
             Some(_) => Tensor::vector(&weight.scales),
@@ -56,7 +56,7 @@ impl Emitter {
         };
         // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
         let axis = weight.axis.map(|a| attr::from_int("axis", a as i64));
-        node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis.into_iter().collect())
+        Ok(node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis.into_iter().collect()))
     }
 
     /// An int32 bias with its scales, dequantized; its value's name.

@@ -5,13 +5,17 @@
 //! symmetric i8 weights), which executors turn into integer kernels. This module must not know budgets, nor measure time.
 
 mod affine;
+mod anchor;
 mod calibrate;
 mod emit;
 mod f16;
 mod opset;
 mod plan;
 mod qdq;
+mod repair;
+mod solution;
 mod weights;
+mod writer;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +24,7 @@ use std::{fmt, str::FromStr};
 
 use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
 
-use crate::{Pass, Refusal};
+use crate::{Context, Pass, Refusal};
 
 /// What is stored and computed in fewer bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +90,35 @@ impl Calibration {
     }
 }
 
+/// How a quantized model is brought back towards the original, label-free; each method includes those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Repair {
+    /// Not at all.
+    None,
+    /// Mean errors go into the biases.
+    Bias,
+    /// Weights are refitted before they are rounded.
+    LeastSquares,
+    /// Roundings compensate each other.
+    Gptq,
+}
+
+impl Repair {
+    /// Every method, from the least to the most.
+    pub const ALL: [Self; 4] = [Self::None, Self::Bias, Self::LeastSquares, Self::Gptq];
+
+    /// The name on the command line and in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Bias => "bias",
+            Self::LeastSquares => "least-squares",
+            Self::Gptq => "gptq",
+        }
+    }
+}
+
 /// A name that none of the choices has.
 #[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
 #[error("`{found}` is no {what} (one of: {choices})")]
@@ -119,6 +152,7 @@ named! {
     Scheme, "quantization scheme", Scheme::ALL;
     Granularity, "granularity", [Granularity::PerChannel, Granularity::PerTensor];
     Calibration, "calibration method", [Calibration::MinMax];
+    Repair, "repair", Repair::ALL;
 }
 
 /// What to quantize, and how.
@@ -130,6 +164,8 @@ pub struct QuantizeOptions {
     pub granularity: Granularity,
     /// How ranges of activations are chosen (static schemes).
     pub calibration: Calibration,
+    /// How the result is repaired; `None`: by what pays, where there are samples.
+    pub repair: Option<Repair>,
     /// Nodes that stay in float: names of nodes, or of values that they compute.
     pub exclude: Vec<String>,
     /// At most so many samples are used for calibration.
@@ -139,15 +175,25 @@ pub struct QuantizeOptions {
 }
 
 impl QuantizeOptions {
-    /// A scheme with the defaults: per channel, MinMax over at most 256 samples, nothing excluded.
+    /// A scheme with the defaults: per channel, MinMax over at most 512 samples, nothing excluded.
     pub fn new(scheme: Scheme) -> Self {
         Self {
             scheme,
             granularity: Granularity::default(),
             calibration: Calibration::default(),
+            repair: None,
             exclude: Vec::new(),
-            samples: 256,
+            samples: 512,
             reduce_range: false,
+        }
+    }
+
+    /// The repair to carry out; what was asked for needs samples, the default does without.
+    fn repair(&self, context: &Context<'_>) -> Result<Repair, Refusal> {
+        match (self.repair, context.data) {
+            (Some(Repair::None), _) | (None, None) => Ok(Repair::None),
+            (Some(_), None) => Err(Refusal::NeedsData),
+            (repair, Some(_)) => Ok(repair.unwrap_or(Repair::Gptq)),
         }
     }
 
@@ -167,9 +213,9 @@ impl QuantizeOptions {
         }
     }
 
-    /// The largest code of a symmetric i8 weight.
-    fn weight_max(&self) -> f32 {
-        if self.reduce_range { 63.0 } else { 127.0 }
+    /// The codes of an 8-bit weight.
+    fn codebook(&self) -> affine::Codebook {
+        if self.reduce_range { affine::Codebook::SEVEN } else { affine::Codebook::EIGHT }
     }
 }
 

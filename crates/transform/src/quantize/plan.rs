@@ -235,6 +235,11 @@ pub(super) struct Operands<'m> {
 }
 
 impl<'m> Operands<'m> {
+    /// Number of output channels.
+    pub(super) fn channels(&self) -> usize {
+        self.shape[self.axis]
+    }
+
     /// The operands of a Conv, Gemm or MatMul; `None` where they are not constant, finite and of a form that integer kernels take.
     pub(super) fn of(view: &View<'m>, n: &'m NodeProto) -> Result<Option<Self>, Refusal> {
         let (Some(data), Some(name)) = (node::input(n, 0), node::input(n, 1)) else { return Ok(None) };
@@ -262,7 +267,7 @@ impl<'m> Operands<'m> {
 }
 
 /// A bias as one finite value a channel.
-fn spread(t: &Tensor, channels: usize) -> Option<Vec<f32>> {
+pub(super) fn spread(t: &Tensor, channels: usize) -> Option<Vec<f32>> {
     let values = t.to_vec::<f32>().ok().filter(|v| v.iter().all(|x| x.is_finite()))?;
     match values.len() {
         n if n == channels && t.shape().last() == Some(&n) => Some(values),

@@ -1,21 +1,20 @@
 //! Static int8 in QDQ form: u8 activations, asymmetric; symmetric i8 weights, one scale a channel or tensor; int32 biases.
 //!
-//! What comes out is what executors recognise: DequantizeLinear on each operand of a Conv, Gemm, MatMul, Add or pool, and
-//! QuantizeLinear on its result. Codes pass through reshapes and the like as they are, a Relu is the lower end of a range,
-//! each value and weight is (de)quantized once, and no float weight is left without a reader.
+//! The pass: plan the nodes, choose the numbers, repair them, write. Knows neither how nodes are written nor how samples stream.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use plimsoll_onnx::{Model, NodeId, Patch, View, attr, node, proto::NodeProto};
+use plimsoll_onnx::{Model, NodeId, Patch, View, node};
 
 use super::{
-    Calibration, Granularity, QuantizeOptions,
-    affine::{self, Codes, Range},
-    calibrate,
-    emit::Emitter,
-    opset,
-    plan::{self, Kind, Operands, Plan},
+    Granularity, QuantizeOptions, affine,
+    anchor::{Anchor, BiasPlace},
+    calibrate, opset,
+    plan::{Kind, Plan},
+    repair::{self, Job},
     require_smaller,
+    solution::{Activations, Layer, Site, Solution},
+    writer::{Form, Writer},
 };
 use crate::{Context, Effect, Pass, Refusal, ranges};
 
@@ -53,23 +52,39 @@ impl Pass for StaticInt8 {
             Granularity::PerChannel => opset::require(model, 13, "one scale a channel", &mut patch)?,
             Granularity::PerTensor => opset::require(model, 10, "QuantizeLinear", &mut patch)?,
         }
-        let values: Vec<String> = plan.values.iter().map(|v| (*v).to_owned()).collect();
-        let seen = match options.calibration {
-            Calibration::MinMax => calibrate::gather::<Range>(model, context, &values, options.samples)?,
-        };
-        let classes = Classes::of(&view, &plan, &seen);
-        let writer = Writer {
-            options,
+        let anchors = anchors(&view, &plan)?;
+        let mut solution = Solution { activations: Activations::of(&view, &plan), layers: BTreeMap::new() };
+        let found =
+            calibrate::ranges(model, context, solution.activations.members(), options.calibration, options.samples)?;
+        solution.activations.settle(&found);
+        for anchor in anchors.values() {
+            solution.layers.insert(Site::anchor(anchor.id), nearest(&view, anchor, options, &solution.activations));
+        }
+        let writer = Writer { model, view: &view, plan: &plan, anchors: &anchors };
+        let base = patch.clone();
+        let job = Job {
+            model,
             view: &view,
-            plan: &plan,
-            classes,
-            out: Emitter::new(model, patch),
-            codes: HashMap::new(),
-            floats: HashMap::new(),
-            params: HashMap::new(),
-            weights: BTreeMap::new(),
+            context,
+            anchors: &anchors,
+            method: options.repair(context)?,
+            samples: options.samples,
+            twin: &|solution| {
+                let written = writer.write(solution, Form::Twin, base.clone())?;
+                let mut twin = model.clone();
+                written.patch.apply(&mut twin).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
+                Ok((twin, written.inputs))
+            },
+            least: &|anchor, solution, bias| {
+                let own = matches!(anchor.place, BiasPlace::Own);
+                let x_scale = solution.activations.codes(&view.node(anchor.id).input[0]).scale;
+                if own { affine::least_scale(bias, x_scale) } else { 0.0 }
+            },
+            book: &|_| options.codebook(),
         };
-        let mut patch = writer.write()?;
+        let (solution, repaired) = repair::repair(&job, solution)?;
+        patch.because(repaired);
+        let mut patch = writer.write(&solution, Form::Stored, patch)?.patch;
         if let Some(data) = context.data {
             for (key, range) in ranges::records(&data.batch(0..options.samples)) {
                 patch.set_metadata(&key, &range);
@@ -79,203 +94,33 @@ impl Pass for StaticInt8 {
     }
 }
 
-/// Values that share one scale, because codes pass between them untouched.
-struct Classes<'m> {
-    class: HashMap<&'m str, usize>,
-    codes: Vec<Codes>,
+fn anchors<'m>(view: &View<'m>, plan: &Plan<'m>) -> Result<BTreeMap<NodeId, Anchor<'m>>, Refusal> {
+    let mut found = BTreeMap::new();
+    for (&id, _) in plan.chosen.iter().filter(|(_, kind)| **kind == Kind::Anchor) {
+        found.extend(Anchor::of(view, id)?.map(|anchor| (id, anchor)));
+    }
+    Ok(found)
 }
 
-impl<'m> Classes<'m> {
-    fn of(view: &View<'m>, plan: &Plan<'m>, ranges: &BTreeMap<String, Range>) -> Self {
-        let names: Vec<&'m str> = plan.values.iter().copied().collect();
-        let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
-        let mut parent: Vec<usize> = (0..names.len()).collect();
-        fn root(parent: &mut [usize], mut i: usize) -> usize {
-            while parent[i] != i {
-                parent[i] = parent[parent[i]];
-                i = parent[i];
-            }
-            i
-        }
-        for (&id, kind) in &plan.chosen {
-            let n = view.node(id);
-            let joined = match kind {
-                Kind::Carry => &n.input[..1],
-                Kind::Join => &n.input[..],
-                _ => continue,
-            };
-            let ends = joined.iter().chain(n.output.first()).filter_map(|v| position.get(v.as_str()).copied());
-            let ends: Vec<usize> = ends.collect();
-            for pair in ends.windows(2) {
-                let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
-                parent[a.max(b)] = a.min(b);
-            }
-        }
-        let mut joint = vec![Range::EMPTY; names.len()];
-        let mut class = HashMap::new();
-        for (i, name) in names.iter().enumerate() {
-            let r = root(&mut parent, i);
-            class.insert(*name, r);
-            joint[r] = joint[r].union(ranges.get(*name).copied().unwrap_or(Range::EMPTY));
-        }
-        Self { class, codes: joint.into_iter().map(Range::to_u8).collect() }
-    }
-
-    fn codes(&self, value: &str) -> Codes {
-        self.class.get(value).map_or(Codes { scale: 1.0, zero: 0 }, |&c| self.codes[c])
-    }
+/// Nearest codes under the scales of the largest magnitudes.
+fn nearest(view: &View<'_>, anchor: &Anchor<'_>, options: &QuantizeOptions, activations: &Activations<'_>) -> Layer {
+    let (operands, n) = (&anchor.operands, view.node(anchor.id));
+    let x_scale = activations.codes(&n.input[0]).scale;
+    // A stack of matrices has no channel axis that integer kernels know (onnxruntime fails on one).
+    let channels = operands.shape.len() == 2 || !node::is(n, "MatMul");
+    let axis = Some(operands.axis).filter(|_| options.granularity == Granularity::PerChannel && channels);
+    let bias = operands.bias.as_deref();
+    let least = least_scales(bias.unwrap_or_default(), axis, x_scale);
+    let weight = affine::weight(&operands.weight, &operands.shape, axis, options.codebook(), least);
+    Layer { weight, bias: None }
 }
 
-/// Turns a plan and its scales into a patch.
-struct Writer<'w, 'm> {
-    options: &'w QuantizeOptions,
-    view: &'w View<'m>,
-    plan: &'w Plan<'m>,
-    classes: Classes<'m>,
-    out: Emitter,
-    /// Names of the quantized forms of values.
-    codes: HashMap<&'m str, String>,
-    /// Names of the dequantized forms, made when somebody asks.
-    floats: HashMap<&'m str, String>,
-    /// Names of scale and zero point by class.
-    params: HashMap<usize, (String, String)>,
-    /// Dequantized weights by name in the model, axis and scales.
-    weights: BTreeMap<(&'m str, Option<usize>, Vec<u32>), String>,
-}
-
-impl<'m> Writer<'_, 'm> {
-    fn write(mut self) -> Result<Patch, Refusal> {
-        for &value in &self.plan.values {
-            self.quantize(value);
-        }
-        for (id, n) in self.view.nodes() {
-            if self.out.patch.touches(id) {
-                continue;
-            }
-            let changed = match self.plan.chosen.get(&id) {
-                Some(Kind::Anchor) => self.anchor(n)?,
-                Some(Kind::Sum | Kind::Average) => self.reading_floats(n, |_| true),
-                Some(Kind::Carry) => self.moving_codes(n, 1),
-                Some(Kind::Join) => self.moving_codes(n, n.input.len()),
-                None => self.reading_floats(n, |v| self.plan.computed.contains(v)),
-            };
-            if changed != *n {
-                self.out.patch.replace(id, vec![changed]);
-            }
-        }
-        Ok(self.out.patch)
-    }
-
-    /// Where the codes of a value come from: the node that moves them, or a new QuantizeLinear.
-    fn quantize(&mut self, value: &'m str) {
-        let name = self.out.fresh("q");
-        self.codes.insert(value, name.clone());
-        if let Some((id, _)) = self.view.producer(value)
-            && matches!(self.plan.chosen.get(&id), Some(Kind::Carry | Kind::Join))
-        {
-            return;
-        }
-        let mut source = value;
-        if let Some(&(id, before)) = self.plan.foldable.get(value)
-            && self.range_rectifies(id, value)
-        {
-            self.out.patch.remove(id);
-            let op = &self.view.node(id).op_type;
-            self.out.patch.because(format!("{op} `{value}` is the range of its quantized output"));
-            source = before;
-        }
-        let (scale, zero) = self.params(value);
-        self.out.patch.add(node::new("QuantizeLinear", &[source, &scale, &zero], &[&name]));
-    }
-
-    /// Whether saturation to the codes of a value does what the Relu or Clip before it does.
-    fn range_rectifies(&self, id: NodeId, value: &str) -> bool {
-        let Some((lo, hi)) = plan::bounds(self.view, self.view.node(id)) else { return false };
-        let codes = self.classes.codes(value);
-        lo == 0.0 && codes.zero == 0 && codes.highest() <= hi * (1.0 + 1e-5)
-    }
-
-    fn params(&mut self, value: &str) -> (String, String) {
-        let class = self.classes.class.get(value).copied().unwrap_or(usize::MAX);
-        if let Some(found) = self.params.get(&class) {
-            return found.clone();
-        }
-        let made = self.out.store_codes(self.classes.codes(value));
-        self.params.insert(class, made.clone());
-        made
-    }
-
-    /// The dequantized form of a value.
-    fn float(&mut self, value: &'m str) -> String {
-        if let Some(found) = self.floats.get(value) {
-            return found.clone();
-        }
-        let Some(codes) = self.codes.get(value).cloned() else { return value.to_owned() };
-        let (scale, zero) = self.params(value);
-        let name = self.out.fresh("d");
-        self.out.patch.add(node::new("DequantizeLinear", &[&codes, &scale, &zero], &[&name]));
-        self.floats.insert(value, name.clone());
-        name
-    }
-
-    fn reading_floats(&mut self, n: &'m NodeProto, which: impl Fn(&str) -> bool) -> NodeProto {
-        let mut changed = n.clone();
-        for (slot, input) in n.input.iter().enumerate().filter(|(_, i)| which(i)) {
-            changed.input[slot] = self.float(input);
-        }
-        changed
-    }
-
-    fn moving_codes(&mut self, n: &'m NodeProto, inputs: usize) -> NodeProto {
-        let mut changed = n.clone();
-        for value in changed.input.iter_mut().take(inputs).chain(changed.output.first_mut()) {
-            if let Some(codes) = self.codes.get(value.as_str()) {
-                value.clone_from(codes);
-            }
-        }
-        changed
-    }
-
-    fn anchor(&mut self, n: &'m NodeProto) -> Result<NodeProto, Refusal> {
-        let Some(operands) = Operands::of(self.view, n)? else { return Ok(n.clone()) };
-        let x = n.input[0].as_str();
-        let x_scale = self.classes.codes(x).scale;
-        let mut changed = n.clone();
-        changed.input[0] = self.float(x);
-        // A stack of matrices has no channel axis that integer kernels know (onnxruntime fails on one).
-        let channels = operands.shape.len() == 2 || !node::is(n, "MatMul");
-        let per_channel = self.options.granularity == Granularity::PerChannel && channels;
-        let axis = per_channel.then_some(operands.axis);
-        let bias = operands.bias.as_deref();
-        let largest = bias.unwrap_or_default().iter().fold(0f32, |m, b| m.max(b.abs()));
-        let least = |channel: usize| match (bias, axis) {
-            (Some(b), Some(_)) => affine::least_scale(b[channel], x_scale),
-            _ => affine::least_scale(largest, x_scale),
-        };
-        let weight = affine::weight(&operands.weight, &operands.shape, axis, self.options.weight_max(), least)?;
-        if let Some(bias) = bias {
-            let channels = operands.shape[operands.axis];
-            let scales: Vec<f32> =
-                (0..channels).map(|c| x_scale * weight.scales[if axis.is_some() { c } else { 0 }]).collect();
-            changed.input[2] = self.out.bias(&affine::bias(bias, &scales), &scales, axis.is_some());
-        }
-        let key = (operands.name, axis, weight.scales.iter().map(|s| s.to_bits()).collect());
-        changed.input[1] = match self.weights.get(&key) {
-            Some(name) => name.clone(),
-            None => {
-                let name = self.out.fresh("d");
-                let dequantize = self.out.weight(&weight, &name);
-                self.out.patch.add(dequantize);
-                self.weights.insert(key, name.clone());
-                name
-            }
-        };
-        // Both factors are in the operands now.
-        attr::remove(&mut changed, "alpha");
-        attr::remove(&mut changed, "beta");
-        let scales = if axis.is_some() { "one scale a channel" } else { "one scale" };
-        self.out.patch.because(format!("node `{}` ({}) computes in int8, {scales}", node::label(n), n.op_type));
-        Ok(changed)
+/// The least weight scale of each channel under which its bias has an int32 code.
+fn least_scales(bias: &[f32], axis: Option<usize>, x_scale: f32) -> impl Fn(usize) -> f32 {
+    let largest = bias.iter().fold(0f32, |m, b| m.max(b.abs()));
+    move |channel| {
+        let bias = axis.and_then(|_| bias.get(channel)).map_or(largest, |b| b.abs());
+        affine::least_scale(bias, x_scale)
     }
 }
 

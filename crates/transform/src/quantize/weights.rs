@@ -63,8 +63,8 @@ impl Pass for Int8Weights {
                 out.patch.because(format!("`{name}` stays in float32: it is not finite"));
                 continue;
             }
-            let weight = affine::weight(&tensor.to_vec()?, tensor.shape(), axis, options.weight_max(), |_| 0.0)?;
-            let dequantize = out.weight(&weight, name);
+            let weight = affine::weight(&tensor.to_vec()?, tensor.shape(), axis, options.codebook(), |_| 0.0);
+            let dequantize = out.weight(&weight, name)?;
             replace_constant(&mut out.patch, &view, name, dequantize);
             out.patch.because(format!("`{name}` {:?} is stored as int8, {}", tensor.shape(), scales(&weight)));
             found = true;

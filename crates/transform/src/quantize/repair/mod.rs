@@ -1,0 +1,160 @@
+//! Repair: numbers are chosen again so that the quantized model computes what the original did, label-free.
+//!
+//! Layers are taken in the order of the graph, those together that do not depend on each other. Each is fitted to the original's
+//! pre-activations from its input as it is after everything before it was quantized ("quantized prefix"):
+//! - bias correction: the mean error of each channel goes into its bias (Nagel et al., arXiv 1906.04721);
+//! - least squares: before rounding, the weights are refitted ([`least_squares`]);
+//! - GPTQ: codes compensate each other's rounding ([`gptq`]).
+//!
+//! In the end the repaired model is held against the unrepaired one on samples that were kept back, and the better one is taken.
+//! This module must not know how nodes are written: it is handed a way to make a model of a [`Solution`].
+
+mod capture;
+mod gptq;
+mod judge;
+mod layer;
+mod least_squares;
+mod matrix;
+mod windows;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use plimsoll_onnx::{Model, NodeId, View, attr, captured_names, node};
+use rayon::prelude::*;
+
+use self::{
+    capture::{Wanted, capture},
+    judge::Judge,
+    windows::Reading,
+};
+use super::{
+    Repair,
+    affine::Codebook,
+    anchor::Anchor,
+    calibrate::Runs,
+    solution::{Site, Solution},
+};
+use crate::{Context, Refusal};
+
+/// One run in so many is held back to judge by.
+const HELD_BACK: usize = 5;
+
+/// A model of a solution in which weights are float32, and the value that each anchor reads there.
+pub(super) type Twin = (Model, BTreeMap<NodeId, String>);
+
+/// What is to be repaired, and with what.
+pub(super) struct Job<'j, 'm> {
+    pub(super) model: &'m Model,
+    pub(super) view: &'j View<'m>,
+    pub(super) context: &'j Context<'j>,
+    /// The layers that may be changed.
+    pub(super) anchors: &'j BTreeMap<NodeId, Anchor<'m>>,
+    pub(super) method: Repair,
+    /// At most so many samples are used.
+    pub(super) samples: usize,
+    /// Makes the model of a solution.
+    pub(super) twin: &'j (dyn Fn(&Solution<'m>) -> Result<Twin, Refusal> + Sync),
+    /// The least weight scale under which a bias of the anchor can be stored.
+    pub(super) least: &'j (dyn Fn(&Anchor<'m>, &Solution<'m>, f32) -> f32 + Sync),
+    /// The codes that a layer may have.
+    pub(super) book: &'j (dyn Fn(NodeId) -> Codebook + Sync),
+}
+
+/// A layer that can be captured.
+struct Layer<'w> {
+    reading: Reading,
+    groups: usize,
+    width: usize,
+    output: &'w str,
+}
+
+/// The better one of a solution and its repaired form, with one line about what came of it.
+pub(super) fn repair<'m>(job: &Job<'_, 'm>, before: Solution<'m>) -> Result<(Solution<'m>, String), Refusal> {
+    if job.method == Repair::None {
+        return Ok((before, "not repaired: --repair none".into()));
+    }
+    let (runs, held) = Runs::of(job.model, job.context, job.samples)?.held_back(HELD_BACK);
+    let layers = layers(job);
+    let levels = levels(job.view, &layers);
+    let mut solution = before.clone();
+    job.context.progress.start("repair", levels.len() * runs.len());
+    for level in &levels {
+        let changed = one_level(job, &runs, &layers, level, &solution)?;
+        solution.layers.extend(changed.into_iter().map(|(id, layer)| (Site::anchor(id), layer)));
+    }
+    job.context.progress.finish();
+    let Some(judge) = Judge::of(job.model, job.context, &held)? else {
+        return Ok((solution, format!("{} layers repaired by {}; no output to judge by", layers.len(), job.method)));
+    };
+    let (unrepaired, repaired) = (judge.distance(&(job.twin)(&before)?.0)?, judge.distance(&(job.twin)(&solution)?.0)?);
+    let figures =
+        format!("distance from the original on {} held-back runs {unrepaired:.3e} → {repaired:.3e}", held.len());
+    if repaired < unrepaired {
+        Ok((solution, format!("{} layers repaired by {}: {figures}", layers.len(), job.method)))
+    } else {
+        Ok((before, format!("not repaired: {} does not help: {figures}", job.method)))
+    }
+}
+
+fn one_level<'m>(
+    job: &Job<'_, 'm>,
+    runs: &Runs<'_>,
+    layers: &BTreeMap<NodeId, Layer<'m>>,
+    level: &[NodeId],
+    solution: &Solution<'m>,
+) -> Result<Vec<(NodeId, super::solution::Layer)>, Refusal> {
+    let (model, inputs) = (job.twin)(solution)?;
+    let wanted = level.iter().filter_map(|id| {
+        let (layer, anchor, input) = (layers.get(id)?, job.anchors.get(id)?, inputs.get(id)?);
+        Some(Wanted {
+            id: *id,
+            input: input.clone(),
+            output: layer.output,
+            reading: &layer.reading,
+            width: layer.width,
+            channels: anchor.operands.channels(),
+        })
+    });
+    let wanted: Vec<Wanted<'_>> = wanted.collect();
+    let rows = capture(job.model, &model, job.context, runs, &wanted)?;
+    let one = |(id, rows): (&NodeId, &capture::Rows)| {
+        let (anchor, layer) = (job.anchors.get(id)?, layers.get(id)?);
+        let before = solution.layers.get(&Site::anchor(*id))?;
+        let least = |bias: f32| (job.least)(anchor, solution, bias);
+        let limits = layer::Limits { least: &least, book: (job.book)(*id), method: job.method };
+        Some((*id, layer::repaired(anchor, before, rows, layer.groups, layer.width, &limits)?))
+    };
+    Ok(rows.par_iter().filter_map(one).collect())
+}
+
+fn layers<'m>(job: &Job<'_, 'm>) -> BTreeMap<NodeId, Layer<'m>> {
+    let mut found = BTreeMap::new();
+    for (&id, anchor) in job.anchors {
+        let n = job.view.node(id);
+        let groups = if node::is(n, "Conv") { attr::int(n, "group").unwrap_or(1) } else { 1 };
+        let (Some(reading), Some(output)) = (Reading::of(n, &anchor.operands), n.output.first()) else { continue };
+        let Some(groups) = usize::try_from(groups).ok().filter(|g| *g > 0) else { continue };
+        let width = reading.width(&anchor.operands, groups);
+        found.insert(id, Layer { reading, groups, width, output });
+    }
+    found
+}
+
+/// The layers in the order of the graph, those together that do not depend on each other.
+fn levels(view: &View<'_>, layers: &BTreeMap<NodeId, Layer<'_>>) -> Vec<Vec<NodeId>> {
+    let mut depth: HashMap<&str, usize> = HashMap::new();
+    let mut levels: BTreeMap<usize, Vec<NodeId>> = BTreeMap::new();
+    for (id, n) in view.nodes() {
+        let read = n.input.iter().map(String::as_str).chain(captured_names(n));
+        let mut at = read.filter_map(|v| depth.get(v)).max().copied().unwrap_or(0);
+        if layers.contains_key(&id) {
+            levels.entry(at).or_default().push(id);
+            at += 1;
+        }
+        depth.extend(n.output.iter().map(|o| (o.as_str(), at)));
+    }
+    levels.into_values().collect()
+}
