@@ -10,6 +10,7 @@ mod strip_names;
 #[cfg(test)]
 mod testing;
 
+pub mod opset;
 pub mod prune;
 pub mod quantize;
 pub mod ranges;
