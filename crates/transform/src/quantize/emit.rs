@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use plimsoll_onnx::{Model, Names, Patch, Tensor, TensorError, attr, node, proto::NodeProto};
 
-use super::affine::{Codes, Weight};
+use super::{
+    ActivationType,
+    affine::{Codes, Weight},
+};
 
 /// A patch in the making.
 pub(super) struct Emitter {
@@ -32,8 +35,12 @@ impl Emitter {
     }
 
     /// Scale and zero point of an activation.
-    pub(super) fn store_codes(&mut self, codes: Codes) -> (String, String) {
-        (self.store("s", &Tensor::scalar(codes.scale)), self.store("z", &Tensor::scalar(codes.zero)))
+    pub(super) fn store_codes(&mut self, codes: Codes, kind: ActivationType) -> (String, String) {
+        let zero = match kind {
+            ActivationType::U8 => Tensor::scalar(codes.zero),
+            ActivationType::S8 => Tensor::scalar(codes.zero.wrapping_sub(128).cast_signed()),
+        };
+        (self.store("s", &Tensor::scalar(codes.scale)), self.store("z", &zero))
     }
 
     /// Codes and scales of a weight with the node that dequantizes them into value `output`.

@@ -4,6 +4,7 @@
 //! weights in fewer bytes and compute in float32; [`int8`](Scheme::Int8) is static quantization in QDQ form (u8 activations,
 //! symmetric i8 weights), which executors turn into integer kernels. This module must not know budgets, nor measure time.
 
+mod activation;
 mod affine;
 mod anchor;
 mod calibrate;
@@ -24,6 +25,10 @@ use std::{fmt, str::FromStr};
 
 use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
 
+pub use self::{
+    activation::ActivationType,
+    calibrate::{Calibration, Percentage},
+};
 use crate::{Context, Pass, Refusal};
 
 /// What is stored and computed in fewer bits.
@@ -68,24 +73,6 @@ impl Granularity {
         match self {
             Self::PerChannel => "per-channel",
             Self::PerTensor => "per-tensor",
-        }
-    }
-}
-
-/// How ranges of activations are chosen from calibration samples.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-#[non_exhaustive]
-pub enum Calibration {
-    /// The smallest and the largest value seen.
-    #[default]
-    MinMax,
-}
-
-impl Calibration {
-    /// The name on the command line and in recipes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::MinMax => "minmax",
         }
     }
 }
@@ -151,7 +138,7 @@ macro_rules! named {
 named! {
     Scheme, "quantization scheme", Scheme::ALL;
     Granularity, "granularity", [Granularity::PerChannel, Granularity::PerTensor];
-    Calibration, "calibration method", [Calibration::MinMax];
+    ActivationType, "activation type", [ActivationType::U8, ActivationType::S8];
     Repair, "repair", Repair::ALL;
 }
 
@@ -164,6 +151,8 @@ pub struct QuantizeOptions {
     pub granularity: Granularity,
     /// How ranges of activations are chosen (static schemes).
     pub calibration: Calibration,
+    /// The type of quantized activations (static schemes).
+    pub activations: ActivationType,
     /// How the result is repaired; `None`: by what pays, where there are samples.
     pub repair: Option<Repair>,
     /// Nodes that stay in float: names of nodes, or of values that they compute.
@@ -181,6 +170,7 @@ impl QuantizeOptions {
             scheme,
             granularity: Granularity::default(),
             calibration: Calibration::default(),
+            activations: ActivationType::default(),
             repair: None,
             exclude: Vec::new(),
             samples: 512,

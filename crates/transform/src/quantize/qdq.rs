@@ -53,7 +53,8 @@ impl Pass for StaticInt8 {
             Granularity::PerTensor => opset::require(model, 10, "QuantizeLinear", &mut patch)?,
         }
         let anchors = anchors(&view, &plan)?;
-        let mut solution = Solution { activations: Activations::of(&view, &plan), layers: BTreeMap::new() };
+        let activations = Activations::of(&view, &plan, options.activations);
+        let mut solution = Solution { activations, layers: BTreeMap::new() };
         let found =
             calibrate::ranges(model, context, solution.activations.members(), options.calibration, options.samples)?;
         solution.activations.settle(&found);

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use plimsoll_onnx::{NodeId, View};
 
 use super::{
+    ActivationType,
     affine::{Codes, Range, Weight},
     plan::{Kind, Plan},
 };
@@ -48,11 +49,12 @@ pub(super) struct Activations<'m> {
     class: HashMap<&'m str, usize>,
     members: Vec<Vec<&'m str>>,
     codes: Vec<Codes>,
+    kind: ActivationType,
 }
 
 impl<'m> Activations<'m> {
     /// The classes of a plan; every scale is 1 until [`Self::settle`].
-    pub(super) fn of(view: &View<'m>, plan: &Plan<'m>) -> Self {
+    pub(super) fn of(view: &View<'m>, plan: &Plan<'m>, kind: ActivationType) -> Self {
         let names: Vec<&'m str> = plan.values.iter().copied().collect();
         let position: HashMap<&str, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
         let mut parent: Vec<usize> = (0..names.len()).collect();
@@ -77,7 +79,7 @@ impl<'m> Activations<'m> {
                 parent[a.max(b)] = a.min(b);
             }
         }
-        let mut found = Self::default();
+        let mut found = Self { kind, ..Self::default() };
         let mut numbers: HashMap<usize, usize> = HashMap::new();
         for (i, name) in names.iter().enumerate() {
             let class = *numbers.entry(root(&mut parent, i)).or_insert_with(|| {
@@ -89,6 +91,11 @@ impl<'m> Activations<'m> {
         }
         found.codes = vec![Codes::ONE; found.members.len()];
         found
+    }
+
+    /// How codes are stored.
+    pub(super) fn kind(&self) -> ActivationType {
+        self.kind
     }
 
     /// The values of each class.

@@ -150,7 +150,7 @@ impl<'w, 'm> Writing<'w, 'm> {
         if let Some(found) = self.params.get(&class) {
             return found.clone();
         }
-        let made = self.out.store_codes(self.solution.activations.codes(value));
+        let made = self.out.store_codes(self.solution.activations.codes(value), self.solution.activations.kind());
         self.params.insert(class, made.clone());
         made
     }
