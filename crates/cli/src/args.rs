@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ pub(crate) struct Common {
     #[arg(long, global = true, value_enum, default_value_t = ExecutorName::Tract)]
     pub(crate) executor: ExecutorName,
     /// Threads that one run of a model may use
-    #[arg(long, global = true, default_value_t = 1, value_name = "N")]
+    #[arg(long, global = true, default_value_t = 1, value_name = "N", value_parser = number::<1, 1024>)]
     pub(crate) threads: usize,
     /// Seed of whatever draws random numbers; the same seed gives the same result
     #[arg(long, global = true, default_value_t = 0, value_name = "N")]
@@ -37,10 +37,10 @@ pub(crate) struct Common {
     #[arg(long, global = true)]
     pub(crate) json: bool,
     /// Seconds that one load or run of a model may take before its process is ended
-    #[arg(long, global = true, default_value_t = 300, value_name = "SECONDS")]
+    #[arg(long, global = true, default_value_t = 300, value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=604_800))]
     pub(crate) time_limit: u64,
-    /// Memory that the process running models may have, in MiB
-    #[arg(long, global = true, default_value_t = 8192, value_name = "MIB")]
+    /// Memory that the process running models may have, in MiB; about 100 go to the program itself
+    #[arg(long, global = true, default_value_t = 8192, value_name = "MIB", value_parser = value_parser!(u64).range(256..))]
     pub(crate) memory_limit: u64,
 }
 
@@ -167,7 +167,7 @@ pub(crate) struct Inspect {
     /// The model, an ONNX file
     pub(crate) model: PathBuf,
     /// Batch size: the first dimension of each input, where it is open
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = value_parser!(u64).range(1..))]
     pub(crate) batch: u64,
     /// Shape of an input whose dimensions are open, as images=1x3x320x320; without it, those beyond the first count as 1. May be
     /// given more than once
@@ -249,6 +249,12 @@ pub(crate) struct PruneTarget {
     pub(crate) sparsity: Option<f64>,
 }
 
+/// A number between two others; clap has ranges for types of known width only.
+fn number<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, String> {
+    let n = text.parse::<usize>().map_err(|_| format!("`{text}` is no whole number"))?;
+    if (LEAST..=MOST).contains(&n) { Ok(n) } else { Err(format!("it must lie between {LEAST} and {MOST}")) }
+}
+
 /// A time that can be waited for.
 fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of seconds"))?;
@@ -308,7 +314,7 @@ pub(crate) struct Bench {
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
     /// Samples in one run
-    #[arg(long, default_value_t = 1, value_name = "N")]
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = number::<1, { usize::MAX }>)]
     pub(crate) batch: usize,
     /// Seconds that measuring may take
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]

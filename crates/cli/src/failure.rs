@@ -105,7 +105,7 @@ impl<T, E: Into<Failure>> Named<T> for Result<T, E> {
 impl From<ReadError> for Failure {
     fn from(e: ReadError) -> Self {
         let code = if matches!(e, ReadError::External { .. }) { Code::ExternalData } else { Code::BadModel };
-        let help = e.help();
+        let help = e.help().or_else(|| Some("check the path and its permissions; an ONNX file is needed".into()));
         Self { message: format!("failed to {}", chain(&e)), ..Self::of(code, &e, help) }
     }
 }

@@ -31,12 +31,13 @@ impl Project {
     /// Reads a spec and its files. Data that overlap are refused.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
         let spec = Spec::read(path)?;
-        // A path that leads nowhere is shown where it was written.
+        // A path that leads to no file is shown where it was written.
         let there = |p: &PathAt| {
-            if p.path.exists() {
+            if p.path.is_file() {
                 return Ok(());
             }
-            let message = format!("`{}` does not exist", p.path.display());
+            let what = if p.path.exists() || p.path.as_os_str().is_empty() { "is no file" } else { "does not exist" };
+            let message = format!("`{}` {what}", p.written);
             Err(Failure::from(spec.path_error(p, message, "paths are relative to the spec's folder")))
         };
         let data = &spec.data;

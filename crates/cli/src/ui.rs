@@ -1,7 +1,7 @@
 //! The only place that prints: data to stdout, talk and progress to stderr.
 
 use std::{
-    io::{IsTerminal, Write},
+    io::{ErrorKind, IsTerminal, Write},
     sync::Mutex,
 };
 
@@ -9,12 +9,20 @@ use indicatif::{ProgressBar, ProgressStyle};
 use plimsoll_record::{Figure, Figures};
 use plimsoll_transform::Progress;
 
-/// Writes data to stdout. A reader that went away (`| head`) is no error.
-pub(crate) fn data(text: &str) {
+use crate::{failure::Failure, manual::Code};
+
+/// Writes data to stdout. A reader that went away (`| head`) is no error; a full disk is.
+pub(crate) fn data(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes());
-    if !text.ends_with('\n') {
-        let _ = out.write_all(b"\n");
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written =
+        out.write_all(text.as_bytes()).and_then(|()| out.write_all(end.as_bytes())).and_then(|()| out.flush());
+    match written {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(Code::NotWritten, format!("failed to write to stdout: {e}"))
+                .help("make room where the output goes, or send it elsewhere"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -53,12 +53,7 @@ impl World {
 
     /// Prints the document, or the text.
     pub(crate) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
-        if self.common.json {
-            ui::data(&json(document)?)
-        } else {
-            ui::data(&text())
-        }
-        Ok(())
+        if self.common.json { ui::data(&json(document)?) } else { ui::data(&text()) }
     }
 }
 
@@ -97,6 +92,10 @@ pub(crate) fn check_output(output: &Path, inputs: &[&Path]) -> Result<(), Failur
         return Err(Failure::new(Code::NotWritten, message).help("give the name of a file with -o"));
     }
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        let message = format!("failed to write {}: {} is no folder", output.display(), folder.display());
+        return Err(Failure::new(Code::NotWritten, message).help("make the folder first, or give another file with -o"));
+    }
     tempfile::Builder::new()
         .prefix(atomic::TEMPORARY)
         .tempfile_in(folder)

@@ -1,7 +1,7 @@
 //! What a model costs, counted exactly and the same on every machine. Must not know executors.
 //!
-//! Multiply-accumulates count the linear operators only (convolutions, matrix products, recurrent gates, simple Einsum), as
-//! onnx-tool and the MobileNet line of papers do; element-wise operators count 0. Peak activation memory is the largest sum of
+//! Multiply-accumulates count the linear operators only (convolutions, matrix products, recurrent gates, simple Einsum), as the
+//! MobileNet line of papers does; biases and element-wise operators count 0 (onnx-tool adds both). Peak activation memory is the largest sum of
 //! activations alive at once in stored node order, inputs while they are needed and outputs to the end; in-place reuse is not
 //! assumed, so it is an upper bound for an executor that runs in this order.
 

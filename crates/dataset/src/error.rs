@@ -97,7 +97,7 @@ impl DatasetError {
     /// What the user can do about it.
     pub fn help(&self) -> Option<String> {
         Some(match self {
-            Self::Io { .. } => return None,
+            Self::Io { .. } => "check the path and its permissions; an npz file is needed".into(),
             Self::Archive { .. } => "write it again with numpy.savez or numpy.savez_compressed".into(),
             Self::Array { .. } => {
                 "the first axis of every array counts samples; dtypes are numbers or bool; numpy.savez stores without compression".into()

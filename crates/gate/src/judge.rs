@@ -211,7 +211,10 @@ impl Judge<'_> {
             return Some(format!("it was taken in a {} build, which is slower; use a release build", figure.build));
         }
         if let Some(executor) = self.subject.executor.filter(|e| *e != figure.executor) {
-            return Some(format!("it was taken in {}; measure with --executor {executor}", figure.executor));
+            return Some(format!(
+                "it was taken in {}; measure with --executor {executor}, in a build that has it",
+                figure.executor
+            ));
         }
         if basis == Basis::Machine
             && let Some(why) = self.subject.stranger(&figure.machine)

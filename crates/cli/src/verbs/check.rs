@@ -63,12 +63,10 @@ fn check(world: &World, args: &args::Check, target: &Path) -> Result<Report, Fai
 
 fn print(world: &World, format: Format, report: &Report) -> Result<(), Failure> {
     if world.common.json || format == Format::Json {
-        ui::data(&world::json(report)?);
-        return Ok(());
+        return ui::data(&world::json(report)?);
     }
     ui::data(&match format {
         Format::Markdown => render::markdown(report),
         _ => render::terminal(report),
-    });
-    Ok(())
+    })
 }

@@ -8,12 +8,12 @@ pub(crate) fn run(code: Option<&str>) -> Result<Exit, Failure> {
             let title = c.title().split_once(": ").map_or("", |(_, t)| t);
             vec![c.name().to_owned(), c.exit().code().to_string(), title.to_owned()]
         });
-        ui::data(&ui::table(&["code", "exit", "what it means"], rows.collect()));
+        ui::data(&ui::table(&["code", "exit", "what it means"], rows.collect()))?;
         return Ok(Exit::Pass);
     };
     match Code::find(name) {
         Some(code) => {
-            ui::data(code.page());
+            ui::data(code.page())?;
             Ok(Exit::Pass)
         }
         None => {

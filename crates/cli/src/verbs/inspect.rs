@@ -38,7 +38,7 @@ fn bindings(model: &Model, args: &args::Inspect) -> Result<Bindings, Failure> {
     let mut shapes = BTreeMap::new();
     for (name, shape) in &args.shape {
         let wrong = |why: String| {
-            Failure::new(Code::BadData, format!("{}: --shape {name}: {why}", args.model.display()))
+            Failure::new(Code::BadData, format!("{}: `--shape {name}`: {why}", args.model.display()))
                 .help("write --shape INPUT=1x3x224x224, with the name and the rank of one of the inputs")
         };
         let Some(spec) = inputs.iter().find(|i| i.name == *name) else {
