@@ -10,11 +10,16 @@ mod anchor;
 mod calibrate;
 mod emit;
 mod f16;
+mod nodes;
 mod opset;
+mod outputs;
 mod plan;
 mod qdq;
 mod repair;
+mod runnable;
+mod sensitivity;
 mod solution;
+mod target;
 mod weights;
 mod writer;
 
@@ -28,6 +33,10 @@ use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
 pub use self::{
     activation::ActivationType,
     calibrate::{Calibration, Percentage},
+    nodes::{QuantizedNode, quantized_nodes, quantized_of},
+    outputs::Damage,
+    sensitivity::{NodeCost, sensitivity},
+    target::{NotAPortion, Portion, Target},
 };
 use crate::{Context, Pass, Refusal};
 
@@ -143,7 +152,7 @@ named! {
 }
 
 /// What to quantize, and how.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct QuantizeOptions {
     /// What is stored and computed in fewer bits.
     pub scheme: Scheme,
@@ -161,6 +170,8 @@ pub struct QuantizeOptions {
     pub samples: usize,
     /// Weights use 7 bits, so that sums of u8·i8 products cannot saturate on x86 without VNNI.
     pub reduce_range: bool,
+    /// What must hold; nodes stay in float until it does.
+    pub target: Target,
 }
 
 impl QuantizeOptions {
@@ -175,6 +186,7 @@ impl QuantizeOptions {
             exclude: Vec::new(),
             samples: 512,
             reduce_range: false,
+            target: Target::default(),
         }
     }
 
@@ -209,8 +221,19 @@ impl QuantizeOptions {
     }
 }
 
-/// The pass that carries out these options.
+/// The pass that carries out these options. It refuses a result that is no smaller, or whose target does not hold.
 pub fn pass(options: QuantizeOptions) -> Box<dyn Pass + Send> {
+    Box::new(target::Conditional::new(options))
+}
+
+/// How far the outputs of a changed model are from the original's, on the samples of the context.
+pub fn damage(original: &Model, changed: &Model, context: &Context<'_>) -> Result<Damage, Refusal> {
+    let reference = outputs::Reference::of(original, context, usize::MAX)?;
+    Ok(reference.damage(&runnable::runnable(changed)?)?.0)
+}
+
+/// The scheme alone: what it proposes is not held against anything.
+fn propose(options: QuantizeOptions) -> Box<dyn Pass + Send> {
     match options.scheme {
         Scheme::Int8 => Box::new(qdq::StaticInt8::new(options)),
         Scheme::Int8Weights => Box::new(weights::Int8Weights::new(options)),
@@ -250,7 +273,8 @@ fn replace_constant(patch: &mut Patch, view: &View<'_>, name: &str, stand_in: No
     patch.forget(name);
 }
 
-/// Refuses a patch whose model would be no smaller than the original.
+/// Refuses a patch whose model would be no smaller than the original. For [`target::Conditional`]: a scheme that is asked about one
+/// node must answer even where that alone saves nothing.
 fn require_smaller(model: &Model, patch: Patch) -> Result<Patch, Refusal> {
     if patch.is_empty() {
         return Err(nothing(model, "this scheme"));

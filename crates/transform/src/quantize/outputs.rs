@@ -1,0 +1,196 @@
+//! How far a changed model's outputs are from the original's, without labels: divergence of the class probabilities, agreement
+//! of the classes, noise over signal. Knows executors by their trait.
+
+use plimsoll_onnx::{DType, Model, Tensor};
+use plimsoll_runtime::LoadOptions;
+
+use super::calibrate::Runs;
+use crate::{Context, Refusal};
+
+/// Output elements that are kept of the original; of models with large outputs fewer samples are compared.
+const ELEMENTS: usize = 32 << 20;
+
+/// How far the outputs of two models are from each other on the same samples.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Damage {
+    /// Mean Kullback-Leibler divergence of the class probabilities from the original's, in nats; where the first output is a row of
+    /// scores a sample.
+    pub divergence: Option<f64>,
+    /// Share of samples whose class is the original's; where there are scores.
+    pub agreement: Option<f64>,
+    /// Energy of the difference over that of the original's output, the mean over outputs.
+    pub noise: f64,
+    /// Samples compared.
+    pub samples: usize,
+}
+
+impl Damage {
+    /// Signal over noise in decibels; `None` where the outputs are equal.
+    pub fn sqnr(&self) -> Option<f64> {
+        (self.noise > 0.0).then(|| -10.0 * self.noise.log10())
+    }
+
+    /// What damage is ordered by: divergence where there is one, else noise.
+    pub fn cost(&self) -> f64 {
+        self.divergence.unwrap_or(self.noise)
+    }
+}
+
+/// The original's outputs.
+pub(super) struct Reference<'r> {
+    context: Context<'r>,
+    runs: Runs<'r>,
+    compared: usize,
+    batch: usize,
+    /// Float outputs of the model.
+    outputs: Vec<String>,
+    /// By run, then by output.
+    expected: Vec<Vec<Tensor>>,
+    /// The class probabilities of the first output, where it holds scores.
+    classes: Option<Scores>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Scores {
+    columns: usize,
+    /// The scores are probabilities already.
+    probabilities: bool,
+}
+
+impl<'r> Reference<'r> {
+    /// Runs the original on at most `samples` samples of the context.
+    pub(super) fn of(model: &Model, context: &Context<'r>, samples: usize) -> Result<Self, Refusal> {
+        let runs = Runs::of(model, context, samples)?;
+        let batch = runs.feed(0).values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
+        let specs = model.outputs();
+        let outputs: Vec<String> =
+            specs.iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name.clone()).collect();
+        if outputs.is_empty() {
+            return Err(Refusal::CheckFailed("no output is float32: there is nothing to compare by".into()));
+        }
+        let mut found = Self { context: *context, compared: 1, runs, batch, outputs, expected: vec![], classes: None };
+        let elements: usize = found.run(model)?.iter().flatten().map(Tensor::len).sum();
+        found.compared = (ELEMENTS / elements.max(1)).clamp(1, found.runs.len());
+        found.expected = found.run(model)?;
+        if specs.first().is_some_and(|first| found.outputs.first() == Some(&first.name)) {
+            found.classes = found.scores();
+        }
+        Ok(found)
+    }
+
+    /// Samples that are compared.
+    pub(super) fn samples(&self) -> usize {
+        self.compared * self.batch
+    }
+
+    /// The first output as rows of scores.
+    fn scores(&self) -> Option<Scores> {
+        let first = self.expected.first()?.first()?;
+        let &[rows, columns] = first.shape() else { return None };
+        if rows != self.batch || columns == 0 {
+            return None;
+        }
+        let sums_to_one = |row: &[f32]| (row.iter().sum::<f32>() - 1.0).abs() < 1e-3 || columns == 1;
+        let inside = |t: &Tensor| {
+            let values = t.to_f32().unwrap_or_default();
+            values.iter().all(|v| (0.0..=1.0).contains(v)) && values.chunks(columns).all(sums_to_one)
+        };
+        let probabilities = self.expected.iter().filter_map(|run| run.first()).all(inside);
+        Some(Scores { columns, probabilities })
+    }
+
+    fn run(&self, model: &Model) -> Result<Vec<Vec<Tensor>>, Refusal> {
+        let bytes = model.to_bytes().map_err(|e| Refusal::CheckFailed(e.to_string()))?;
+        let options = LoadOptions::for_inputs(&self.runs.feed(0));
+        let parts = self.runs.shared(|span| {
+            let span = span.start.min(self.compared)..span.end.min(self.compared);
+            if span.is_empty() {
+                return Ok(vec![]);
+            }
+            let mut session = self.context.executor.load(&bytes, &options)?;
+            let one = |run| {
+                let mut found = session.run(&self.runs.feed(run))?;
+                Ok(self.outputs.iter().filter_map(|name| found.remove(name)).collect())
+            };
+            span.map(one).collect::<Result<Vec<Vec<Tensor>>, Refusal>>()
+        })?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// How far a changed model is from the original, and the class of each sample where there are scores.
+    pub(super) fn damage(&self, model: &Model) -> Result<(Damage, Vec<usize>), Refusal> {
+        let found = self.run(model)?;
+        let mut noise = 0.0;
+        for output in 0..self.outputs.len() {
+            let (mut difference, mut energy) = (0f64, 0f64);
+            for (a, b) in self.pairs(&found, output) {
+                let (a, b) = (a.to_f32()?, b.to_f32()?);
+                if a.len() != b.len() {
+                    return Err(Refusal::CheckFailed("the changed model gives outputs of another shape".into()));
+                }
+                difference += a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
+                energy += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+            }
+            noise += if difference == 0.0 { 0.0 } else { difference / energy.max(f64::MIN_POSITIVE) };
+        }
+        noise /= self.outputs.len().max(1) as f64;
+        let noise = if noise.is_nan() { f64::INFINITY } else { noise };
+        let mut damage = Damage { divergence: None, agreement: None, noise, samples: self.samples() };
+        let mut predicted = Vec::new();
+        if let Some(scores) = self.classes {
+            let (mut sum, mut agreed, mut rows) = (0f64, 0usize, 0usize);
+            for (a, b) in self.pairs(&found, 0) {
+                let (a, b) = (a.to_f32()?, b.to_f32()?);
+                for (a, b) in a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns)) {
+                    let (p, q) = (scores.logs(a), scores.logs(b));
+                    sum += divergence(&p, &q);
+                    let class = best(&q);
+                    agreed += usize::from(best(&p) == class);
+                    predicted.push(class);
+                    rows += 1;
+                }
+            }
+            let mean = |sum: f64| sum / rows.max(1) as f64;
+            damage.divergence = Some(if sum.is_nan() { f64::INFINITY } else { mean(sum).max(0.0) });
+            damage.agreement = Some(mean(agreed as f64));
+        }
+        Ok((damage, predicted))
+    }
+
+    fn pairs<'t>(
+        &'t self,
+        found: &'t [Vec<Tensor>],
+        output: usize,
+    ) -> impl Iterator<Item = (&'t Tensor, &'t Tensor)> + 't {
+        self.expected.iter().zip(found).filter_map(move |(a, b)| Some((a.get(output)?, b.get(output)?)))
+    }
+}
+
+impl Scores {
+    /// Logarithms of the class probabilities of one row; a single column is the score of class 1 of two.
+    fn logs(self, row: &[f32]) -> Vec<f64> {
+        let row: Vec<f64> = row.iter().map(|v| f64::from(*v)).collect();
+        let row = match (row.as_slice(), self.probabilities) {
+            (&[v], true) => vec![1.0 - v, v],
+            (&[v], false) => vec![0.0, v],
+            _ => row,
+        };
+        if self.probabilities {
+            // A quantized probability may be 0 where the original's is not.
+            return row.iter().map(|p| p.max(1e-9).ln()).collect();
+        }
+        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let total = row.iter().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest;
+        row.iter().map(|v| v - total).collect()
+    }
+}
+
+/// Σ p (ln p − ln q).
+fn divergence(p: &[f64], q: &[f64]) -> f64 {
+    p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum()
+}
+
+/// The class of the highest score, of equal ones the first.
+fn best(row: &[f64]) -> usize {
+    row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best }).0
+}
