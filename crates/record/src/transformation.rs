@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::PassRecord;
+use crate::{NodeSensitivity, PassRecord, QuantizedComparison};
 
 /// A model before or after its passes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,7 +21,7 @@ pub struct Size {
 }
 
 /// What passes made of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Transformation {
     /// `plimsoll.transformation/1`.
     pub schema: String,
@@ -37,6 +37,12 @@ pub struct Transformation {
     pub passes: Vec<PassRecord>,
     /// Whether exact passes were checked by running the model before and after, on what; or why not.
     pub checked: String,
+    /// What each node costs when it is quantized, the most damaging first; where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sensitivity: Option<Vec<NodeSensitivity>>,
+    /// The result beside another quantized file of the same model; where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub against: Option<QuantizedComparison>,
 }
 
 /// One thing that a machine can or cannot do.
