@@ -7,7 +7,7 @@
 use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
 use plimsoll_runtime::{LoadOptions, Session};
 
-use crate::{Context, draw, ranges};
+use crate::{Context, draw, quantize::runnable, ranges};
 
 /// Samples that are run, where samples are given.
 const SAMPLES: usize = 8;
@@ -106,7 +106,8 @@ fn run_both(
 }
 
 fn load(model: &Model, inputs: &Tensors, context: &Context<'_>) -> Result<Box<dyn Session>, String> {
-    let bytes = model.to_bytes().map_err(|e| e.to_string())?;
+    // The function is the same; that 4-bit weights can be read is for the executor that the model is made for to show.
+    let bytes = runnable(model).map_err(|e| e.to_string())?.to_bytes().map_err(|e| e.to_string())?;
     context.executor.load(&bytes, &LoadOptions::for_inputs(inputs)).map_err(|e| e.to_string())
 }
 

@@ -75,7 +75,6 @@ impl Codebook {
     /// 7 bits in 8: pairs of u8·i8 products fit into i16 (x86 without VNNI).
     pub(super) const SEVEN: Self = Self { bits: 8, lowest: -63, highest: 63 };
     /// 4 bits, two's complement.
-    #[expect(dead_code, reason = "the weights-only scheme of 4 bits comes next")]
     pub(super) const FOUR: Self = Self { bits: 4, lowest: -8, highest: 7 };
 
     /// The nearest code of a value that was divided by its scale.

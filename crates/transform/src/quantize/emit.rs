@@ -52,6 +52,12 @@ impl Emitter {
             None => Tensor::scalar(weight.scales.first().copied().unwrap_or(1.0)),
         };
         let scale = self.store("s", &scale);
+        // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
+        let axis = weight.axis.map(|a| attr::from_int("axis", a as i64)).into_iter().collect();
+        if weight.book.bits == 4 {
+            // The default, zero, is what is meant; no reader of int4 needs it spelt out.
+            return Ok(node::with("DequantizeLinear", &[&codes, &scale], &[output], axis));
+        }
         let zero = match self.zeros.get(&length) {
             Some(name) => name.clone(),
             None => {
@@ -61,9 +67,7 @@ impl Emitter {
                 name
             }
         };
-        // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
-        let axis = weight.axis.map(|a| attr::from_int("axis", a as i64));
-        Ok(node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis.into_iter().collect()))
+        Ok(node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis))
     }
 
     /// An int32 bias with its scales, dequantized; its value's name.

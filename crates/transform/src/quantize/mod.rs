@@ -6,6 +6,7 @@
 
 mod activation;
 mod affine;
+mod allocation;
 mod anchor;
 mod calibrate;
 mod emit;
@@ -19,6 +20,7 @@ mod repair;
 mod runnable;
 mod sensitivity;
 mod solution;
+mod stored;
 mod target;
 mod weights;
 mod writer;
@@ -30,6 +32,7 @@ use std::{fmt, str::FromStr};
 
 use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
 
+pub(crate) use self::runnable::{holds_int4, runnable};
 pub use self::{
     activation::ActivationType,
     calibrate::{Calibration, Percentage},
@@ -48,19 +51,22 @@ pub enum Scheme {
     Int8,
     /// Weights as int8, dequantized at load; computed in float32.
     Int8Weights,
+    /// Weights as int4, some as int8, dequantized at load; computed in float32.
+    Int4Weights,
     /// Weights as float16, cast at load; computed in float32.
     F16,
 }
 
 impl Scheme {
     /// Every scheme, in the order in which help texts list them.
-    pub const ALL: [Self; 3] = [Self::Int8, Self::Int8Weights, Self::F16];
+    pub const ALL: [Self; 4] = [Self::Int8, Self::Int8Weights, Self::Int4Weights, Self::F16];
 
     /// The name on the command line and in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Int8 => "int8",
             Self::Int8Weights => "int8-weights",
+            Self::Int4Weights => "int4-weights",
             Self::F16 => "f16",
         }
     }
@@ -229,14 +235,26 @@ pub fn pass(options: QuantizeOptions) -> Box<dyn Pass + Send> {
 /// How far the outputs of a changed model are from the original's, on the samples of the context.
 pub fn damage(original: &Model, changed: &Model, context: &Context<'_>) -> Result<Damage, Refusal> {
     let reference = outputs::Reference::of(original, context, usize::MAX)?;
-    Ok(reference.damage(&runnable::runnable(changed)?)?.0)
+    Ok(reference.damage(&runnable(changed)?)?.0)
+}
+
+/// The operator set that these options need. [`RaiseOpset`](crate::opset::RaiseOpset) goes before the pass where a model has an older
+/// one and holds operators that changed.
+pub fn opset_of(options: &QuantizeOptions) -> i64 {
+    match (options.scheme, options.granularity) {
+        (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerChannel) => 13,
+        (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerTensor) => 10,
+        (Scheme::Int4Weights, _) => 21,
+        (Scheme::F16, _) => 1,
+    }
 }
 
 /// The scheme alone: what it proposes is not held against anything.
 fn propose(options: QuantizeOptions) -> Box<dyn Pass + Send> {
     match options.scheme {
         Scheme::Int8 => Box::new(qdq::StaticInt8::new(options)),
-        Scheme::Int8Weights => Box::new(weights::Int8Weights::new(options)),
+        Scheme::Int8Weights => Box::new(weights::WeightsOnly::int8(options)),
+        Scheme::Int4Weights => Box::new(weights::WeightsOnly::int4(options)),
         Scheme::F16 => Box::new(f16::F16Weights::new(options)),
     }
 }

@@ -249,7 +249,7 @@ impl<'m> Operands<'m> {
         let Some(tensor) = float_constant(view, name)?.filter(|t| t.is_finite() && !t.is_empty()) else {
             return Ok(None);
         };
-        let Some(axis) = super::weights::weight_axis(n, 1, tensor.shape()) else { return Ok(None) };
+        let Some(axis) = super::stored::weight_axis(n, 1, tensor.shape()) else { return Ok(None) };
         let shape = tensor.shape().to_vec();
         let gemm = node::is(n, "Gemm");
         let factor = |name: &str| if gemm { attr::float(n, name).unwrap_or(1.0) } else { 1.0 };

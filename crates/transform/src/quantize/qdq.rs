@@ -125,7 +125,7 @@ fn least_scales(bias: &[f32], axis: Option<usize>, x_scale: f32) -> impl Fn(usiz
 }
 
 /// Drops the constants that lost their last reader to the patch.
-fn drop_orphans(model: &Model, mut patch: Patch) -> Result<Patch, Refusal> {
+pub(super) fn drop_orphans(model: &Model, mut patch: Patch) -> Result<Patch, Refusal> {
     let mut changed = model.clone();
     patch.clone().apply(&mut changed).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
     let (before, after) = (model.view(), changed.view());

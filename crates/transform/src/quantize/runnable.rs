@@ -7,7 +7,8 @@ use crate::Refusal;
 
 /// Whether a model has 4-bit weights.
 pub(crate) fn holds_int4(model: &Model) -> bool {
-    let narrow = |t: &plimsoll_onnx::proto::TensorProto| [DType::I4, DType::U4].iter().any(|d| d.to_onnx() == t.data_type);
+    let narrow =
+        |t: &plimsoll_onnx::proto::TensorProto| [DType::I4, DType::U4].iter().any(|d| d.to_onnx() == t.data_type);
     model.graph().initializer.iter().any(narrow)
 }
 

@@ -1,120 +1,148 @@
-//! Weights stored as int8 with symmetric scales and dequantized at load; everything is computed in float32 as before.
+//! Weights stored in 8 or 4 bits with symmetric scales and dequantized at load; everything is computed in float32 as before.
+//!
+//! The passes: find the weights, choose the bits and the codes, repair them, write. Knows neither how weights are written nor how
+//! samples stream.
 
-use plimsoll_onnx::{Model, Patch, Tensor, Use, View, attr, node, proto::NodeProto};
+use std::collections::BTreeMap;
+
+use plimsoll_onnx::{Model, NodeId, Patch, View};
 
 use super::{
-    Granularity, QuantizeOptions, affine, emit::Emitter, f16::constants, float_constant, opset, replace_constant,
+    Granularity, QuantizeOptions,
+    affine::{self, Codebook},
+    allocation, opset,
+    qdq::drop_orphans,
+    repair::{self, Job, search_scale},
+    solution::{Activations, Layer, Solution},
+    stored::{StoredWeight, StoredWeights},
+    writer::Form,
 };
 use crate::{Context, Effect, Pass, Refusal};
 
-/// Below this many elements codes, scales and names cost more than the float32 data.
-const FEWEST: usize = 256;
+/// Below this many elements a scale, 4 bits save next to nothing over 8 and cost the most.
+const FEWEST_A_SCALE: usize = 16;
 
 /// The pass.
 #[derive(Debug, Clone)]
-pub(super) struct Int8Weights {
+pub(super) struct WeightsOnly {
     options: QuantizeOptions,
+    /// The codes that most weights get.
+    four: bool,
 }
 
-impl Int8Weights {
-    pub(super) fn new(options: QuantizeOptions) -> Self {
-        Self { options }
+impl WeightsOnly {
+    /// Weights in 8 bits.
+    pub(super) fn int8(options: QuantizeOptions) -> Self {
+        Self { options, four: false }
+    }
+
+    /// Weights in 4 bits, but for those that cost more in accuracy than they save in bytes.
+    pub(super) fn int4(options: QuantizeOptions) -> Self {
+        Self { options, four: true }
     }
 }
 
-impl Pass for Int8Weights {
+impl Pass for WeightsOnly {
     fn name(&self) -> &'static str {
-        "quantize-int8-weights"
+        if self.four { "quantize-int4-weights" } else { "quantize-int8-weights" }
     }
 
     fn effect(&self) -> Effect {
-        Effect::Lossy("weights are rounded to 8 bits; activations stay in float32")
+        Effect::Lossy(if self.four {
+            "weights are rounded to 4 bits, some to 8; activations stay in float32"
+        } else {
+            "weights are rounded to 8 bits; activations stay in float32"
+        })
     }
 
-    fn run(&self, model: &Model, _: &Context<'_>) -> Result<Patch, Refusal> {
+    fn run(&self, model: &Model, context: &Context<'_>) -> Result<Patch, Refusal> {
         let options = &self.options;
         options.check_excluded(model)?;
         let mut patch = Patch::new();
         match options.granularity {
+            _ if self.four => opset::require(model, 21, "int4", &mut patch)?,
             Granularity::PerChannel => opset::require(model, 13, "one scale a channel", &mut patch)?,
             Granularity::PerTensor => opset::require(model, 10, "DequantizeLinear", &mut patch)?,
         }
         let view = model.view();
-        let mut out = Emitter::new(model, patch);
-        let mut found = false;
-        for name in constants(model) {
-            let Some(tensor) = float_constant(&view, name)? else { continue };
-            if tensor.len() < FEWEST || view.is_output(name) {
-                continue;
+        let stored = StoredWeights::of(model, &view, options)?;
+        for why in &stored.left {
+            patch.because(why);
+        }
+        if stored.weights.is_empty() {
+            return Err(super::nothing(model, self.name()));
+        }
+        let eight = options.codebook();
+        let may_be_four = |w: &StoredWeight<'_>| self.four && is_narrow(&stored, w);
+        let mut solution = Solution { activations: Activations::default(), layers: BTreeMap::new() };
+        for weight in &stored.weights {
+            let book = if may_be_four(weight) { Codebook::FOUR } else { eight };
+            solution.layers.insert(weight.site, nearest(weight, book)?);
+        }
+        let method = options.repair(context)?;
+        let base = patch.clone();
+        let twin = |solution: &Solution<'_>| twin(model, &view, &stored, solution, &base);
+        if self.four {
+            let wide = |weight: &StoredWeight<'_>| nearest(weight, eight);
+            let candidates: Vec<&StoredWeight<'_>> = stored.weights.iter().filter(|w| may_be_four(w)).collect();
+            let chosen =
+                allocation::allocate(model, context, options.samples, &candidates, &mut solution, &wide, &twin)?;
+            for why in chosen {
+                patch.because(why);
             }
-            let axis = match axis_of(&view, name, &tensor, options) {
-                Ok(axis) => axis,
-                Err(Some(why)) => {
-                    out.patch.because(format!("`{name}` stays in float32: {why}"));
-                    continue;
-                }
-                Err(None) => continue,
-            };
-            let axis = axis.filter(|_| options.granularity == Granularity::PerChannel);
-            // A scale for every few elements is no saving.
-            let axis = axis.filter(|&a| tensor.shape()[a] * 8 <= tensor.len());
-            if !tensor.is_finite() {
-                out.patch.because(format!("`{name}` stays in float32: it is not finite"));
-                continue;
-            }
-            let weight = affine::weight(&tensor.to_vec()?, tensor.shape(), axis, options.codebook(), |_| 0.0);
-            let dequantize = out.weight(&weight, name)?;
-            replace_constant(&mut out.patch, &view, name, dequantize);
-            out.patch.because(format!("`{name}` {:?} is stored as int8, {}", tensor.shape(), scales(&weight)));
-            found = true;
         }
-        if !found {
-            return Err(super::nothing(model, "int8-weights"));
-        }
-        Ok(out.patch)
+        let books: BTreeMap<NodeId, Codebook> =
+            solution.layers.iter().map(|(site, layer)| (site.node, layer.weight.book)).collect();
+        let job = Job {
+            model,
+            view: &view,
+            context,
+            anchors: &stored.anchors,
+            method,
+            samples: options.samples,
+            twin: &twin,
+            least: &|_, _, _| 0.0,
+            book: &|id| books.get(&id).copied().unwrap_or(eight),
+        };
+        let (solution, repaired) = repair::repair(&job, solution)?;
+        patch.because(repaired);
+        let written = stored.write(model, &view, &solution, Form::Stored, patch)?;
+        drop_orphans(model, written.patch)
     }
 }
 
-fn scales(weight: &affine::Weight) -> String {
-    weight.axis.map_or("one scale".into(), |a| format!("{} scales along axis {a}", weight.scales.len()))
+fn twin<'m>(
+    model: &'m Model,
+    view: &View<'m>,
+    stored: &StoredWeights<'m>,
+    solution: &Solution<'m>,
+    base: &Patch,
+) -> Result<repair::Twin, Refusal> {
+    let written = stored.write(model, view, solution, Form::Twin, base.clone())?;
+    let mut twin = model.clone();
+    written.patch.apply(&mut twin).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
+    Ok((twin, written.inputs))
 }
 
-/// The channel axis that every use of a constant agrees on. `Err(None)`: no weight at all; `Err(Some(why))`: a weight to be left.
-fn axis_of(
-    view: &View<'_>,
-    name: &str,
-    tensor: &Tensor,
-    options: &QuantizeOptions,
-) -> Result<Option<usize>, Option<String>> {
-    let mut axes = Vec::new();
-    for u in view.uses(name) {
-        let &Use::Input { node: id, slot } = u else { return Err(None) };
-        let n = view.node(id);
-        let Some(axis) = weight_axis(n, slot, tensor.shape()) else { return Err(None) };
-        if options.excludes(n) {
-            return Err(Some(format!("node `{}` is excluded", node::label(n))));
-        }
-        axes.push(axis);
-    }
-    match axes.split_first() {
-        None => Err(None),
-        Some((first, rest)) if rest.iter().all(|a| a == first) => Ok(Some(*first)),
-        Some(_) => Ok(None),
-    }
+/// Whether a weight may have 4 bits: the matrix of a layer, with enough elements to each scale.
+fn is_narrow(stored: &StoredWeights<'_>, weight: &StoredWeight<'_>) -> bool {
+    let scales = weight.axis.map_or(1, |a| weight.tensor.shape()[a]);
+    stored.anchors.contains_key(&weight.site.node) && weight.tensor.len() / scales.max(1) >= FEWEST_A_SCALE
 }
 
-/// The output-channel axis of a weight, where this input of this node is one.
-pub(super) fn weight_axis(n: &NodeProto, slot: usize, shape: &[usize]) -> Option<usize> {
-    let rank = shape.len();
-    if !node::is_default_domain(&n.domain) {
-        return None;
+/// Nearest codes: under the scales of the largest magnitudes in 8 bits, under those of the least squared error in 4.
+fn nearest(weight: &StoredWeight<'_>, book: Codebook) -> Result<Layer, Refusal> {
+    let values = weight.tensor.to_vec::<f32>()?;
+    let shape = weight.tensor.shape();
+    if book.bits != 4 {
+        return Ok(Layer { weight: affine::weight(&values, shape, weight.axis, book, |_| 0.0), bias: None });
     }
-    match (n.op_type.as_str(), slot) {
-        ("Conv", 1) if rank >= 3 => Some(0),
-        ("ConvTranspose", 1) if rank >= 3 => Some(1),
-        ("Gemm", 1) if rank == 2 => Some(if attr::int(n, "transB").unwrap_or(0) != 0 { 0 } else { 1 }),
-        ("MatMul", 1) if rank >= 2 => Some(rank - 1),
-        ("Gather", 0) if rank == 2 && attr::int(n, "axis").unwrap_or(0) == 0 => Some(0),
-        _ => None,
+    let channel = affine::channel_of(shape, weight.axis);
+    let mut rows: Vec<Vec<f64>> = vec![Vec::new(); weight.axis.map_or(1, |a| shape[a])];
+    for (i, v) in values.iter().enumerate() {
+        rows[channel(i)].push(f64::from(*v));
     }
+    let scale = |row: &Vec<f64>| affine::usable(search_scale(row, &vec![1.0; row.len()], book, 0.0) as f32);
+    let scales = rows.iter().map(scale).collect();
+    Ok(Layer { weight: affine::rounded(&values, shape, weight.axis, book, scales), bias: None })
 }

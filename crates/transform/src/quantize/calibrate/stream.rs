@@ -49,6 +49,13 @@ impl<'d> Runs<'d> {
         (Self { at: rest, ..self.clone() }, Self { at: held, ..self })
     }
 
+    /// At most so many of the runs, evenly spread.
+    pub(in crate::quantize) fn thinned(self, most: usize) -> Self {
+        let n = self.len();
+        let at = (0..n.min(most)).filter_map(|i| self.at.get(i * n / n.min(most).max(1)).copied()).collect();
+        Self { at, ..self }
+    }
+
     /// Number of runs.
     pub(in crate::quantize) fn len(&self) -> usize {
         self.at.len()

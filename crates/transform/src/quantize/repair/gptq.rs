@@ -128,7 +128,7 @@ fn dot(a: &[f64], b: &[f64]) -> f64 {
 
 /// The scale with the least rounding error weighted by the diagonal of the Gram matrix, by search below the largest magnitude
 /// (as in "OMSE", Choukroun et al., arXiv 1902.06822).
-pub(super) fn search_scale(w: &[f64], diagonal: &[f64], book: Codebook, least: f64) -> f64 {
+pub(in crate::quantize) fn search_scale(w: &[f64], diagonal: &[f64], book: Codebook, least: f64) -> f64 {
     let largest = w.iter().fold(0f64, |m, v| m.max(v.abs()));
     let base = largest / f64::from(book.highest);
     if !(base as f32).is_normal() {

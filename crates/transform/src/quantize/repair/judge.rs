@@ -8,7 +8,7 @@ use super::capture::Part;
 use crate::{Context, Refusal, quantize::calibrate::Runs};
 
 /// The outputs of the original on the runs that were held back.
-pub(super) struct Judge<'j> {
+pub(in crate::quantize) struct Judge<'j> {
     context: &'j Context<'j>,
     runs: &'j Runs<'j>,
     outputs: Vec<String>,
@@ -20,7 +20,11 @@ pub(super) struct Judge<'j> {
 
 impl<'j> Judge<'j> {
     /// Runs the original; `None` where no output is float32.
-    pub(super) fn of(model: &Model, context: &'j Context<'j>, runs: &'j Runs<'j>) -> Result<Option<Self>, Refusal> {
+    pub(in crate::quantize) fn of(
+        model: &Model,
+        context: &'j Context<'j>,
+        runs: &'j Runs<'j>,
+    ) -> Result<Option<Self>, Refusal> {
         let specs = model.outputs();
         let outputs: Vec<String> = specs.into_iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name).collect();
         if outputs.is_empty() {
@@ -56,7 +60,7 @@ impl<'j> Judge<'j> {
     }
 
     /// The distance of a changed model: the mean over outputs of divergence or noise over signal.
-    pub(super) fn distance(&self, model: &Model) -> Result<f64, Refusal> {
+    pub(in crate::quantize) fn distance(&self, model: &Model) -> Result<f64, Refusal> {
         let found = self.run(model)?;
         let mut total = 0.0;
         for (o, classes) in self.classes.iter().enumerate() {

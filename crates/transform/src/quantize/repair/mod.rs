@@ -27,9 +27,9 @@ use rayon::prelude::*;
 
 use self::{
     capture::{Wanted, capture},
-    judge::Judge,
     windows::Reading,
 };
+pub(super) use self::{gptq::search_scale, judge::Judge};
 use super::{
     Repair,
     affine::Codebook,

@@ -1,0 +1,170 @@
+//! Weights that are stored in fewer bits while everything is computed in float32: which constants they are, and how they and
+//! corrected biases are written. Chooses no number and runs nothing.
+
+use std::collections::BTreeMap;
+
+use plimsoll_onnx::{Model, NodeId, Patch, Tensor, Use, View, attr, node, proto::NodeProto};
+
+use super::{
+    Granularity, QuantizeOptions,
+    anchor::{Anchor, BiasPlace},
+    emit::Emitter,
+    f16::constants,
+    float_constant, replace_constant,
+    solution::{Site, Solution},
+    writer::{Form, Written, with_input},
+};
+use crate::Refusal;
+
+/// Below this many elements codes, scales and names cost more than the float32 data.
+const FEWEST: usize = 256;
+
+/// A constant that gets codes.
+#[derive(Debug)]
+pub(super) struct StoredWeight<'m> {
+    /// Its name.
+    pub(super) name: &'m str,
+    /// Where it is read first.
+    pub(super) site: Site,
+    /// Its data.
+    pub(super) tensor: Tensor,
+    /// The axis along which it gets a scale each; `None`: one scale.
+    pub(super) axis: Option<usize>,
+}
+
+/// The constants of a model that get codes, and those among them that are fitted with a bias.
+#[derive(Debug, Default)]
+pub(super) struct StoredWeights<'m> {
+    pub(super) weights: Vec<StoredWeight<'m>>,
+    /// Weights that one Conv, Gemm or MatMul alone reads.
+    pub(super) anchors: BTreeMap<NodeId, Anchor<'m>>,
+    /// Why others stay as they are.
+    pub(super) left: Vec<String>,
+}
+
+impl<'m> StoredWeights<'m> {
+    pub(super) fn of(model: &'m Model, view: &View<'m>, options: &QuantizeOptions) -> Result<Self, Refusal> {
+        let mut found = Self::default();
+        for name in constants(model) {
+            let Some(tensor) = float_constant(view, name)? else { continue };
+            if tensor.len() < FEWEST || view.is_output(name) {
+                continue;
+            }
+            let (site, axis) = match axis_of(view, name, &tensor, options) {
+                Ok(found) => found,
+                Err(Some(why)) => {
+                    found.left.push(format!("`{name}` stays in float32: {why}"));
+                    continue;
+                }
+                Err(None) => continue,
+            };
+            let axis = axis.filter(|_| options.granularity == Granularity::PerChannel);
+            // A scale for every few elements is no saving.
+            let axis = axis.filter(|&a| tensor.shape()[a] * 8 <= tensor.len());
+            if !tensor.is_finite() {
+                found.left.push(format!("`{name}` stays in float32: it is not finite"));
+                continue;
+            }
+            if view.uses(name).len() == 1
+                && site == Site::anchor(site.node)
+                && let Some(anchor) = Anchor::of(view, site.node)?.filter(|_| unscaled(view.node(site.node)))
+            {
+                found.anchors.insert(site.node, anchor);
+            }
+            found.weights.push(StoredWeight { name, site, tensor, axis });
+        }
+        Ok(found)
+    }
+
+    /// Writes a solution on top of a patch.
+    pub(super) fn write(
+        &self,
+        model: &'m Model,
+        view: &View<'m>,
+        solution: &Solution<'m>,
+        form: Form,
+        patch: Patch,
+    ) -> Result<Written, Refusal> {
+        let mut out = Emitter::new(model, patch);
+        for stored in &self.weights {
+            let Some(layer) = solution.layers.get(&stored.site) else { continue };
+            let (name, weight) = (stored.name, &layer.weight);
+            match form {
+                Form::Stored => {
+                    let dequantize = out.weight(weight, name)?;
+                    replace_constant(&mut out.patch, view, name, dequantize);
+                    let scales = weight
+                        .axis
+                        .map_or("one scale".into(), |a| format!("{} scales along axis {a}", weight.scales.len()));
+                    let shape = stored.tensor.shape();
+                    out.patch.because(format!("`{name}` {shape:?} is stored as int{}, {scales}", weight.book.bits));
+                }
+                Form::Twin => {
+                    if let Some((id, _)) = view.producer(name) {
+                        out.patch.remove(id);
+                    }
+                    out.patch.set_initializer(name, &Tensor::from_elements(&weight.shape, &weight.values())?);
+                }
+            }
+        }
+        let mut inputs = BTreeMap::new();
+        for (&id, anchor) in &self.anchors {
+            inputs.insert(id, view.node(id).input[0].clone());
+            let bias = solution.layers.get(&Site::anchor(id)).and_then(|l| l.bias.as_ref());
+            let Some(bias) = bias else { continue };
+            let (at, slot, shape) = match &anchor.place {
+                BiasPlace::Own => (id, 2, vec![bias.len()]),
+                BiasPlace::Sum { node, slot, shape, .. } => (*node, *slot, shape.clone()),
+                BiasPlace::Nowhere => continue,
+            };
+            let name = out.store("b", &Tensor::from_elements(&shape, bias)?);
+            out.patch.replace(at, vec![with_input(view.node(at).clone(), slot, &name)]);
+        }
+        Ok(Written { patch: out.patch, inputs })
+    }
+}
+
+/// Whether a node adds and multiplies as it stands, without factors of its own.
+fn unscaled(n: &NodeProto) -> bool {
+    !node::is(n, "Gemm") || ["alpha", "beta"].iter().all(|f| attr::float(n, f).unwrap_or(1.0) == 1.0)
+}
+
+/// Where a constant is read first, and the channel axis that every use of it agrees on. `Err(None)`: no weight at all;
+/// `Err(Some(why))`: a weight to be left.
+fn axis_of(
+    view: &View<'_>,
+    name: &str,
+    tensor: &Tensor,
+    options: &QuantizeOptions,
+) -> Result<(Site, Option<usize>), Option<String>> {
+    let mut found: Vec<(Site, usize)> = Vec::new();
+    for u in view.uses(name) {
+        let &Use::Input { node: id, slot } = u else { return Err(None) };
+        let n = view.node(id);
+        let Some(axis) = weight_axis(n, slot, tensor.shape()) else { return Err(None) };
+        if options.excludes(n) {
+            return Err(Some(format!("node `{}` is excluded", node::label(n))));
+        }
+        found.push((Site { node: id, slot }, axis));
+    }
+    match found.split_first() {
+        None => Err(None),
+        Some(((site, first), rest)) => Ok((*site, Some(*first).filter(|_| rest.iter().all(|(_, a)| a == first)))),
+    }
+}
+
+/// The output-channel axis of a weight, where this input of this node is one.
+pub(super) fn weight_axis(n: &NodeProto, slot: usize, shape: &[usize]) -> Option<usize> {
+    let rank = shape.len();
+    if !node::is_default_domain(&n.domain) {
+        return None;
+    }
+    match (n.op_type.as_str(), slot) {
+        ("Conv", 1) if rank >= 3 => Some(0),
+        ("ConvTranspose", 1) if rank >= 3 => Some(1),
+        ("Gemm", 1) if rank == 2 => Some(if attr::int(n, "transB").unwrap_or(0) != 0 { 0 } else { 1 }),
+        ("MatMul", 1) if rank >= 2 => Some(rank - 1),
+        ("Gather", 0) if rank == 2 && attr::int(n, "axis").unwrap_or(0) == 0 => Some(0),
+        _ => None,
+    }
+}
