@@ -4,6 +4,7 @@ use std::{cell::OnceCell, env, path::Path, time::Duration};
 
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
+use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::{ExecError, Executor, Isolated, Limits, WorkerCommand};
 use plimsoll_transform::Context;
 use plimsoll_trust::atomic;
@@ -101,4 +102,16 @@ pub(crate) fn check_output(output: &Path, inputs: &[&Path]) -> Result<(), Failur
         .tempfile_in(folder)
         .map(drop)
         .map_err(|e| Failure::not_written(output, &e))
+}
+
+/// Does something to a repository, and again while somebody else holds its lock: publishing takes far less than a second.
+pub(crate) fn patiently<T>(mut act: impl FnMut() -> Result<T, ReleaseError>) -> Result<T, ReleaseError> {
+    const TRIES: usize = 100;
+    for _ in 1..TRIES {
+        match act() {
+            Err(e) if e.kind() == ErrorKind::Busy => std::thread::sleep(Duration::from_millis(100)),
+            other => return other,
+        }
+    }
+    act()
 }

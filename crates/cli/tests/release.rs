@@ -117,6 +117,36 @@ fn the_main_job_ends_in_a_verified_release_that_no_tampering_survives() {
 }
 
 #[test]
+fn a_release_that_was_killed_before_it_was_published_blocks_no_later_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let first = release(f);
+    // What a kill between signing and publishing leaves behind: a folder that the repository does not know.
+    let payload = f.join(path(&first, "release_dir"));
+    let orphan = f.join(".plimsoll/releases/digits-1.2.0_trial.2");
+    copy(payload.parent().unwrap(), &orphan);
+    fs::write(orphan.join("payload/more.txt"), "more").unwrap();
+    let second = release(f);
+    assert_eq!(second["version"], "1.2.0+trial.3");
+    assert!(orphan.is_dir(), "what was signed was removed");
+}
+
+#[test]
+fn two_releases_at_once_both_end_well() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    release(f);
+    let both = [0, 1].map(|_| {
+        let f = f.to_owned();
+        std::thread::spawn(move || json(&f, 0, &["release", "--budget", "0.1", "--json"])["version"].clone())
+    });
+    let mut versions = both.map(|t| t.join().unwrap().to_string());
+    versions.sort();
+    assert_eq!(versions, ["\"1.2.0+trial.2\"", "\"1.2.0+trial.3\""]);
+    expect(f, 0, &["verify", ".plimsoll/repository/digits"]);
+}
+
+#[test]
 fn a_release_that_keeps_no_budget_is_refused_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();

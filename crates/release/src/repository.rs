@@ -17,7 +17,7 @@ use plimsoll_trust::{
 
 use crate::{
     BETA, PAYLOAD, RECORD, ReleaseError, catalogue,
-    names::{blob, manifest_target, pointer_target},
+    names::{blob, folder_name, manifest_target, pointer_target},
     roles::{CHANNELS, RELEASES, ROLES, SIGNING, key_names},
     verify::{VerifyOptions, verify_release},
 };
@@ -130,13 +130,15 @@ impl Repository {
         Ok(self.keys.require(SIGNING)?)
     }
 
-    /// The version where it is free; otherwise the same with `+trial.2`, `+trial.3`, … for another try.
-    pub fn free_version(&self, name: &str, version: &str) -> Result<String, ReleaseError> {
+    /// The version where it is free; otherwise the same with `+trial.2`, `+trial.3`, … for another try. Free is what neither the
+    /// repository lists nor the folder of releases holds: a release that was signed and never published stays what it was.
+    pub fn free_version(&self, name: &str, version: &str, releases: &Path) -> Result<String, ReleaseError> {
         let client = catalogue::open(&self.folder)?;
         let joint = if version.contains('+') { '.' } else { '+' };
         let mut candidate = version.to_owned();
         for n in 2_u32.. {
-            if client.target(&manifest_target(name, &candidate)).is_none() {
+            let listed = client.target(&manifest_target(name, &candidate)).is_some();
+            if !listed && !releases.join(folder_name(name, &candidate)).exists() {
                 break;
             }
             candidate = format!("{version}{joint}trial.{n}");

@@ -170,10 +170,11 @@ fn a_version_keeps_its_content_and_a_channel_its_model() {
     let digits = build(&input, key, &fixture.folder.path().join("out")).unwrap();
     let error = fixture.keeper.publish(&digits.folder, &Placement::default(), start()).unwrap_err();
     assert!(matches!(error, ReleaseError::OtherModel { .. }), "{error}");
-    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0").unwrap(), "1.0.0+trial.2");
-    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.1").unwrap(), "1.0.1");
+    let nowhere = std::path::PathBuf::new();
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0", &nowhere).unwrap(), "1.0.0+trial.2");
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.1", &nowhere).unwrap(), "1.0.1");
     fixture.publish("1.0.0+trial.2").unwrap();
-    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0").unwrap(), "1.0.0+trial.3");
+    assert_eq!(fixture.keeper.free_version("sleep-wake", "1.0.0", &nowhere).unwrap(), "1.0.0+trial.3");
     passes(&fixture);
 }
 

@@ -12,7 +12,7 @@ use crate::{
     manual::Code,
     places::{self, Home},
     ui,
-    world::World,
+    world::{World, patiently},
 };
 
 pub(crate) fn run(world: &World, verb: &Channel) -> Result<Exit, Failure> {
@@ -57,7 +57,8 @@ fn publish(
         ui::say(&format!("dry run: {} {version} would go into the {channel} channel", beta.release));
         return Ok(Exit::Pass);
     }
-    let done = repository.promote(&beta.release, version, channel, &Placement::default(), SystemTime::now())?;
+    let promote = || repository.promote(&beta.release, version, channel, &Placement::default(), SystemTime::now());
+    let done = patiently(promote)?;
     world.print(&done.pointer, || {
         let what = if done.moved { "is now at" } else { "was already at" };
         format!("{} {what} {}", done.pointer.channel, pointed(&done.pointer))
@@ -71,7 +72,7 @@ fn refresh(at: &args::Repository, dry_run: bool) -> Result<Exit, Failure> {
         ui::say(&format!("dry run: the metadata of {} would be signed anew", repository.folder().display()));
         return Ok(Exit::Pass);
     }
-    repository.refresh(SystemTime::now())?;
+    patiently(|| repository.refresh(SystemTime::now()))?;
     ui::say(&format!("the metadata of {} are signed anew", repository.folder().display()));
     Ok(Exit::Pass)
 }

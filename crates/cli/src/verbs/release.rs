@@ -6,8 +6,8 @@ use plimsoll_gate::render;
 use plimsoll_optimize::{Assessed, Candidate, ranking, winner};
 use plimsoll_record::{Figures, Released, Report, Verdict};
 use plimsoll_release::{
-    BETA, Built, DatasetUse, Licence, Placement, ReleaseInput, Repository, SourceModel, VerifyOptions, build,
-    verify_repository,
+    BETA, Built, DatasetUse, Licence, Placement, ReleaseError, ReleaseInput, Repository, SourceModel, VerifyOptions,
+    build, verify_repository,
 };
 use plimsoll_trust::sha256_hex;
 
@@ -59,9 +59,9 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("3 of 4  sign: release folder, OpenSSF model signature, attestations, beta channel");
     let now = SystemTime::now();
     let repository = open(&home, name, now)?;
-    let input = input(&project, best, &assessed, &report, &world::json(&ranking)?, &repository)?;
-    let built = build(&input, repository.signing_key()?, &home.releases())?;
-    let published = repository.publish(&built.folder, &Placement::default(), now)?;
+    let mut input = input(&project, best, &assessed, &report, &world::json(&ranking)?, &repository)?;
+    let built = sign(&mut input, &repository, &home)?;
+    let published = world::patiently(|| repository.publish(&built.folder, &Placement::default(), now))?;
 
     ui::say("4 of 4  verify: as a client does, from the repository's first root");
     let options = VerifyOptions { now: Some(now), ..VerifyOptions::default() };
@@ -98,6 +98,20 @@ fn show(world: &World, report: &Report) -> Result<(), Failure> {
     world.print(report, || render::terminal(report))
 }
 
+/// Writes the release under a version that is free. Somebody who releases at the same time may take it first.
+fn sign(input: &mut ReleaseInput, repository: &Repository, home: &Home) -> Result<Built, Failure> {
+    const TRIES: usize = 5;
+    let (wanted, releases) = (input.version.clone(), home.releases());
+    for _ in 1..TRIES {
+        input.version = repository.free_version(&input.name, &wanted, &releases)?;
+        match build(input, repository.signing_key()?, &releases) {
+            Err(ReleaseError::Taken { .. }) => {}
+            other => return Ok(other?),
+        }
+    }
+    Ok(build(input, repository.signing_key()?, &releases)?)
+}
+
 fn open(home: &Home, name: &str, now: SystemTime) -> Result<Repository, Failure> {
     let keys = home.trial_keys();
     if !keys.is_dir() {
@@ -107,7 +121,7 @@ fn open(home: &Home, name: &str, now: SystemTime) -> Result<Repository, Failure>
             keys.display()
         ));
     }
-    Ok(Repository::open_or_create_trial(&home.repository(name), &keys, now)?)
+    Ok(world::patiently(|| Repository::open_or_create_trial(&home.repository(name), &keys, now))?)
 }
 
 fn input(
@@ -132,7 +146,7 @@ fn input(
     let profiles = project.profiles.iter().map(|p| (file(p.source.path()), p.source.text().as_bytes().to_vec()));
     Ok(ReleaseInput {
         name: spec.name.value.clone(),
-        version: repository.free_version(&spec.name.value, &spec.version.value.to_string())?,
+        version: spec.version.value.to_string(),
         trial: repository.is_trial(),
         model,
         model_digest: best.entry.model_digest.clone(),

@@ -67,6 +67,9 @@ pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verif
             }
         }
     }
+    if releases.is_empty() {
+        steps.skip("release", "no channel is at a release yet");
+    }
     for release in &releases {
         steps.about(format!("{} {}", release.release, release.version));
         take_pointed(&mut steps, &client, release, trial, options);
