@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
+use plimsoll_transform::quantize::{Calibration, Portion};
 
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
@@ -208,18 +209,38 @@ pub(crate) struct Quantize {
     /// Calibration samples, an npz file without labels; `int8` needs them
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
-    /// int8: weights and activations (QDQ) · int8-weights: weights alone · f16: weights stored in half precision
+    /// int8: weights and activations (QDQ) · int8-dynamic: the same without samples, scales found at run time · int8-weights, int4-weights: weights alone · f16: weights stored in half precision
     #[arg(long, default_value = "int8")]
     pub(crate) scheme: String,
     /// One scale for each output channel of a weight, or one for all
     #[arg(long, default_value = "per-channel", value_parser = ["per-channel", "per-tensor"])]
     pub(crate) granularity: String,
-    /// How ranges of activations are found
-    #[arg(long, default_value = "minmax", value_parser = ["minmax"])]
+    /// How ranges of activations are found (int8): minmax: all values seen · percentile[:P]: P % of them [P: 99.99] · entropy: the
+    /// codes whose distribution is nearest (KL) · mse: the codes that are nearest
+    #[arg(long, default_value = "minmax", value_name = "METHOD", value_parser = calibration)]
     pub(crate) calibration: String,
+    /// Type of quantized activations (int8); most integer kernels are fastest on unsigned ones
+    #[arg(long, default_value = "u8", value_parser = ["u8", "s8"])]
+    pub(crate) activations: String,
+    /// Weights use 7 of 8 bits (int8, int8-dynamic): sums of u8·i8 products then cannot saturate on x86 without VNNI
+    #[arg(long)]
+    pub(crate) reduce_range: bool,
+    /// How the result is brought back towards the original, each method with those before it [default: gptq where there are samples]
+    #[arg(long, value_parser = ["none", "bias", "least-squares", "gptq"])]
+    pub(crate) repair: Option<String>,
     /// Name of a node that stays in float; may be given more than once
     #[arg(long, value_name = "NODE")]
     pub(crate) exclude: Vec<String>,
+    /// Keep the worst nodes in float until this share of samples keeps its class; judged on a quarter of --data, which is held back
+    #[arg(long, value_name = "SHARE", value_parser = portion, requires = "data")]
+    pub(crate) min_agreement: Option<String>,
+    /// The same until accuracy falls by no more than this; without labels the share of changed classes stands for it, without
+    /// classes the relative error of the outputs
+    #[arg(long, value_name = "SHARE", value_parser = portion, requires = "data")]
+    pub(crate) max_drop: Option<String>,
+    /// Compare with another quantized file of the same model, on --data: size, divergence, agreement, which nodes
+    #[arg(long, value_name = "OTHER", requires = "explain", requires = "data")]
+    pub(crate) against: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -267,6 +288,16 @@ fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
     let dims = dims.split(['x', ',']).map(|d| d.trim().parse()).collect::<Result<_, _>>().map_err(|_| wrong())?;
     Ok((name.to_owned(), dims))
+}
+
+/// A calibration method, its parameter after a colon.
+fn calibration(text: &str) -> Result<String, String> {
+    text.parse::<Calibration>().map(|c| c.to_string()).map_err(|e| e.to_string())
+}
+
+/// `99%` or `0.99`, both ends included.
+fn portion(text: &str) -> Result<String, String> {
+    text.parse::<Portion>().map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
 /// `30%` or `0.3`.

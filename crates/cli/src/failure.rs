@@ -173,6 +173,18 @@ impl From<PipelineError> for Failure {
     }
 }
 
+impl From<Refusal> for Failure {
+    fn from(e: Refusal) -> Self {
+        match e {
+            Refusal::Exec(e) => e.into(),
+            e => {
+                let help = e.help();
+                Self::of(Code::PassRefused, &e, help)
+            }
+        }
+    }
+}
+
 impl From<RecipeError> for Failure {
     fn from(e: RecipeError) -> Self {
         match e {

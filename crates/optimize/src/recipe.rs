@@ -4,7 +4,8 @@
 //! |---|---|
 //! | `simplify` | – |
 //! | `prune` | one of `remove-macs`, `remove-params`, `sparsity`: a share such as `30%` |
-//! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `exclude` (one node a line) |
+//! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
+//! | | `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
 //! | `strip-names` | – |
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use plimsoll_onnx::Model;
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
+    opset::RaiseOpset,
     prune::{PruneOptions, Share, Sparsity, Structured, Target},
     quantize::{self, QuantizeOptions, Scheme},
     run, simplify, strip_names,
@@ -85,7 +87,8 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
                 made.passes.extend(steps.into_iter().map(record));
                 made.checked.push(checked);
             }
-            Parsed::Lossy(pass) => {
+            Parsed::Lossy(pass, opset) => {
+                raise(&mut made, opset, context)?;
                 let (model, steps, _) = run(&made.model, &[&*pass], 1, context)?;
                 made.model = model;
                 made.passes.extend(steps.into_iter().map(record));
@@ -94,6 +97,30 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
         }
     }
     Ok(made)
+}
+
+/// The model that the first `quantize` step of a recipe works on, and its options; `None` where there is no such step.
+pub fn before_quantization(
+    recipe: &Recipe,
+    model: &Model,
+    context: &Context<'_>,
+) -> Result<Option<(Model, QuantizeOptions)>, RecipeError> {
+    let Some(at) = recipe.steps.iter().position(|s| s.pass == "quantize") else { return Ok(None) };
+    let options = quantize_options(&recipe.steps[at])?;
+    let mut made = apply(&Recipe::new(&recipe.name, recipe.steps[..at].to_vec()), model, context)?;
+    raise(&mut made, quantize::opset_of(&options), context)?;
+    Ok(Some((made.model, options)))
+}
+
+/// Raises the operator set where the pass that follows needs a newer one; checked by running the model before and after.
+fn raise(made: &mut Made, to: i64, context: &Context<'_>) -> Result<(), RecipeError> {
+    if made.model.opset("").unwrap_or(1) < to {
+        let (model, steps, checked) = run(&made.model, &[&RaiseOpset { to }], 1, context)?;
+        made.model = model;
+        made.passes.extend(steps.into_iter().map(record));
+        made.checked.push(checked);
+    }
+    Ok(())
 }
 
 fn strip(made: &mut Made, context: &Context<'_>) -> Result<(), RecipeError> {
@@ -133,7 +160,8 @@ fn record(step: plimsoll_transform::Step) -> PassRecord {
 enum Parsed {
     Simplify,
     StripNames,
-    Lossy(Box<dyn Pass + Send>),
+    /// A pass, and the operator set that it needs.
+    Lossy(Box<dyn Pass + Send>, i64),
 }
 
 impl Parsed {
@@ -142,7 +170,17 @@ impl Parsed {
         let known: &[&str] = match step.pass.as_str() {
             "simplify" | "strip-names" => &[],
             "prune" => &["remove-macs", "remove-params", "sparsity"],
-            "quantize" => &["scheme", "granularity", "calibration", "exclude"],
+            "quantize" => &[
+                "scheme",
+                "granularity",
+                "calibration",
+                "activations",
+                "reduce-range",
+                "repair",
+                "exclude",
+                "min-agreement",
+                "max-drop",
+            ],
             other => return Err(RecipeError::UnknownPass(other.into())),
         };
         if let Some(name) = step.parameters.keys().find(|k| !known.contains(&k.as_str())) {
@@ -151,8 +189,12 @@ impl Parsed {
         Ok(match step.pass.as_str() {
             "simplify" => Self::Simplify,
             "strip-names" => Self::StripNames,
-            "prune" => Self::Lossy(prune(step)?),
-            _ => Self::Lossy(quantization(step)?),
+            "prune" => Self::Lossy(prune(step)?, 1),
+            _ => {
+                let options = quantize_options(step)?;
+                let opset = quantize::opset_of(&options);
+                Self::Lossy(quantize::pass(options), opset)
+            }
         })
     }
 }
@@ -178,13 +220,18 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
     }
 }
 
-fn quantization(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
+fn quantize_options(step: &Step) -> Result<QuantizeOptions, RecipeError> {
     let mut options = QuantizeOptions::new(parse(step, "scheme")?.unwrap_or(Scheme::Int8));
     options.granularity = parse(step, "granularity")?.unwrap_or_default();
     options.calibration = parse(step, "calibration")?.unwrap_or_default();
+    options.activations = parse(step, "activations")?.unwrap_or_default();
+    options.reduce_range = parse(step, "reduce-range")?.unwrap_or(false);
+    options.repair = parse(step, "repair")?;
+    options.target =
+        quantize::Target { min_agreement: parse(step, "min-agreement")?, max_drop: parse(step, "max-drop")? };
     let exclude = step.parameters.get("exclude").map(String::as_str).unwrap_or_default();
     options.exclude = exclude.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
-    Ok(quantize::pass(options))
+    Ok(options)
 }
 
 #[cfg(test)]
@@ -204,6 +251,11 @@ mod tests {
         assert!(check("quantise", &[]).unwrap_err().contains("no pass `quantise`"));
         assert!(check("quantize", &[("schema", "f16")]).unwrap_err().contains("no parameter `schema`"));
         assert!(check("quantize", &[("scheme", "int9")]).unwrap_err().contains("int9"));
+        assert!(check("quantize", &[("calibration", "percentile:99.9"), ("activations", "s8")]).is_ok());
+        assert!(check("quantize", &[("calibration", "percentile:7")]).unwrap_err().contains("percentile:7"));
+        assert!(check("quantize", &[("min-agreement", "99%"), ("max-drop", "0.01")]).is_ok());
+        assert!(check("quantize", &[("min-agreement", "101%")]).unwrap_err().contains("101%"));
+        assert!(check("quantize", &[("reduce-range", "maybe")]).unwrap_err().contains("reduce-range"));
         assert!(check("prune", &[]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "30%"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));

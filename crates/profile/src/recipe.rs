@@ -12,7 +12,20 @@ use crate::{
 const PASSES: &[(&str, &[&str])] = &[
     ("simplify", &[]),
     ("prune", &["remove-macs", "remove-params", "sparsity"]),
-    ("quantize", &["scheme", "granularity", "calibration", "exclude"]),
+    (
+        "quantize",
+        &[
+            "scheme",
+            "granularity",
+            "calibration",
+            "activations",
+            "reduce-range",
+            "repair",
+            "exclude",
+            "min-agreement",
+            "max-drop",
+        ],
+    ),
     ("strip-names", &[]),
 ];
 
@@ -90,9 +103,11 @@ fn step(table: &Table<'_>) -> Option<StepSpec> {
             Value::String(s) if !s.chars().any(char::is_control) => s.to_string(),
             Value::Integer(i) => i.as_str().to_owned(),
             Value::Float(f) => f.as_str().to_owned(),
+            Value::Boolean(b) => b.to_string(),
             _ => {
                 table.report(
-                    Problem::at(span, "a parameter is text or a number").help("write it as the command line takes it"),
+                    Problem::at(span, "a parameter is text, a number, or true or false")
+                        .help("write it as the command line takes it"),
                 );
                 continue;
             }

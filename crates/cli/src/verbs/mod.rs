@@ -10,6 +10,7 @@ pub(crate) mod init;
 pub(crate) mod inspect;
 pub(crate) mod optimize;
 pub(crate) mod passes;
+pub(crate) mod quantized;
 pub(crate) mod release;
 pub(crate) mod verify;
 pub(crate) mod worker;

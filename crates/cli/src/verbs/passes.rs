@@ -1,13 +1,13 @@
 //! `simplify`, `quantize`, `prune`: each a recipe of a few steps, carried out and written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plimsoll_cost::analyse;
 use plimsoll_dataset::Dataset;
 use plimsoll_measure::{one_sample, open_dimensions};
 use plimsoll_onnx::{Model, shape::infer};
-use plimsoll_optimize::recipe::{Made, apply, step, step_with};
-use plimsoll_record::{PassRecord, Recipe, Size, Step, Transformation};
+use plimsoll_optimize::recipe::{Made, apply, before_quantization, step, step_with};
+use plimsoll_record::{NodeSensitivity, PassRecord, QuantizedComparison, Recipe, Size, Step, Transformation};
 use plimsoll_transform::verify::Checked;
 
 use crate::{
@@ -15,11 +15,12 @@ use crate::{
     exit::Exit,
     failure::{Failure, Named},
     ui,
+    verbs::quantized,
     world::{self, World},
 };
 
 pub(crate) fn simplify(world: &World, args: &args::Simplify) -> Result<Exit, Failure> {
-    carry_out(world, &args.model, args.data.as_deref(), &args.output, vec![step("simplify")])
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, vec![step("simplify")], &nothing_more)
 }
 
 pub(crate) fn quantize(world: &World, args: &args::Quantize) -> Result<Exit, Failure> {
@@ -27,13 +28,41 @@ pub(crate) fn quantize(world: &World, args: &args::Quantize) -> Result<Exit, Fai
     if args.scheme != "f16" {
         parameters.push(("granularity", args.granularity.clone()));
         parameters.push(("calibration", args.calibration.clone()));
+        parameters.push(("activations", args.activations.clone()));
+        if args.reduce_range {
+            parameters.push(("reduce-range", "true".into()));
+        }
+        parameters.extend(args.repair.clone().map(|repair| ("repair", repair)));
     }
     if !args.exclude.is_empty() {
         parameters.push(("exclude", args.exclude.join("\n")));
     }
+    parameters.extend(args.min_agreement.clone().map(|share| ("min-agreement", share)));
+    parameters.extend(args.max_drop.clone().map(|share| ("max-drop", share)));
     // Quantized ranges are those of the simplified graph: a batch normalization, say, is folded before its scale is chosen.
     let steps = vec![step("simplify"), step_with("quantize", parameters)];
-    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps)
+    let explain =
+        |model: &Model, made: &Made, data: Option<&Dataset>| explained(world, args, &steps, model, made, data);
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps.clone(), &explain)
+}
+
+/// Sensitivity of the nodes and the comparison with another file, as far as they are asked for and there are samples.
+fn explained(
+    world: &World,
+    args: &args::Quantize,
+    steps: &[Step],
+    model: &Model,
+    made: &Made,
+    data: Option<&Dataset>,
+) -> Result<Explained, Failure> {
+    let (true, Some(data)) = (args.output.explain, data) else { return Ok(Explained::default()) };
+    let recipe = Recipe::new("command line", steps.to_vec());
+    let before = before_quantization(&recipe, model, &world.context(Some(data))?).of_model(&args.model)?;
+    let Some((simple, options)) = before else { return Ok(Explained::default()) };
+    let sensitivity = quantized::sensitivity(world, &simple, data, &options).of_model(&args.model)?;
+    let ours = (args.output.path.as_path(), &made.model, &made.names);
+    let compare = |other: &PathBuf| quantized::against(world, (model, &simple), ours, other, data);
+    Ok(Explained { sensitivity: Some(sensitivity), against: args.against.as_ref().map(compare).transpose()? })
 }
 
 pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> {
@@ -44,7 +73,20 @@ pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> 
     ];
     let target = target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string())));
     let steps = vec![step("simplify"), step_with("prune", target)];
-    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps)
+    carry_out(world, &args.model, args.data.as_deref(), &args.output, steps, &nothing_more)
+}
+
+/// What is found out about a result besides its size.
+#[derive(Default)]
+struct Explained {
+    sensitivity: Option<Vec<NodeSensitivity>>,
+    against: Option<QuantizedComparison>,
+}
+
+type Explain<'e> = dyn Fn(&Model, &Made, Option<&Dataset>) -> Result<Explained, Failure> + 'e;
+
+fn nothing_more(_: &Model, _: &Made, _: Option<&Dataset>) -> Result<Explained, Failure> {
+    Ok(Explained::default())
 }
 
 fn carry_out(
@@ -53,6 +95,7 @@ fn carry_out(
     data: Option<&Path>,
     output: &args::Output,
     mut steps: Vec<Step>,
+    explain: &Explain<'_>,
 ) -> Result<Exit, Failure> {
     let model = world::model(path)?;
     let data = data.map(|d| world::data(d, &model)).transpose()?;
@@ -62,6 +105,7 @@ fn carry_out(
     }
     let recipe = Recipe::new("command line", steps);
     let made = apply(&recipe, &model, &world.context(data.as_ref())?).of_model(path)?;
+    let explained = explain(&model, &made, data.as_ref())?;
     made.model.write(&output.path)?;
     if output.strip_names {
         world::write(&output.path.with_extension("names.json"), world::json(&made.names)?.as_bytes())?;
@@ -74,6 +118,8 @@ fn carry_out(
         after: size(&made.model, data.as_ref())?,
         checked: checked(&made),
         passes: made.passes,
+        sensitivity: explained.sensitivity,
+        against: explained.against,
     };
     world.print(&done, || text(&done, output.explain))?;
     let open = open_dimensions(&model);
@@ -107,6 +153,8 @@ fn text(done: &Transformation, explain: bool) -> String {
     let mut lines = Vec::new();
     if explain {
         done.passes.iter().for_each(|p| lines.push(pass_text(p)));
+        lines.extend(done.sensitivity.as_deref().map(quantized::sensitivity_text));
+        lines.extend(done.against.as_ref().map(quantized::comparison_text));
     }
     let (a, b) = (&done.before, &done.after);
     let moved = |from: u64, to: u64, show: fn(u64) -> String| {

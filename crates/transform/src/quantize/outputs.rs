@@ -176,8 +176,9 @@ impl Scores {
             _ => row,
         };
         if self.probabilities {
-            // A quantized probability may be 0 where the original's is not.
-            return row.iter().map(|p| p.max(1e-9).ln()).collect();
+            // A quantized probability may be 0 where the original's is not, and quantized ones need not sum to 1.
+            let total = row.iter().map(|p| p.max(1e-9)).sum::<f64>().max(f64::MIN_POSITIVE);
+            return row.iter().map(|p| (p.max(1e-9) / total).ln()).collect();
         }
         let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let total = row.iter().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest;
