@@ -172,6 +172,8 @@ pub struct QuantizeOptions {
     pub repair: Option<Repair>,
     /// Nodes that stay in float: names of nodes, or of values that they compute.
     pub exclude: Vec<String>,
+    /// Nodes whose weights get 8 bits where others get 4, by the same names.
+    pub wide: Vec<String>,
     /// At most so many samples are used for calibration.
     pub samples: usize,
     /// Weights use 7 bits, so that sums of u8·i8 products cannot saturate on x86 without VNNI.
@@ -190,6 +192,7 @@ impl QuantizeOptions {
             activations: ActivationType::default(),
             repair: None,
             exclude: Vec::new(),
+            wide: Vec::new(),
             samples: 512,
             reduce_range: false,
             target: Target::default(),
@@ -206,7 +209,11 @@ impl QuantizeOptions {
     }
 
     fn excludes(&self, n: &NodeProto) -> bool {
-        self.exclude.iter().any(|e| !e.is_empty() && (*e == n.name || n.output.contains(e) || *e == node::label(n)))
+        stands_for(&self.exclude, n)
+    }
+
+    fn widens(&self, n: &NodeProto) -> bool {
+        stands_for(&self.wide, n)
     }
 
     /// An excluded name that stands for nothing is a typing error, not a wish.
@@ -225,6 +232,11 @@ impl QuantizeOptions {
     fn codebook(&self) -> affine::Codebook {
         if self.reduce_range { affine::Codebook::SEVEN } else { affine::Codebook::EIGHT }
     }
+}
+
+/// Whether one of the names is that of a node, or of a value that it computes.
+fn stands_for(names: &[String], n: &NodeProto) -> bool {
+    names.iter().any(|e| !e.is_empty() && (*e == n.name || n.output.contains(e) || *e == node::label(n)))
 }
 
 /// The pass that carries out these options. It refuses a result that is no smaller, or whose target does not hold.

@@ -7,7 +7,7 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{Model, Patch};
 
 use super::{
-    Damage, NodeCost, QuantizeOptions,
+    Damage, NodeCost, QuantizeOptions, Scheme,
     outputs::Reference,
     propose, require_smaller,
     runnable::runnable,
@@ -107,7 +107,7 @@ impl Pass for Conditional {
         let reference = Reference::of(model, &on_held, SAMPLES)?;
         let search =
             Search { options: &self.options, model, calibration: &calibration, held: &held, reference: &reference };
-        let first = search.attempt(&[])?;
+        let first = search.attempt(&[], 0)?;
         if first.holds {
             return Ok(first.explained("every node that the scheme takes is quantized"));
         }
@@ -142,11 +142,20 @@ impl Attempt {
 }
 
 impl Search<'_> {
-    /// Quantizes all but the first nodes of a ranking.
-    fn attempt(&self, kept: &[NodeCost]) -> Result<Attempt, Refusal> {
-        let outputs = kept.iter().flat_map(|cost| cost.outputs.iter().cloned());
-        let exclude = self.options.exclude.iter().cloned().chain(outputs).collect();
-        let options = QuantizeOptions { exclude, ..self.options.clone() };
+    /// The options after so many concessions to the first nodes of a ranking: 8 bits for 4 one after another, then float.
+    fn conceded(&self, ranked: &[NodeCost], concessions: usize) -> (QuantizeOptions, usize, usize) {
+        let wide = if self.options.scheme == Scheme::Int4Weights { concessions.min(ranked.len()) } else { 0 };
+        let float = (concessions - wide).min(ranked.len());
+        let outputs = |n: usize| ranked.iter().take(n).flat_map(|cost| cost.outputs.iter().cloned());
+        let mut options = self.options.clone();
+        options.exclude.extend(outputs(float));
+        options.wide.extend(outputs(wide));
+        (options, wide, float)
+    }
+
+    /// Quantizes after so many concessions.
+    fn attempt(&self, ranked: &[NodeCost], concessions: usize) -> Result<Attempt, Refusal> {
+        let (options, ..) = self.conceded(ranked, concessions);
         let patch = require_smaller(self.model, propose(options).run(self.model, self.calibration)?)?;
         let mut changed = self.model.clone();
         patch.clone().apply(&mut changed).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
@@ -188,47 +197,64 @@ impl Search<'_> {
         Ok((right(&original) - right(classes), "accuracy drop"))
     }
 
-    /// Keeps more and more of the worst nodes in float, twice as many each time, until the target holds; then as few as will do.
+    /// Concedes more and more to the worst nodes, twice as much each time, until the target holds; then as little as will do.
     fn climb(&self, ranked: &[NodeCost], first: Attempt) -> Result<Patch, Refusal> {
-        let (mut fails, mut best, mut best_kept) = (0, first, 0);
+        let ladders = if self.options.scheme == Scheme::Int4Weights { 2 } else { 1 };
+        // With every node in float nothing would be quantized.
+        let most = (ranked.len() * ladders).saturating_sub(1);
+        let (mut fails, mut best, mut best_at) = (0, first, 0);
         let mut found = None;
-        let mut kept = 1;
-        while found.is_none() && fails + 1 < ranked.len() {
-            kept = kept.min(ranked.len() - 1);
-            let attempt = match self.attempt(&ranked[..kept]) {
+        let mut at = 1;
+        while found.is_none() && fails < most {
+            at = at.min(most);
+            let attempt = match self.attempt(ranked, at) {
                 Ok(attempt) => attempt,
                 // So much in float that the file would not be smaller.
                 Err(Refusal::NoGain(_) | Refusal::NoMatch) => break,
                 Err(other) => return Err(other),
             };
             if attempt.holds {
-                found = Some((kept, attempt));
+                found = Some((at, attempt));
             } else {
-                fails = kept;
+                fails = at;
                 if attempt.score > best.score {
-                    (best, best_kept) = (attempt, kept);
+                    (best, best_at) = (attempt, at);
                 }
-                kept *= 2;
+                at *= 2;
             }
         }
         let Some((mut holds, mut attempt)) = found else {
             let reason = format!(
-                "the target is out of reach: the best is {}, with {best_kept} of {} nodes in float",
+                "the target is out of reach: the best is {}, with {}",
                 best.figures,
-                ranked.len()
+                self.concessions(ranked, best_at)
             );
             return Err(Refusal::CheckFailed(reason));
         };
         while holds - fails > 1 {
             let middle = fails + (holds - fails) / 2;
-            let between = self.attempt(&ranked[..middle])?;
+            let between = self.attempt(ranked, middle)?;
             if between.holds {
                 (holds, attempt) = (middle, between);
             } else {
                 fails = middle;
             }
         }
-        let names: Vec<&str> = ranked[..holds].iter().flat_map(|c| c.nodes.iter().map(String::as_str)).collect();
-        Ok(attempt.explained(&format!("{holds} of {} stay in float: {}", ranked.len(), names.join(", "))))
+        Ok(attempt.explained(&self.concessions(ranked, holds)))
+    }
+
+    /// What was conceded, for people.
+    fn concessions(&self, ranked: &[NodeCost], concessions: usize) -> String {
+        let (_, wide, float) = self.conceded(ranked, concessions);
+        let part = |n: usize, skip: usize, what: &str| {
+            let names = ranked.iter().take(n).skip(skip).flat_map(|c| c.nodes.iter().map(String::as_str));
+            format!("{} of {} {what}: {}", n - skip, ranked.len(), names.collect::<Vec<_>>().join(", "))
+        };
+        match (wide, float) {
+            (0, 0) => "every node quantized".into(),
+            (0, _) => part(float, 0, "stay in float"),
+            (_, 0) => part(wide, 0, "get 8 bits"),
+            _ => format!("{}; every other one 8 bits", part(float, 0, "stay in float")),
+        }
     }
 }

@@ -73,7 +73,8 @@ impl Pass for WeightsOnly {
             return Err(super::nothing(model, self.name()));
         }
         let eight = options.codebook();
-        let may_be_four = |w: &StoredWeight<'_>| self.four && is_narrow(&stored, w);
+        let may_be_four =
+            |w: &StoredWeight<'_>| self.four && is_narrow(&stored, w) && !options.widens(view.node(w.site.node));
         let mut solution = Solution { activations: Activations::default(), layers: BTreeMap::new() };
         for weight in &stored.weights {
             let book = if may_be_four(weight) { Codebook::FOUR } else { eight };

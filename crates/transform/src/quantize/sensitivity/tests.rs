@@ -83,6 +83,34 @@ fn only_what_ruins_the_target_stays_in_float() {
 }
 
 #[test]
+fn four_bits_that_miss_the_target_become_eight_before_they_become_float() {
+    let (model, data) = (net(1, 1.0), samples(400, &[24], None));
+    let scheme = Scheme::Int4Weights;
+    let options = |target| QuantizeOptions {
+        scheme,
+        repair: Some(Repair::None),
+        granularity: Granularity::PerChannel,
+        target,
+        ..QuantizeOptions::new(scheme)
+    };
+    let mut b = model.proto().clone();
+    b.opset_import[0].version = 21;
+    let model = Model::from_proto(b).unwrap();
+    let forms = |patch: Patch| -> Vec<String> {
+        let found = quantized_nodes(&patched(&model, patch));
+        found.into_iter().map(|n| n.form).collect()
+    };
+    let loose = check(&model, &options(Target::default()), &data).unwrap();
+    let strict = check(&model, &options(agreement(0.99)), &data).unwrap();
+    assert!(strict.reasons().iter().any(|r| r.contains("get 8 bits")), "{:?}", strict.reasons());
+    let (loose, strict) = (forms(loose), forms(strict));
+    let count = |forms: &[String], form: &str| forms.iter().filter(|f| *f == form).count();
+    assert_eq!(loose.len(), strict.len());
+    assert!(count(&strict, "int4 weights") < count(&loose, "int4 weights"), "{loose:?} {strict:?}");
+    assert!(count(&strict, "int8 weights") > count(&loose, "int8 weights"), "{loose:?} {strict:?}");
+}
+
+#[test]
 fn a_target_out_of_reach_is_refused_with_the_best_that_was_reached() {
     let data = samples(64, &[24], None);
     let strict = Target { max_drop: Portion::new(0.0), min_agreement: None };
