@@ -1,14 +1,17 @@
 //! Quantization: fewer bits for weights and activations.
 //!
-//! Three schemes, each a [`Pass`] of its own behind [`pass`]: [`f16`](Scheme::F16) and [`int8-weights`](Scheme::Int8Weights) store
-//! weights in fewer bytes and compute in float32; [`int8`](Scheme::Int8) is static quantization in QDQ form (u8 activations,
-//! symmetric i8 weights), which executors turn into integer kernels. This module must not know budgets, nor measure time.
+//! Schemes, each a [`Pass`] of its own behind [`pass`]: [`f16`](Scheme::F16), [`int8-weights`](Scheme::Int8Weights) and
+//! [`int4-weights`](Scheme::Int4Weights) store weights in fewer bytes and compute in float32; [`int8`](Scheme::Int8) is static
+//! quantization in QDQ form (u8 activations, symmetric i8 weights), which executors turn into integer kernels;
+//! [`int8-dynamic`](Scheme::Int8Dynamic) finds the scales of activations at run time. This module must not know budgets, nor
+//! measure time.
 
 mod activation;
 mod affine;
 mod allocation;
 mod anchor;
 mod calibrate;
+mod dynamic;
 mod emit;
 mod f16;
 mod nodes;
@@ -25,6 +28,8 @@ mod target;
 mod weights;
 mod writer;
 
+#[cfg(test)]
+mod scheme_tests;
 #[cfg(test)]
 mod tests;
 
@@ -49,6 +54,8 @@ use crate::{Context, Pass, Refusal};
 pub enum Scheme {
     /// Static int8: weights and activations, in QDQ form.
     Int8,
+    /// Weights as int8, activations as they come: their scales are found at run time.
+    Int8Dynamic,
     /// Weights as int8, dequantized at load; computed in float32.
     Int8Weights,
     /// Weights as int4, some as int8, dequantized at load; computed in float32.
@@ -59,12 +66,13 @@ pub enum Scheme {
 
 impl Scheme {
     /// Every scheme, in the order in which help texts list them.
-    pub const ALL: [Self; 4] = [Self::Int8, Self::Int8Weights, Self::Int4Weights, Self::F16];
+    pub const ALL: [Self; 5] = [Self::Int8, Self::Int8Dynamic, Self::Int8Weights, Self::Int4Weights, Self::F16];
 
     /// The name on the command line and in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Int8 => "int8",
+            Self::Int8Dynamic => "int8-dynamic",
             Self::Int8Weights => "int8-weights",
             Self::Int4Weights => "int4-weights",
             Self::F16 => "f16",
@@ -256,6 +264,7 @@ pub fn opset_of(options: &QuantizeOptions) -> i64 {
     match (options.scheme, options.granularity) {
         (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerChannel) => 13,
         (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerTensor) => 10,
+        (Scheme::Int8Dynamic, _) => 11,
         (Scheme::Int4Weights, _) => 21,
         (Scheme::F16, _) => 1,
     }
@@ -265,6 +274,7 @@ pub fn opset_of(options: &QuantizeOptions) -> i64 {
 fn propose(options: QuantizeOptions) -> Box<dyn Pass + Send> {
     match options.scheme {
         Scheme::Int8 => Box::new(qdq::StaticInt8::new(options)),
+        Scheme::Int8Dynamic => Box::new(dynamic::DynamicInt8::new(options)),
         Scheme::Int8Weights => Box::new(weights::WeightsOnly::int8(options)),
         Scheme::Int4Weights => Box::new(weights::WeightsOnly::int4(options)),
         Scheme::F16 => Box::new(f16::F16Weights::new(options)),

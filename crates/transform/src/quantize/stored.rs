@@ -164,6 +164,8 @@ pub(super) fn weight_axis(n: &NodeProto, slot: usize, shape: &[usize]) -> Option
         ("ConvTranspose", 1) if rank >= 3 => Some(1),
         ("Gemm", 1) if rank == 2 => Some(if attr::int(n, "transB").unwrap_or(0) != 0 { 0 } else { 1 }),
         ("MatMul", 1) if rank >= 2 => Some(rank - 1),
+        // Rows of gates; both directions share the scale of a row.
+        ("LSTM" | "GRU" | "RNN", 1 | 2) if rank == 3 => Some(1),
         ("Gather", 0) if rank == 2 && attr::int(n, "axis").unwrap_or(0) == 0 => Some(0),
         _ => None,
     }

@@ -2,8 +2,14 @@
 //! Kullback–Leibler divergence (Migacz, "8-bit Inference with TensorRT", GTC 2017). Values beyond a candidate range are counted
 //! at its ends; codes spread evenly over the bins in use. Candidates are as wide on both sides of zero as data reach.
 
-use super::{Range, histogram::Histogram};
+use super::{
+    Range,
+    histogram::{Bin, Histogram},
+};
 
+/// Bins that are looked at, at least (up to twice as many), where values spread at all. With many more, each holds so few values that every range
+/// but the whole looks alike.
+const BINS: usize = 2048;
 /// Codes of an activation.
 const CODES: usize = 256;
 /// Candidates are tried at most this many bins apart, as a part of all bins.
@@ -15,7 +21,7 @@ const SMOOTHING: f64 = 1e-4;
 pub(super) fn range(histogram: &Histogram) -> Range {
     let seen = histogram.seen();
     // Zeros have an exact code under every range, and would drown all else.
-    let bins: Vec<_> = histogram.bins().collect();
+    let bins = joined(histogram.bins().collect());
     let counts: Vec<f64> = bins.iter().map(|b| b.count as f64).collect();
     let zero = bins.iter().position(|b| b.hi > 0.0).unwrap_or(bins.len());
     let reach = zero.max(bins.len() - zero);
@@ -42,6 +48,22 @@ pub(super) fn range(histogram: &Histogram) -> Range {
         (Some(lo), Some(hi)) => Range { lo: (lo.lo as f32).max(seen.lo), hi: (hi.hi as f32).min(seen.hi) },
         _ => seen,
     }
+}
+
+/// The bins, neighbours joined until they are few enough.
+fn joined(mut bins: Vec<Bin>) -> Vec<Bin> {
+    while bins.len() >= 2 * BINS {
+        let pair = |pair: &[Bin]| match *pair {
+            [a, b, ..] => Some(Bin { lo: a.lo, hi: b.hi, count: a.count + b.count }),
+            [a] => Some(a),
+            [] => None,
+        };
+        // Zero is an edge of a pair, as it is of a bin.
+        let odd = bins.iter().position(|b| b.lo >= 0.0).unwrap_or(0) % 2;
+        let (first, rest) = bins.split_at(odd);
+        bins = first.iter().copied().chain(rest.chunks(2).filter_map(pair)).collect();
+    }
+    bins
 }
 
 /// KL divergence of the codes' distribution over bins `start..end` from that of the values clipped to them.
