@@ -62,7 +62,7 @@ fn the_node_that_ruins_the_outputs_stands_first() {
     for scheme in [Scheme::Int8Weights, Scheme::Int8] {
         let found =
             ranked(&model, &QuantizeOptions { scheme, ..options(Target::default()) }, &samples(64, &[24], None));
-        assert_eq!(found[0].outputs, [second.clone()], "{scheme}");
+        assert_eq!(found[0].outputs, std::slice::from_ref(&second), "{scheme}");
         assert!(found[0].damage.cost() > 10.0 * found[1].damage.cost(), "{scheme}: {found:?}");
         assert!(found[0].bytes_saved > 6000, "{scheme}: {found:?}");
     }
