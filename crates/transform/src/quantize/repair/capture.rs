@@ -1,5 +1,4 @@
-//! Captures, for layers none of which depends on another, rows of their inputs in the partly quantized model and of their outputs
-//! in the original. Only what leads to these values is executed; of each run a few positions are kept, so that memory does not
+//! Captures rows of what layers compute in the original, and of what they read in the partly quantized model. Only what leads to these values is executed; of each run a few positions are kept, so that memory does not
 //! grow with the data set. Knows executors by their trait only.
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,93 +17,146 @@ use crate::{
 
 /// Rows that a layer is fitted to; more do not pay.
 const ROWS: usize = 12_288;
-/// Elements of the rows of all layers that are captured together.
+/// Elements of rows that are held at a time.
 const ELEMENTS: usize = 64 << 20;
 
 /// One layer to capture.
 pub(super) struct Wanted<'w> {
     /// The node in the original.
     pub(super) id: NodeId,
-    /// What it reads in the partly quantized model.
-    pub(super) input: String,
-    /// What it computes in the original.
-    pub(super) output: &'w str,
     /// How it reads.
     pub(super) reading: &'w Reading,
-    /// Elements of a row.
+    /// Elements of a row of its input.
     pub(super) width: usize,
     /// Output channels.
     pub(super) channels: usize,
+    /// The value to capture: what the node computes in the original, or what it reads in the partly quantized model.
+    pub(super) value: String,
 }
 
-/// Rows of a layer's input and of its output in the original, both row-major.
+/// Rows of what a layer computes in the original.
 #[derive(Debug, Default)]
-pub(super) struct Rows {
-    pub(super) x: Vec<f32>,
-    pub(super) y: Vec<f32>,
+pub(super) struct Targets {
+    /// One value a channel, row-major.
+    pub(super) rows: Vec<f32>,
+    /// Number of runs that they come from, each with as many rows.
+    pub(super) runs: usize,
+    /// The shape of the value in one run.
+    shape: Vec<usize>,
 }
 
-/// The rows of each wanted layer over all runs, in the order of the runs.
-pub(super) fn capture(
+/// How many rows of each run are kept of layers with so many elements a row, all together.
+pub(super) fn rows_a_run(runs: &Runs<'_>, elements: usize) -> usize {
+    let rows = ROWS.min(ELEMENTS / elements.max(1)).max(runs.len());
+    rows.div_ceil(runs.len().max(1))
+}
+
+/// What each layer computes in the original, at `each` positions of every run, in the order of the runs.
+pub(super) fn targets(
     original: &Model,
+    context: &Context<'_>,
+    runs: &Runs<'_>,
+    wanted: &[Wanted<'_>],
+    each: usize,
+) -> Result<BTreeMap<NodeId, Targets>, Refusal> {
+    let parts = stream(original, context, runs, wanted, |w, tensor, run, found: &mut Targets| {
+        let shape = tensor.shape();
+        if found.shape.is_empty() {
+            found.shape = shape.to_vec();
+        }
+        let positions = w.reading.positions(shape, w.channels).filter(|_| found.shape == shape);
+        let positions = positions.ok_or_else(|| misfit(&w.value, shape))?;
+        let values = floats(&w.value, tensor)?;
+        let before = found.rows.len();
+        for position in picked(positions, each, context.seed ^ run as u64) {
+            w.reading.output(&values, shape, position, &mut found.rows);
+        }
+        found.runs += 1;
+        finite(&w.value, &found.rows[before..])
+    })?;
+    let mut all: BTreeMap<NodeId, Targets> = BTreeMap::new();
+    for (w, found) in parts {
+        let entry = all.entry(w.id).or_default();
+        entry.rows.extend(found.rows);
+        entry.runs += found.runs;
+        entry.shape = found.shape;
+    }
+    Ok(all)
+}
+
+/// What each layer reads in the partly quantized model, at the positions of its targets.
+pub(super) fn inputs(
     quantized: &Model,
     context: &Context<'_>,
     runs: &Runs<'_>,
     wanted: &[Wanted<'_>],
-) -> Result<BTreeMap<NodeId, Rows>, Refusal> {
-    let outputs: Vec<&str> = wanted.iter().map(|w| w.output).collect();
-    let inputs: Vec<&str> = wanted.iter().map(|w| w.input.as_str()).collect();
-    let (float, twin) = (Part::of(original, &outputs)?, Part::of(quantized, &inputs)?);
-    let elements: usize = wanted.iter().map(|w| w.width + w.channels).sum();
-    let rows = ROWS.min(ELEMENTS / elements.max(1)).max(runs.len());
-    let each = rows.div_ceil(runs.len().max(1));
+    targets: &BTreeMap<NodeId, Targets>,
+    each: usize,
+) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
+    let parts = stream(quantized, context, runs, wanted, |w, tensor, run, found: &mut Vec<f32>| {
+        let (shape, output) = (tensor.shape(), targets.get(&w.id).map(|t| t.shape.as_slice()).unwrap_or_default());
+        let positions = w.reading.positions(output, w.channels).filter(|_| w.reading.fits(shape, output, w.width));
+        let positions = positions.ok_or_else(|| misfit(&w.value, shape))?;
+        let values = floats(&w.value, tensor)?;
+        let before = found.len();
+        for position in picked(positions, each, context.seed ^ run as u64) {
+            w.reading.input(&values, shape, output, position, found);
+        }
+        finite(&w.value, &found[before..])
+    })?;
+    let mut all: BTreeMap<NodeId, Vec<f32>> = BTreeMap::new();
+    for (w, found) in parts {
+        all.entry(w.id).or_default().extend(found);
+    }
+    Ok(all)
+}
+
+/// Runs what leads to the wanted values and hands each, run by run, to `take`; what was gathered in the order of the runs.
+fn stream<'w, T: Default + Send>(
+    model: &Model,
+    context: &Context<'_>,
+    runs: &Runs<'_>,
+    wanted: &'w [Wanted<'w>],
+    take: impl Fn(&Wanted<'_>, &Tensor, usize, &mut T) -> Result<(), Refusal> + Sync,
+) -> Result<Vec<(&'w Wanted<'w>, T)>, Refusal> {
+    let values: Vec<&str> = wanted.iter().map(|w| w.value.as_str()).collect();
+    let part = Part::of(model, &values)?;
     let options = LoadOptions::for_inputs(&runs.feed(0));
     let parts = runs.shared(|span| {
-        let (mut float, mut twin) = (float.load(context, &options)?, twin.load(context, &options)?);
-        let mut found: Vec<Rows> = wanted.iter().map(|_| Rows::default()).collect();
+        let mut session = part.load(context, &options)?;
+        let mut found: Vec<T> = wanted.iter().map(|_| T::default()).collect();
         for run in span {
             let fed = runs.feed(run);
-            let (from_float, from_twin) = (float.run(&fed)?, twin.run(&fed)?);
-            for (w, rows) in wanted.iter().zip(&mut found) {
-                let (x, y) = (value(&w.input, &from_twin, &fed)?, value(w.output, &from_float, &fed)?);
-                pick(w, x, y, each, context.seed ^ (run as u64), rows)?;
+            let captured = session.run(&fed)?;
+            for (w, found) in wanted.iter().zip(&mut found) {
+                take(w, value(&w.value, &captured, &fed)?, run, found)?;
             }
             context.progress.advance(1);
         }
         Ok(found)
     })?;
-    let mut all: BTreeMap<NodeId, Rows> = BTreeMap::new();
-    for part in parts {
-        for (w, rows) in wanted.iter().zip(part) {
-            let entry = all.entry(w.id).or_default();
-            entry.x.extend(rows.x);
-            entry.y.extend(rows.y);
-        }
-    }
-    Ok(all)
+    Ok(parts.into_iter().flat_map(|part| wanted.iter().zip(part)).collect())
 }
 
-/// Keeps at most `each` positions of one run, one drawn from each of as many equal stretches.
-fn pick(w: &Wanted<'_>, x: &Tensor, y: &Tensor, each: usize, seed: u64, rows: &mut Rows) -> Result<(), Refusal> {
-    let positions = w.reading.positions(x.shape(), y.shape(), w.width);
-    let fits = positions.filter(|p| p.checked_mul(w.channels) == Some(y.len()));
-    let Some(positions) = fits else {
-        let reason = format!("value `{}` has shape {:?}, which its layer does not read", w.input, x.shape());
-        return Err(Refusal::CheckFailed(reason));
-    };
-    let (input, output) = (floats(&w.input, x)?, floats(w.output, y)?);
+/// At most `each` of so many positions, one drawn from each of as many equal stretches.
+fn picked(positions: usize, each: usize, seed: u64) -> impl Iterator<Item = usize> {
     let mut dice = crate::draw::Dice::new(seed);
     let stretches = each.min(positions);
-    for i in 0..stretches {
+    (0..stretches).map(move |i| {
         let (from, to) = (i * positions / stretches, (i + 1) * positions / stretches);
-        let position = from + (dice.next() % (to - from).max(1) as u64) as usize;
-        w.reading.input(&input, x.shape(), y.shape(), position, &mut rows.x);
-        w.reading.output(&output, y.shape(), position, &mut rows.y);
+        from + (dice.next() % (to - from).max(1) as u64) as usize
+    })
+}
+
+fn misfit(value: &str, shape: &[usize]) -> Refusal {
+    Refusal::CheckFailed(format!("value `{value}` has shape {shape:?}, which does not belong to its layer"))
+}
+
+fn finite(value: &str, rows: &[f32]) -> Result<(), Refusal> {
+    if rows.iter().all(|v| v.is_finite()) {
+        return Ok(());
     }
-    if !rows.x.iter().chain(&rows.y).all(|v| v.is_finite()) {
-        return Err(Refusal::CheckFailed(format!("value `{}` or `{}` is not finite", w.input, w.output)));
-    }
-    Ok(())
+    Err(Refusal::CheckFailed(format!("value `{value}` is not finite on the calibration samples")))
 }
 
 fn value<'t>(name: &str, captured: &'t Tensors, fed: &'t Tensors) -> Result<&'t Tensor, Refusal> {

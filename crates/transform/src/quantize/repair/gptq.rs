@@ -30,7 +30,9 @@ pub(super) struct Solved {
 impl Problem<'_> {
     /// The best codes found for weights `w`, starting from a scale.
     pub(super) fn solve(&self, w: &[f64], scale: f64, least: f64) -> Solved {
-        let around = if self.fixed_scale { &AROUND[..1] } else { &AROUND[..] };
+        // In 8 bits there is little left to gain.
+        let fine = self.book.bits > 4;
+        let around = if self.fixed_scale || fine { &AROUND[..1] } else { &AROUND[..] };
         let mut best: Option<(f64, Solved)> = None;
         for factor in around {
             let scale = (scale * factor).max(least);
@@ -43,7 +45,9 @@ impl Problem<'_> {
             Some((_, solved)) => solved,
             None => Solved { scale, codes: vec![0; w.len()] },
         };
-        self.descend(w, least, &mut solved);
+        if !fine {
+            self.descend(w, least, &mut solved);
+        }
         solved
     }
 
@@ -68,24 +72,31 @@ impl Problem<'_> {
         (loss, codes)
     }
 
-    /// Coordinate descent: each code in turn is set to its best given all others.
+    /// Coordinate descent: each code in turn is set to its best given all others, the scale to its best given the codes,
+    /// (qᵀHw) / (qᵀHq).
     fn descend(&self, w: &[f64], least: f64, solved: &mut Solved) {
         let k = w.len();
+        let times = |v: &[f64]| -> Vec<f64> { (0..k).map(|i| dot(&self.hessian[i * k..(i + 1) * k], v)).collect() };
+        let mut codes: Vec<f64> = solved.codes.iter().map(|&c| f64::from(c)).collect();
+        // Hq is kept up to date: the matrix is read once, and one row more for each code that changes.
+        let (along, mut across) = (times(w), times(&codes));
         for _ in 0..SWEEPS {
             if !self.fixed_scale {
-                self.refit_scale(w, least, solved);
+                let scale = dot(&codes, &along) / dot(&codes, &across);
+                if scale.is_finite() && scale as f32 >= f32::MIN_POSITIVE {
+                    solved.scale = scale.max(least);
+                }
             }
             let scale = solved.scale;
-            let delta: Vec<f64> = solved.codes.iter().zip(w).map(|(&c, w)| f64::from(c) * scale - w).collect();
-            let mut gradient: Vec<f64> = (0..k).map(|i| dot(&self.hessian[i * k..(i + 1) * k], &delta)).collect();
             let mut changed = false;
             for j in 0..k {
                 let row = &self.hessian[j * k..(j + 1) * k];
-                let now = f64::from(solved.codes[j]) * scale;
-                let code = self.nearest((now - gradient[j] / row[j]) / scale);
-                if code != solved.codes[j] {
-                    let step = f64::from(code) * scale - now;
-                    gradient.iter_mut().zip(row).for_each(|(g, h)| *g += step * h);
+                let gradient = scale * across[j] - along[j];
+                let code = self.nearest(codes[j] - gradient / row[j] / scale);
+                let step = f64::from(code) - codes[j];
+                if step != 0.0 {
+                    across.iter_mut().zip(row).for_each(|(a, h)| *a += step * h);
+                    codes[j] = f64::from(code);
                     solved.codes[j] = code;
                     changed = true;
                 }
@@ -93,22 +104,6 @@ impl Problem<'_> {
             if !changed {
                 break;
             }
-        }
-    }
-
-    /// The scale with the least loss for the codes as they are: (qᵀHw) / (qᵀHq).
-    fn refit_scale(&self, w: &[f64], least: f64, solved: &mut Solved) {
-        let k = w.len();
-        let codes: Vec<f64> = solved.codes.iter().map(|&c| f64::from(c)).collect();
-        let (mut along, mut across) = (0.0, 0.0);
-        for (i, code) in codes.iter().enumerate().filter(|(_, c)| **c != 0.0) {
-            let row = &self.hessian[i * k..(i + 1) * k];
-            along += code * dot(row, w);
-            across += code * dot(row, &codes);
-        }
-        let scale = along / across;
-        if scale.is_finite() && scale as f32 >= f32::MIN_POSITIVE {
-            solved.scale = scale.max(least);
         }
     }
 }

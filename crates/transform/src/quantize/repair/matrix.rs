@@ -7,12 +7,19 @@ use faer::{
     prelude::Solve,
 };
 
+/// One row in so many runs is kept from the fit, to decide by.
+const UNSEEN: usize = 5;
+
 /// First and second moments of input rows `x` and target rows `t`, centred where a bias takes up what is constant.
 pub(super) struct Moments {
-    /// Mean of each column of `x` (zeros where nothing is centred).
+    /// Number of rows.
+    pub(super) rows: usize,
+    /// What `x` is centred on (zeros where nothing is).
     pub(super) mean_x: Vec<f64>,
-    /// Mean of each column of `t` (zeros where nothing is centred).
+    /// What `t` is centred on (zeros where nothing is).
     pub(super) mean_t: Vec<f64>,
+    /// What is left of the means of `x` and `t` after centring: nothing where the centre is that of the rows themselves.
+    rest: [Vec<f64>; 2],
     /// XᵀX / n.
     pub(super) gram: Mat<f64>,
     /// XᵀT / n.
@@ -29,35 +36,87 @@ pub(super) struct Columns<'r> {
 }
 
 impl Columns<'_> {
-    /// The mean of each column.
-    pub(super) fn mean(self) -> Vec<f64> {
-        self.taken(true).1
+    fn each(&self) -> impl Iterator<Item = &[f32]> {
+        self.rows.chunks_exact(self.width.max(1)).map(|row| &row[self.from..self.from + self.count])
     }
 
-    /// The columns, row-major, and their means; centred where that is asked for.
-    fn taken(self, centred: bool) -> (Vec<f32>, Vec<f64>) {
-        let mut mean = vec![0f64; self.count];
-        let mut taken = Vec::with_capacity(self.rows.len() / self.width.max(1) * self.count);
-        for row in self.rows.chunks_exact(self.width.max(1)) {
-            taken.extend_from_slice(&row[self.from..self.from + self.count]);
+    /// The mean of each column over the rows of which this is true.
+    pub(super) fn mean(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
+        let (mut mean, mut n) = (vec![0f64; self.count], 0usize);
+        for (_, row) in self.each().enumerate().filter(|(i, _)| which(*i)) {
+            mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v));
+            n += 1;
         }
-        if centred && self.count > 0 {
-            let n = (taken.len() / self.count).max(1) as f64;
-            for row in taken.chunks_exact(self.count) {
-                mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v));
+        mean.iter_mut().for_each(|m| *m /= n.max(1) as f64);
+        mean
+    }
+
+    /// The rows of which this is true, centred, row-major.
+    fn taken(&self, centre: &[f64], which: impl Fn(usize) -> bool) -> Vec<f32> {
+        let rows = self.each().enumerate().filter(|(i, _)| which(*i));
+        rows.flat_map(|(_, row)| row.iter().zip(centre).map(|(v, m)| (f64::from(*v) - m) as f32)).collect()
+    }
+}
+
+/// Moments of the rows that a layer is fitted to, and of others, centred alike, that decide between fits.
+pub(super) struct Split {
+    pub(super) fit: Moments,
+    pub(super) unseen: Moments,
+    centred: bool,
+}
+
+impl Split {
+    /// `together` rows in a row come from one run. Of fewer than five runs, all rows do both.
+    pub(super) fn of(x: Columns<'_>, t: Columns<'_>, together: usize, centred: bool) -> Self {
+        let unseen = |row: usize| row / together.max(1) % UNSEEN == UNSEEN - 1;
+        let parted = x.each().count() >= UNSEEN * together.max(1);
+        let fitted = |row: usize| !parted || !unseen(row);
+        let mean = |c: &Columns<'_>| if centred { c.mean(fitted) } else { vec![0.0; c.count] };
+        let (mean_x, mean_t) = (mean(&x), mean(&t));
+        let fit = Moments::of(&x, &t, &mean_x, &mean_t, fitted);
+        let unseen = Moments::of(&x, &t, &mean_x, &mean_t, |row| !parted || unseen(row));
+        Self { fit, unseen, centred }
+    }
+
+    /// The moments of all rows, centred on their own means.
+    pub(super) fn whole(&self) -> Moments {
+        let (a, b) = (&self.fit, &self.unseen);
+        let rows = a.rows + b.rows;
+        let (share_a, share_b) = (a.rows as f64 / rows.max(1) as f64, b.rows as f64 / rows.max(1) as f64);
+        let mix = |a: &Mat<f64>, b: &Mat<f64>| {
+            Mat::from_fn(a.nrows(), a.ncols(), |i, j| share_a * a[(i, j)] + share_b * b[(i, j)])
+        };
+        let mut whole = Moments {
+            rows,
+            mean_x: a.mean_x.clone(),
+            mean_t: a.mean_t.clone(),
+            rest: a.rest.clone(),
+            gram: mix(&a.gram, &b.gram),
+            cross: mix(&a.cross, &b.cross),
+        };
+        if self.centred {
+            // Both parts are centred on the mean of the first; what the second adds to the mean is in its remainder.
+            let [dx, dt] = b.rest.clone().map(|rest| rest.iter().map(|m| share_b * m).collect::<Vec<f64>>());
+            for j in 0..dx.len() {
+                for i in 0..dx.len() {
+                    whole.gram[(i, j)] -= dx[i] * dx[j];
+                }
             }
-            mean.iter_mut().for_each(|m| *m /= n);
-            for row in taken.chunks_exact_mut(self.count) {
-                row.iter_mut().zip(&mean).for_each(|(v, m)| *v = (f64::from(*v) - m) as f32);
+            for (j, t) in dt.iter().enumerate() {
+                for (i, x) in dx.iter().enumerate() {
+                    whole.cross[(i, j)] -= x * t;
+                }
             }
+            whole.mean_x.iter_mut().zip(&dx).for_each(|(m, d)| *m += d);
+            whole.mean_t.iter_mut().zip(&dt).for_each(|(m, d)| *m += d);
         }
-        (taken, mean)
+        whole
     }
 }
 
 impl Moments {
-    pub(super) fn of(x: Columns<'_>, t: Columns<'_>, centred: bool) -> Self {
-        let ((x_rows, mean_x), (t_rows, mean_t)) = (x.taken(centred), t.taken(centred));
+    fn of(x: &Columns<'_>, t: &Columns<'_>, mean_x: &[f64], mean_t: &[f64], which: impl Fn(usize) -> bool) -> Self {
+        let (x_rows, t_rows) = (x.taken(mean_x, &which), t.taken(mean_t, &which));
         let n = x_rows.len() / x.count.max(1);
         let a = MatRef::from_row_major_slice(&x_rows, n, x.count);
         let b = MatRef::from_row_major_slice(&t_rows, n, t.count);
@@ -66,13 +125,35 @@ impl Moments {
             matmul(&mut out, Accum::Replace, a.transpose(), right, 1.0 / n.max(1) as f32, Par::Seq);
             Mat::from_fn(out.nrows(), out.ncols(), |i, j| f64::from(out[(i, j)]))
         };
-        Self { mean_x, mean_t, gram: product(a), cross: product(b) }
+        let rest = |rows: &[f32], count| Columns { rows, width: count, from: 0, count }.mean(|_| true);
+        Self {
+            rows: n,
+            mean_x: mean_x.to_vec(),
+            mean_t: mean_t.to_vec(),
+            rest: [rest(&x_rows, x.count), rest(&t_rows, t.count)],
+            gram: product(a),
+            cross: product(b),
+        }
     }
 
     /// Mean of the diagonal of the Gram matrix.
     pub(super) fn power(&self) -> f64 {
         let k = self.gram.nrows();
         (0..k).map(|i| self.gram[(i, i)]).sum::<f64>() / k.max(1) as f64
+    }
+
+    /// Mean squared error of weights, one row an output channel, less a constant.
+    pub(super) fn loss(&self, weights: &Mat<f64>) -> f64 {
+        let mut product = Mat::<f64>::zeros(weights.nrows(), weights.ncols());
+        matmul(&mut product, Accum::Replace, weights, &self.gram, 1.0, Par::Seq);
+        let one = |(o, k): (usize, usize)| weights[(o, k)] * (product[(o, k)] - 2.0 * self.cross[(k, o)]);
+        let (rows, columns) = (weights.nrows(), weights.ncols());
+        (0..columns).flat_map(|k| (0..rows).map(move |o| (o, k))).map(one).sum()
+    }
+
+    /// The mean error of a channel under some weights: what its bias has to take up.
+    pub(super) fn shift(&self, channel: usize, weights: &[f64]) -> f64 {
+        self.mean_t[channel] - weights.iter().zip(&self.mean_x).map(|(w, m)| w * m).sum::<f64>()
     }
 }
 

@@ -10,6 +10,7 @@
 //! This module must not know how nodes are written: it is handed a way to make a model of a [`Solution`].
 
 mod capture;
+mod fit;
 mod gptq;
 mod judge;
 mod layer;
@@ -26,7 +27,7 @@ use plimsoll_onnx::{Model, NodeId, View, attr, captured_names, node};
 use rayon::prelude::*;
 
 use self::{
-    capture::{Wanted, capture},
+    capture::{Targets, Wanted, inputs, rows_a_run, targets},
     windows::Reading,
 };
 pub(super) use self::{gptq::search_scale, judge::Judge};
@@ -68,7 +69,14 @@ struct Layer<'w> {
     reading: Reading,
     groups: usize,
     width: usize,
+    channels: usize,
     output: &'w str,
+}
+
+impl Layer<'_> {
+    fn wanted(&self, id: NodeId, value: String) -> Wanted<'_> {
+        Wanted { id, reading: &self.reading, width: self.width, channels: self.channels, value }
+    }
 }
 
 /// The better one of a solution and its repaired form, with one line about what came of it.
@@ -80,9 +88,14 @@ pub(super) fn repair<'m>(job: &Job<'_, 'm>, before: Solution<'m>) -> Result<(Sol
     let layers = layers(job);
     let levels = levels(job.view, &layers);
     let mut solution = before.clone();
-    job.context.progress.start("repair", levels.len() * runs.len());
+    job.context.progress.start("repair", (levels.len() + 1) * runs.len());
+    let wanted: Vec<Wanted<'_>> = layers.iter().map(|(id, l)| l.wanted(*id, l.output.to_owned())).collect();
+    let widest = levels.iter().map(|level| level.iter().filter_map(|id| layers.get(id)).map(|l| l.width).sum()).max();
+    let channels: usize = layers.values().map(|l| l.channels).sum();
+    let each = rows_a_run(&runs, channels + widest.unwrap_or(0));
+    let targets = targets(job.model, job.context, &runs, &wanted, each)?;
     for level in &levels {
-        let changed = one_level(job, &runs, &layers, level, &solution)?;
+        let changed = one_level(job, &runs, &layers, level, &solution, &targets, each)?;
         solution.layers.extend(changed.into_iter().map(|(id, layer)| (Site::anchor(id), layer)));
     }
     job.context.progress.finish();
@@ -105,27 +118,19 @@ fn one_level<'m>(
     layers: &BTreeMap<NodeId, Layer<'m>>,
     level: &[NodeId],
     solution: &Solution<'m>,
+    targets: &BTreeMap<NodeId, Targets>,
+    each: usize,
 ) -> Result<Vec<(NodeId, super::solution::Layer)>, Refusal> {
-    let (model, inputs) = (job.twin)(solution)?;
-    let wanted = level.iter().filter_map(|id| {
-        let (layer, anchor, input) = (layers.get(id)?, job.anchors.get(id)?, inputs.get(id)?);
-        Some(Wanted {
-            id: *id,
-            input: input.clone(),
-            output: layer.output,
-            reading: &layer.reading,
-            width: layer.width,
-            channels: anchor.operands.channels(),
-        })
-    });
+    let (model, values) = (job.twin)(solution)?;
+    let wanted = level.iter().filter_map(|id| Some(layers.get(id)?.wanted(*id, values.get(id)?.clone())));
     let wanted: Vec<Wanted<'_>> = wanted.collect();
-    let rows = capture(job.model, &model, job.context, runs, &wanted)?;
-    let one = |(id, rows): (&NodeId, &capture::Rows)| {
-        let (anchor, layer) = (job.anchors.get(id)?, layers.get(id)?);
+    let rows = inputs(&model, job.context, runs, &wanted, targets, each)?;
+    let one = |(id, rows): (&NodeId, &Vec<f32>)| {
+        let (anchor, layer, targets) = (job.anchors.get(id)?, layers.get(id)?, targets.get(id)?);
         let before = solution.layers.get(&Site::anchor(*id))?;
         let least = |bias: f32| (job.least)(anchor, solution, bias);
-        let limits = layer::Limits { least: &least, book: (job.book)(*id), method: job.method };
-        Some((*id, layer::repaired(anchor, before, rows, layer.groups, layer.width, &limits)?))
+        let limits = fit::Limits { least: &least, book: (job.book)(*id), method: job.method };
+        Some((*id, layer::repaired(anchor, before, rows, targets, layer.groups, layer.width, &limits)?))
     };
     Ok(rows.par_iter().filter_map(one).collect())
 }
@@ -138,7 +143,8 @@ fn layers<'m>(job: &Job<'_, 'm>) -> BTreeMap<NodeId, Layer<'m>> {
         let (Some(reading), Some(output)) = (Reading::of(n, &anchor.operands), n.output.first()) else { continue };
         let Some(groups) = usize::try_from(groups).ok().filter(|g| *g > 0) else { continue };
         let width = reading.width(&anchor.operands, groups);
-        found.insert(id, Layer { reading, groups, width, output });
+        let channels = anchor.operands.channels();
+        found.insert(id, Layer { reading, groups, width, channels, output });
     }
     found
 }

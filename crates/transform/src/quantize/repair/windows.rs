@@ -62,14 +62,26 @@ impl Reading {
         }
     }
 
-    /// Number of output positions; `None` where the shapes do not belong to this layer.
-    pub(super) fn positions(&self, x: &[usize], y: &[usize], width: usize) -> Option<usize> {
+    /// Number of positions of an output of this shape; `None` where it does not have so many channels.
+    pub(super) fn positions(&self, y: &[usize], channels: usize) -> Option<usize> {
         match self {
-            Self::Rows => (x.last() == Some(&width)).then(|| x[..x.len() - 1].iter().product()),
+            Self::Rows => y.split_last().filter(|(last, _)| **last == channels).map(|(_, lead)| lead.iter().product()),
             Self::Windows(w) => {
-                let fits = x.len() == y.len() && x.len() == w.kernel.len() + 2 && x[0] == y[0];
-                let taps: usize = w.kernel.iter().product();
-                (fits && x[1] * taps == width).then(|| y[0] * y[2..].iter().product::<usize>())
+                let fits = y.len() == w.kernel.len() + 2 && y[1] == channels;
+                fits.then(|| y[0] * y[2..].iter().product::<usize>())
+            }
+        }
+    }
+
+    /// Whether an input of this shape belongs to an output of that one.
+    pub(super) fn fits(&self, x: &[usize], y: &[usize], width: usize) -> bool {
+        match self {
+            Self::Rows => {
+                let rows = |shape: &[usize]| shape.split_last().map(|(_, lead)| lead.iter().product::<usize>());
+                x.last() == Some(&width) && rows(x) == rows(y)
+            }
+            Self::Windows(w) => {
+                x.len() == y.len() && x[0] == y[0] && x[1] * w.kernel.iter().product::<usize>() == width
             }
         }
     }
