@@ -209,15 +209,16 @@ pub(crate) struct Quantize {
     /// Calibration samples, an npz file without labels; `int8` needs them
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
-    /// int8: weights and activations (QDQ) · int8-dynamic: the same without samples, scales found at run time · int8-weights, int4-weights: weights alone · f16: weights stored in half precision
+    /// int8: weights and activations (QDQ) · int8-dynamic: the same without samples, scales found at run time · int8-weights,
+    /// int4-weights: weights alone, computed in float32 · f16: weights stored in half precision
     #[arg(long, default_value = "int8")]
     pub(crate) scheme: String,
     /// One scale for each output channel of a weight, or one for all
     #[arg(long, default_value = "per-channel", value_parser = ["per-channel", "per-tensor"])]
     pub(crate) granularity: String,
-    /// How ranges of activations are found (int8): minmax: all values seen · percentile[:P]: P % of them [P: 99.99] · entropy: the
-    /// codes whose distribution is nearest (KL) · mse: the codes that are nearest
-    #[arg(long, default_value = "minmax", value_name = "METHOD", value_parser = calibration)]
+    /// How ranges of activations are found (int8): mse: the codes that are nearest · minmax: all values seen · percentile[:P]: P %
+    /// of them [P: 99.99] · entropy: the codes whose distribution is nearest (KL)
+    #[arg(long, default_value = "mse", value_name = "METHOD", value_parser = calibration)]
     pub(crate) calibration: String,
     /// Type of quantized activations (int8); most integer kernels are fastest on unsigned ones
     #[arg(long, default_value = "u8", value_parser = ["u8", "s8"])]

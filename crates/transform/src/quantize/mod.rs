@@ -191,7 +191,7 @@ pub struct QuantizeOptions {
 }
 
 impl QuantizeOptions {
-    /// A scheme with the defaults: per channel, MinMax over at most 512 samples, nothing excluded.
+    /// A scheme with the defaults: per channel, MSE calibration over at most 512 samples, nothing excluded.
     pub fn new(scheme: Scheme) -> Self {
         Self {
             scheme,

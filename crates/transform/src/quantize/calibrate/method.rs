@@ -9,13 +9,13 @@ use crate::quantize::UnknownName;
 #[non_exhaustive]
 pub enum Calibration {
     /// The smallest and the largest value seen.
-    #[default]
     MinMax,
     /// The range that holds a share of the values.
     Percentile(Percentage),
     /// The range whose codes are distributed most like the values (Kullback–Leibler).
     Entropy,
-    /// The range whose codes are nearest to the values (mean square).
+    /// The range whose codes are nearest to the values (mean square). It clips only where that is nearer than not to clip.
+    #[default]
     Mse,
 }
 
