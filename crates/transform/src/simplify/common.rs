@@ -32,6 +32,12 @@ pub(crate) fn is_pure(n: &NodeProto) -> bool {
         && subgraphs(n).next().is_none()
 }
 
+/// Whether nothing reads what a node computes besides its first output. Models come from anywhere: a node may list outputs that
+/// its operator does not have, and something may read them.
+pub(crate) fn only_first_is_read(view: &View<'_>, n: &NodeProto) -> bool {
+    n.output.iter().skip(1).all(|o| o.is_empty() || view.uses(o).is_empty())
+}
+
 /// Whether every use of `from` can become one of `to`: an output of the graph needs a producer that can take its name.
 pub(crate) fn can_redirect(view: &View<'_>, from: &str, to: &str) -> bool {
     !view.is_output(from) || (view.producer(to).is_some() && !view.is_output(to) && view.constant(to).is_none())

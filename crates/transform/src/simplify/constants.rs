@@ -2,6 +2,7 @@
 
 use plimsoll_onnx::{Model, Patch, Tensor, attr, node};
 
+use super::common;
 use crate::{Context, Effect, Pass, Refusal};
 
 pub(super) struct ConstantNodes;
@@ -27,7 +28,8 @@ impl Pass for ConstantNodes {
         }
         let constants = view.nodes().filter(|(_, n)| node::is(n, "Constant"));
         // Before IR version 4 an initializer must be an input as well.
-        for (id, n) in constants.filter(|_| model.proto().ir_version >= 4) {
+        for (id, n) in constants.filter(|(_, n)| model.proto().ir_version >= 4 && common::only_first_is_read(&view, n))
+        {
             let Some(output) = n.output.first().filter(|o| !view.is_output(o)) else { continue };
             let mut tensor = match (attr::tensor(n, "value"), attr::constant(n)) {
                 (Some(proto), _) => proto.clone(),

@@ -54,13 +54,15 @@ impl Pass for Identities {
 fn gives_back(view: &View<'_>, shapes: &Shapes, n: &NodeProto, opset: i64) -> Option<String> {
     let input = node::input(n, 0)?;
     let output = n.output.first()?;
-    let unused = |slot: usize| n.output.get(slot).is_none_or(|o| o.is_empty() || view.uses(o).is_empty());
+    if !common::only_first_is_read(view, n) {
+        return None;
+    }
     let same_shape = || common::same_dims(shapes, input, output);
     let yes = match n.op_type.as_str() {
         "Identity" => true,
         "Dropout" => {
             // Before operator set 7 an attribute said whether the model was being trained.
-            !common::trains(view, n) && unused(1) && opset >= 7
+            !common::trains(view, n) && opset >= 7
         }
         "Cast" => {
             let to = attr::int(n, "to").and_then(|t| DType::from_onnx(t as i32));

@@ -223,3 +223,11 @@ fn every_operator_set_gives_the_same() {
         check(&net.output("y", F32).build(), "Conv GlobalAveragePool Flatten");
     }
 }
+
+/// A Sum of one value with a second output, which the operator does not have: a graph output reads it.
+#[test]
+fn output_that_an_operator_does_not_have_is_not_lost() {
+    let net = Net::new().input("x", F32, &[2]).node(node::new("Neg", &["x"], &["a"]));
+    let net = net.node(node::new("Sum", &["a"], &["y", "z"])).output("y", F32).output("z", F32);
+    check_unrun(&net.build(), "Neg Sum");
+}
