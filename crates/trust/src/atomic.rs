@@ -78,7 +78,11 @@ pub fn publish_folder(finished: &Path, place: &Path) -> io::Result<()> {
         return Err(io::Error::from(io::ErrorKind::AlreadyExists));
     }
     sync_tree(finished)?;
-    fs::rename(finished, place)?;
+    // Somebody else may have been faster since: a full folder is not replaced either.
+    fs::rename(finished, place).map_err(|e| match e.kind() {
+        io::ErrorKind::DirectoryNotEmpty => io::ErrorKind::AlreadyExists.into(),
+        _ => e,
+    })?;
     sync_folder(folder_of(place))
 }
 

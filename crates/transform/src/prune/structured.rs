@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_cost::{Cost, analyse};
 use plimsoll_onnx::{
-    Model, Names, Patch, Tensor, attr, node,
+    DimSpec, Model, Names, Patch, Tensor, ValueSpec, attr, node,
     proto::NodeProto,
     shape::{Bindings, infer},
 };
@@ -131,6 +131,12 @@ impl Pass for Structured {
         let what = options.target.what();
         let (count, share) = (removed.channels.len(), percent(removed.share));
         patch.because(format!("{count} channels removed, {share} % of the {what}"));
+        if matches!(options.target, Target::Macs(_)) && assumes_sizes(model, context) {
+            patch.because(
+                "open dimensions of the inputs are counted as 1: layers weigh otherwise at real sizes, which samples (--data) would \
+                 tell",
+            );
+        }
         if removed.share > options.target.share() + TOLERANCE {
             patch.because(format!(
                 "no set of whole channels comes nearer to {} % of the {what}",
@@ -165,7 +171,8 @@ fn choose(
     target: Target,
     context: &Context<'_>,
 ) -> Result<Chosen, Refusal> {
-    let whole = target.of(&cost(model));
+    let sizes = sizes(model, context);
+    let whole = target.of(&cost(model, &sizes));
     if whole == 0 {
         return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
     }
@@ -173,7 +180,7 @@ fn choose(
         context.progress.advance(1);
         let mut changed = model.clone();
         apply(remove(model, groups, channels)?, &mut changed)?;
-        Ok(1.0 - target.of(&cost(&changed)) as f64 / whole as f64)
+        Ok(1.0 - target.of(&cost(&changed, &sizes)) as f64 / whole as f64)
     };
     let prefix = |k: usize| -> BTreeSet<usize> { order[..k].iter().copied().collect() };
     context.progress.start("choose channels", order.len().max(2).ilog2() as usize + 2);
@@ -261,8 +268,29 @@ fn moves(groups: usize) -> impl Iterator<Item = (Option<usize>, Option<usize>)> 
     one().flat_map(move |more| one().map(move |less| (more, less))).filter(|(more, less)| more != less)
 }
 
-fn cost(model: &Model) -> Cost {
-    analyse(model, &infer(model, &Bindings::batch(1)))
+fn cost(model: &Model, sizes: &Bindings) -> Cost {
+    analyse(model, &infer(model, sizes))
+}
+
+/// One sample, of the sizes that the given ones have; without these, open dimensions are 1.
+fn sizes(model: &Model, context: &Context<'_>) -> Bindings {
+    let shape = |spec: &ValueSpec| {
+        let mut shape = context.data?.inputs().get(&spec.name)?.shape().to_vec();
+        *shape.first_mut()? = match spec.dims.as_ref()?.first()? {
+            DimSpec::Fixed(n) => usize::try_from(*n).ok()?,
+            _ => 1,
+        };
+        Some((spec.name.clone(), shape))
+    };
+    let shapes: Option<_> = model.inputs().iter().map(shape).collect();
+    shapes.map_or_else(|| Bindings::batch(1), Bindings::shapes)
+}
+
+/// Whether a count of operations rests on sizes that nobody gave.
+fn assumes_sizes(model: &Model, context: &Context<'_>) -> bool {
+    let open =
+        |s: &ValueSpec| s.dims.as_ref().is_none_or(|d| d.iter().skip(1).any(|d| !matches!(d, DimSpec::Fixed(_))));
+    sizes(model, context) == Bindings::batch(1) && model.inputs().iter().any(open)
 }
 
 fn apply(patch: Patch, model: &mut Model) -> Result<(), Refusal> {

@@ -154,6 +154,32 @@ fn channels_that_a_softmax_normalises_stay() {
 }
 
 #[test]
+fn open_sizes_are_those_of_the_samples_and_not_silently_1() {
+    // Convolutions at two resolutions: at height and width 1 they would weigh alike.
+    let mut b = Builder::new(3, &[1, 3, -1, -1]);
+    let x = b.conv("x", 3, 16, 3);
+    let x = b.conv(&x, 16, 16, 3);
+    let pool = [attr::from_ints("kernel_shape", &[4, 4]), attr::from_ints("strides", &[4, 4])];
+    let x = b.add("MaxPool", &[&x], pool.to_vec());
+    let x = b.conv(&x, 16, 64, 3);
+    let y = b.conv(&x, 64, 4, 1);
+    let model = b.finish(&y, &[1, 4, -1, -1]);
+    let pixels = Dice(5).tensor(&[2, 3, 32, 32]);
+    let inputs = Tensors::from([("x".to_owned(), pixels)]);
+    let data = plimsoll_dataset::Dataset::new(std::path::Path::new("calib.npz"), inputs, None, None).unwrap();
+    let sizes = plimsoll_onnx::shape::Bindings::shapes(BTreeMap::from([("x".to_owned(), vec![1, 3, 32, 32])]));
+    let macs = |m: &Model| plimsoll_cost::analyse(m, &plimsoll_onnx::shape::infer(m, &sizes)).macs as f64;
+    let pass = Structured::new(PruneOptions::new(Target::Macs("30%".parse().unwrap())));
+
+    let patch = pass.run(&model, &context().with_data(&data)).unwrap();
+    let gone = 1.0 - macs(&patched(&model, patch.clone())) / macs(&model);
+    assert!((0.3..=0.33).contains(&gone), "{gone}");
+    let assumed = |patch: &Patch| patch.reasons().iter().any(|r| r.contains("counted as 1"));
+    assert!(!assumed(&patch));
+    assert!(assumed(&pass.run(&model, &context()).unwrap()), "sizes were assumed silently");
+}
+
+#[test]
 fn target_out_of_reach_is_refused() {
     let model = random(7);
     let pass = Structured::new(PruneOptions::new(Target::Macs("99%".parse().unwrap())));

@@ -1,9 +1,8 @@
 //! Which node costs what: each is quantized alone, and the outputs of the model are held against the original's. Label-free, on
 //! samples that calibration did not see.
 //!
-//! One at a time ranks as well as leaving one out for half the runs, and its figures mean something by themselves (SQNR and
-//! divergence as measures of a layer's sensitivity: Nagel et al., "A White Paper on Neural Network Quantization", arXiv
-//! 2106.08295, section 4.3; ranking by measured divergence: Dong et al., "HAWQ", arXiv 1905.03696, for the idea). Nodes
+//! One at a time, because its figures mean something by themselves (SQNR and divergence as measures of a layer's sensitivity:
+//! Nagel et al., "A White Paper on Neural Network Quantization", arXiv 2106.08295, section 4.3; ranking by measured divergence: Dong et al., "HAWQ", arXiv 1905.03696, for the idea). Nodes
 //! that share a weight are one unit; of models with very many nodes neighbours are ranked together, so that the number of
 //! runs is bounded. This module must not know how a scheme writes its nodes.
 
