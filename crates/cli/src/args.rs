@@ -81,8 +81,9 @@ pub(crate) enum Verb {
     /// Store weights, and compute, in fewer bits
     ///
     /// The model is simplified first. `int8` writes QuantizeLinear/DequantizeLinear pairs with unsigned activations and symmetric
-    /// weights, which executors turn into integer kernels; ranges come from the calibration samples. The other schemes store
-    /// fewer bytes and compute in float32. A result that is no smaller is refused (97).
+    /// weights, which executors turn into integer kernels; ranges come from the calibration samples. The schemes for weights store
+    /// fewer bytes and compute in float32. Where there are samples, layers are then fitted to the original, without labels, and
+    /// kept only where that brings the outputs nearer. A result that is no smaller is refused (97).
     #[command(
         after_help = "Examples:\n  plimsoll quantize model.onnx -o int8.onnx --data calib.npz\n  plimsoll quantize model.onnx -o half.onnx --scheme f16"
     )]
