@@ -146,6 +146,20 @@ impl Dataset {
         }
     }
 
+    /// The shapes of inputs for one sample of these: the batch is 1 or what the model fixes it at, every other dimension is that of
+    /// the arrays. `None` where an input has no array.
+    pub fn one_sample(&self, inputs: &[ValueSpec]) -> Option<BTreeMap<String, Vec<usize>>> {
+        let shape = |spec: &ValueSpec| {
+            let mut shape = self.inputs.get(&spec.name)?.shape().to_vec();
+            *shape.first_mut()? = match spec.dims.as_ref().and_then(|d| d.first()) {
+                Some(DimSpec::Fixed(n)) => usize::try_from(*n).ok()?,
+                _ => 1,
+            };
+            Some((spec.name.clone(), shape))
+        };
+        inputs.iter().map(shape).collect()
+    }
+
     /// Checks names, dtypes, shapes and finiteness against the inputs of a model. Nothing is converted silently.
     pub fn check_against(&self, inputs: &[ValueSpec]) -> Result<(), DatasetError> {
         let path = || self.path.clone();

@@ -27,16 +27,7 @@ pub fn open_dimensions(model: &Model) -> Vec<String> {
 /// The shapes of a run with one sample: those of the data, where they have all inputs, else the declared ones, open dimensions
 /// being 1.
 pub fn one_sample(model: &Model, data: Option<&Dataset>) -> Bindings {
-    let shape = |spec: &ValueSpec| {
-        let mut shape = data?.inputs().get(&spec.name)?.shape().to_vec();
-        let batch = match spec.dims.as_ref().and_then(|d| d.first()) {
-            Some(DimSpec::Fixed(n)) => *n as usize,
-            _ => 1,
-        };
-        *shape.first_mut()? = batch;
-        Some((spec.name.clone(), shape))
-    };
-    let shapes: Option<_> = model.inputs().iter().map(shape).collect();
+    let shapes = data.and_then(|d| d.one_sample(&model.inputs()));
     shapes.map_or_else(|| Bindings::batch(1), Bindings::shapes)
 }
 

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_onnx::Model;
+use plimsoll_profile::PASSES;
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
@@ -167,21 +168,8 @@ enum Parsed {
 impl Parsed {
     fn new(step: &Step) -> Result<Self, RecipeError> {
         let wrong = |reason: String| RecipeError::Parameter { pass: step.pass.clone(), reason };
-        let known: &[&str] = match step.pass.as_str() {
-            "simplify" | "strip-names" => &[],
-            "prune" => &["remove-macs", "remove-params", "sparsity"],
-            "quantize" => &[
-                "scheme",
-                "granularity",
-                "calibration",
-                "activations",
-                "reduce-range",
-                "repair",
-                "exclude",
-                "min-agreement",
-                "max-drop",
-            ],
-            other => return Err(RecipeError::UnknownPass(other.into())),
+        let Some((_, known)) = PASSES.iter().find(|(pass, _)| *pass == step.pass) else {
+            return Err(RecipeError::UnknownPass(step.pass.clone()));
         };
         if let Some(name) = step.parameters.keys().find(|k| !known.contains(&k.as_str())) {
             return Err(wrong(format!("it has no parameter `{name}` (it has {})", known.join(", "))));

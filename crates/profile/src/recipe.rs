@@ -8,8 +8,8 @@ use crate::{
     source::{Span, Spanned},
 };
 
-/// Families of passes and the parameters that each takes.
-const PASSES: &[(&str, &[&str])] = &[
+/// Families of passes and the parameters that each takes: what a recipe may hold, wherever it comes from.
+pub const PASSES: &[(&str, &[&str])] = &[
     ("simplify", &[]),
     ("prune", &["remove-macs", "remove-params", "sparsity"]),
     (

@@ -274,15 +274,7 @@ fn cost(model: &Model, sizes: &Bindings) -> Cost {
 
 /// One sample, of the sizes that the given ones have; without these, open dimensions are 1.
 fn sizes(model: &Model, context: &Context<'_>) -> Bindings {
-    let shape = |spec: &ValueSpec| {
-        let mut shape = context.data?.inputs().get(&spec.name)?.shape().to_vec();
-        *shape.first_mut()? = match spec.dims.as_ref()?.first()? {
-            DimSpec::Fixed(n) => usize::try_from(*n).ok()?,
-            _ => 1,
-        };
-        Some((spec.name.clone(), shape))
-    };
-    let shapes: Option<_> = model.inputs().iter().map(shape).collect();
+    let shapes = context.data.and_then(|d| d.one_sample(&model.inputs()));
     shapes.map_or_else(|| Bindings::batch(1), Bindings::shapes)
 }
 
