@@ -3,8 +3,10 @@
 //! A pass looks at a model and yields a [`Patch`](plimsoll_onnx::Patch) or a typed [`Refusal`]; it never mutates. This crate
 //! must not know wall clocks, budgets or profiles.
 
+mod algebra;
 mod draw;
 mod manager;
+mod observe;
 mod pass;
 mod strip_names;
 #[cfg(test)]

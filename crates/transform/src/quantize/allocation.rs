@@ -6,12 +6,14 @@
 use plimsoll_onnx::Model;
 
 use super::{
-    calibrate::Runs,
-    repair::{Judge, Twin},
+    repair::Twin,
     solution::{Layer, Solution},
     stored::StoredWeight,
 };
-use crate::{Context, Refusal};
+use crate::{
+    Context, Refusal,
+    observe::{Judge, Runs},
+};
 
 /// The 8-bit weights may take this share of what the weights would take in 4 bits.
 const BUDGET: f64 = 0.10;

@@ -16,7 +16,6 @@ mod emit;
 mod f16;
 mod nodes;
 mod opset;
-mod outputs;
 mod plan;
 mod qdq;
 mod repair;
@@ -42,11 +41,11 @@ pub use self::{
     activation::ActivationType,
     calibrate::{Calibration, Percentage},
     nodes::{QuantizedNode, quantized_nodes, quantized_of},
-    outputs::Damage,
     sensitivity::{NodeCost, sensitivity},
     target::{NotAPortion, Portion, Target},
 };
-use crate::{Context, Pass, Refusal};
+pub use crate::observe::Damage;
+use crate::{Context, Pass, Refusal, observe};
 
 /// What is stored and computed in fewer bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -254,7 +253,7 @@ pub fn pass(options: QuantizeOptions) -> Box<dyn Pass + Send> {
 
 /// How far the outputs of a changed model are from the original's, on the samples of the context.
 pub fn damage(original: &Model, changed: &Model, context: &Context<'_>) -> Result<Damage, Refusal> {
-    let reference = outputs::Reference::of(original, context, usize::MAX)?;
+    let reference = observe::Reference::of(original, context, usize::MAX)?;
     Ok(reference.damage(&runnable(changed)?)?.0)
 }
 

@@ -15,11 +15,10 @@ use rayon::prelude::*;
 use super::{
     Damage, QuantizeOptions, Repair,
     nodes::{quantized_nodes, quantized_of},
-    outputs::Reference,
     propose,
     runnable::runnable,
 };
-use crate::{Context, Refusal, Silent};
+use crate::{Context, Refusal, Silent, observe::Reference};
 
 /// Most units that are tried one by one.
 const UNITS: usize = 64;

@@ -7,13 +7,11 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{Model, Patch};
 
 use super::{
-    Damage, NodeCost, QuantizeOptions, Scheme,
-    outputs::Reference,
-    propose, require_smaller,
+    Damage, NodeCost, QuantizeOptions, Scheme, propose, require_smaller,
     runnable::runnable,
     sensitivity::{rank, split},
 };
-use crate::{Context, Effect, Pass, Refusal};
+use crate::{Context, Effect, Pass, Refusal, observe::Reference};
 
 /// Most samples that a target is judged on.
 const SAMPLES: usize = 2048;

@@ -12,7 +12,6 @@ use plimsoll_onnx::Model;
 use rayon::prelude::*;
 
 pub use method::{Calibration, Percentage};
-pub(super) use stream::{Runs, floats};
 
 use self::histogram::Histogram;
 use super::affine::Range;

@@ -4,12 +4,11 @@
 use faer::Mat;
 use rayon::prelude::*;
 
-use super::{
-    gptq::{Problem, search_scale},
-    least_squares,
-    matrix::{Columns, Factor, Moments, Split},
+use super::gptq::{Problem, search_scale};
+use crate::{
+    algebra::{Columns, Factor, Moments, Split, least_squares},
+    quantize::{Repair, affine, affine::Codebook},
 };
-use crate::quantize::{Repair, affine, affine::Codebook};
 
 /// Damping relative to the mean of the Gram matrix's diagonal, in the order of preference; the refit that does best on unseen
 /// rows decides, none at all among the choices.

@@ -2,12 +2,12 @@
 
 use faer::Mat;
 
-use super::{
-    capture::Targets,
-    fit::{Fitted, Group, Limits},
-    matrix::{Columns, Split},
+use super::fit::{Fitted, Group, Limits};
+use crate::{
+    algebra::{Columns, Split},
+    observe::Targets,
+    quantize::{Repair, affine::Weight, anchor::Anchor, plan::Operands, solution::Layer},
 };
-use crate::quantize::{Repair, affine::Weight, anchor::Anchor, plan::Operands, solution::Layer};
 
 /// Above this many columns in a group only the bias is corrected: the Gram matrix alone would take 75 MB and more.
 const WIDEST: usize = 3072;

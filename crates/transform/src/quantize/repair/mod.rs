@@ -3,20 +3,15 @@
 //! Layers are taken in the order of the graph, those together that do not depend on each other. Each is fitted to the original's
 //! pre-activations from its input as it is after everything before it was quantized ("quantized prefix"):
 //! - bias correction: the mean error of each channel goes into its bias (Nagel et al., arXiv 1906.04721);
-//! - least squares: before rounding, the weights are refitted ([`least_squares`]);
+//! - least squares: before rounding, the weights are refitted ([`least_squares`](crate::algebra::least_squares));
 //! - GPTQ: codes compensate each other's rounding ([`gptq`]).
 //!
 //! In the end the repaired model is held against the unrepaired one on samples that were kept back, and the better one is taken.
 //! This module must not know how nodes are written: it is handed a way to make a model of a [`Solution`].
 
-mod capture;
 mod fit;
 mod gptq;
-mod judge;
 mod layer;
-mod least_squares;
-mod matrix;
-mod windows;
 
 #[cfg(test)]
 mod tests;
@@ -26,19 +21,17 @@ use std::collections::{BTreeMap, HashMap};
 use plimsoll_onnx::{Model, NodeId, View, attr, captured_names, node};
 use rayon::prelude::*;
 
-use self::{
-    capture::{Targets, Wanted, inputs, rows_a_run, targets},
-    windows::Reading,
-};
-pub(super) use self::{gptq::search_scale, judge::Judge};
+pub(super) use self::gptq::search_scale;
 use super::{
     Repair,
     affine::Codebook,
     anchor::Anchor,
-    calibrate::Runs,
     solution::{Site, Solution},
 };
-use crate::{Context, Refusal};
+use crate::{
+    Context, Refusal,
+    observe::{Judge, Reading, Runs, Targets, Wanted, inputs, rows_a_run, targets},
+};
 
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
@@ -140,10 +133,12 @@ fn layers<'m>(job: &Job<'_, 'm>) -> BTreeMap<NodeId, Layer<'m>> {
     for (&id, anchor) in job.anchors {
         let n = job.view.node(id);
         let groups = if node::is(n, "Conv") { attr::int(n, "group").unwrap_or(1) } else { 1 };
-        let (Some(reading), Some(output)) = (Reading::of(n, &anchor.operands), n.output.first()) else { continue };
+        let (Some(reading), Some(output)) = (Reading::of(n, &anchor.operands.shape), n.output.first()) else {
+            continue;
+        };
         let Some(groups) = usize::try_from(groups).ok().filter(|g| *g > 0) else { continue };
-        let width = reading.width(&anchor.operands, groups);
         let channels = anchor.operands.channels();
+        let width = reading.width(&anchor.operands.shape, channels, groups);
         found.insert(id, Layer { reading, groups, width, channels, output });
     }
     found

@@ -9,6 +9,7 @@ use plimsoll_runtime::TractExecutor;
 use super::*;
 use crate::{
     Context,
+    algebra::{Columns, Factor, Split},
     prune::testing::{Builder, Dice, output, patched},
     quantize::{QuantizeOptions, Scheme, pass, runnable},
 };
@@ -179,12 +180,12 @@ fn compensated_codes_have_less_loss_than_the_nearest() {
     let rows = dice.tensor(&[200 * k]).to_vec::<f32>().unwrap();
     let rows: Vec<f32> = rows.chunks(k).flat_map(|r| r.iter().map(|v| v + 2.0 * r[0]).collect::<Vec<_>>()).collect();
     let targets = vec![0f32; 200];
-    let x = matrix::Columns { rows: &rows, width: k, from: 0, count: k };
-    let t = matrix::Columns { rows: &targets, width: 1, from: 0, count: 1 };
-    let moments = matrix::Split::of(x, t, 1, true).whole();
+    let x = Columns { rows: &rows, width: k, from: 0, count: k };
+    let t = Columns { rows: &targets, width: 1, from: 0, count: 1 };
+    let moments = Split::of(x, t, 1, true).whole();
     let order: Vec<usize> = (0..k).collect();
     let damping = 0.01 * moments.power();
-    let factor = matrix::Factor::of(&moments.gram, damping, &order).unwrap();
+    let factor = Factor::of(&moments.gram, damping, &order).unwrap();
     let hessian: Vec<f64> =
         (0..k * k).map(|e| moments.gram[(e / k, e % k)] + if e / k == e % k { damping } else { 0.0 }).collect();
     // UᵀU H = I.

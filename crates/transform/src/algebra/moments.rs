@@ -11,28 +11,28 @@ use faer::{
 const UNSEEN: usize = 5;
 
 /// First and second moments of input rows `x` and target rows `t`, centred where a bias takes up what is constant.
-pub(super) struct Moments {
+pub(crate) struct Moments {
     /// Number of rows.
-    pub(super) rows: usize,
+    pub(crate) rows: usize,
     /// What `x` is centred on (zeros where nothing is).
-    pub(super) mean_x: Vec<f64>,
+    pub(crate) mean_x: Vec<f64>,
     /// What `t` is centred on (zeros where nothing is).
-    pub(super) mean_t: Vec<f64>,
+    pub(crate) mean_t: Vec<f64>,
     /// What is left of the means of `x` and `t` after centring: nothing where the centre is that of the rows themselves.
     rest: [Vec<f64>; 2],
     /// XᵀX / n.
-    pub(super) gram: Mat<f64>,
+    pub(crate) gram: Mat<f64>,
     /// XᵀT / n.
-    pub(super) cross: Mat<f64>,
+    pub(crate) cross: Mat<f64>,
 }
 
 /// Columns `from .. from + count` of row-major rows of `width`.
 #[derive(Clone, Copy)]
-pub(super) struct Columns<'r> {
-    pub(super) rows: &'r [f32],
-    pub(super) width: usize,
-    pub(super) from: usize,
-    pub(super) count: usize,
+pub(crate) struct Columns<'r> {
+    pub(crate) rows: &'r [f32],
+    pub(crate) width: usize,
+    pub(crate) from: usize,
+    pub(crate) count: usize,
 }
 
 impl Columns<'_> {
@@ -41,7 +41,7 @@ impl Columns<'_> {
     }
 
     /// The mean of each column over the rows of which this is true.
-    pub(super) fn mean(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
+    pub(crate) fn mean(&self, which: impl Fn(usize) -> bool) -> Vec<f64> {
         let (mut mean, mut n) = (vec![0f64; self.count], 0usize);
         for (_, row) in self.each().enumerate().filter(|(i, _)| which(*i)) {
             mean.iter_mut().zip(row).for_each(|(m, v)| *m += f64::from(*v));
@@ -59,15 +59,15 @@ impl Columns<'_> {
 }
 
 /// Moments of the rows that a layer is fitted to, and of others, centred alike, that decide between fits.
-pub(super) struct Split {
-    pub(super) fit: Moments,
-    pub(super) unseen: Moments,
+pub(crate) struct Split {
+    pub(crate) fit: Moments,
+    pub(crate) unseen: Moments,
     centred: bool,
 }
 
 impl Split {
     /// `together` rows in a row come from one run. Of fewer than five runs, all rows do both.
-    pub(super) fn of(x: Columns<'_>, t: Columns<'_>, together: usize, centred: bool) -> Self {
+    pub(crate) fn of(x: Columns<'_>, t: Columns<'_>, together: usize, centred: bool) -> Self {
         let unseen = |row: usize| row / together.max(1) % UNSEEN == UNSEEN - 1;
         let parted = x.each().count() >= UNSEEN * together.max(1);
         let fitted = |row: usize| !parted || !unseen(row);
@@ -79,7 +79,7 @@ impl Split {
     }
 
     /// The moments of all rows, centred on their own means.
-    pub(super) fn whole(&self) -> Moments {
+    pub(crate) fn whole(&self) -> Moments {
         let (a, b) = (&self.fit, &self.unseen);
         let rows = a.rows + b.rows;
         let (share_a, share_b) = (a.rows as f64 / rows.max(1) as f64, b.rows as f64 / rows.max(1) as f64);
@@ -137,13 +137,13 @@ impl Moments {
     }
 
     /// Mean of the diagonal of the Gram matrix.
-    pub(super) fn power(&self) -> f64 {
+    pub(crate) fn power(&self) -> f64 {
         let k = self.gram.nrows();
         (0..k).map(|i| self.gram[(i, i)]).sum::<f64>() / k.max(1) as f64
     }
 
     /// Mean squared error of weights, one row an output channel, less a constant.
-    pub(super) fn loss(&self, weights: &Mat<f64>) -> f64 {
+    pub(crate) fn loss(&self, weights: &Mat<f64>) -> f64 {
         let mut product = Mat::<f64>::zeros(weights.nrows(), weights.ncols());
         matmul(&mut product, Accum::Replace, weights, &self.gram, 1.0, Par::Seq);
         let one = |(o, k): (usize, usize)| weights[(o, k)] * (product[(o, k)] - 2.0 * self.cross[(k, o)]);
@@ -152,13 +152,13 @@ impl Moments {
     }
 
     /// The mean error of a channel under some weights: what its bias has to take up.
-    pub(super) fn shift(&self, channel: usize, weights: &[f64]) -> f64 {
+    pub(crate) fn shift(&self, channel: usize, weights: &[f64]) -> f64 {
         self.mean_t[channel] - weights.iter().zip(&self.mean_x).map(|(w, m)| w * m).sum::<f64>()
     }
 }
 
 /// The Cholesky factor of G + λI, columns in a given order.
-pub(super) struct Factor {
+pub(crate) struct Factor {
     llt: Llt<f64>,
     /// The order, reversed.
     reversed: Vec<usize>,
@@ -166,7 +166,7 @@ pub(super) struct Factor {
 
 impl Factor {
     /// `None` where the matrix is not positive definite (not finite, or nothing but zeros and no damping).
-    pub(super) fn of(gram: &Mat<f64>, damping: f64, order: &[usize]) -> Option<Self> {
+    pub(crate) fn of(gram: &Mat<f64>, damping: f64, order: &[usize]) -> Option<Self> {
         let reversed: Vec<usize> = order.iter().rev().copied().collect();
         let k = reversed.len();
         let entry = |i: usize, j: usize| gram[(reversed[i], reversed[j])] + if i == j { damping } else { 0.0 };
@@ -175,7 +175,7 @@ impl Factor {
     }
 
     /// (G + λI)⁻¹ B, rows of B and of the result in the natural order.
-    pub(super) fn solve(&self, b: &Mat<f64>) -> Mat<f64> {
+    pub(crate) fn solve(&self, b: &Mat<f64>) -> Mat<f64> {
         let mut permuted = Mat::from_fn(b.nrows(), b.ncols(), |i, j| b[(self.reversed[i], j)]);
         self.llt.solve_in_place(&mut permuted);
         let mut out = Mat::zeros(b.nrows(), b.ncols());
@@ -189,7 +189,7 @@ impl Factor {
 
     /// The upper factor U of the inverse, (G + λI)⁻¹ = UᵀU, in the order given; row-major. From the Cholesky factor of the
     /// matrix in reversed order: its inverse, reversed again.
-    pub(super) fn inverse_upper(&self) -> Vec<f64> {
+    pub(crate) fn inverse_upper(&self) -> Vec<f64> {
         let k = self.reversed.len();
         let mut inverse = Mat::<f64>::zeros(k, k);
         invert_lower_triangular(inverse.as_mut(), self.llt.L(), Par::Seq);

@@ -4,10 +4,10 @@
 
 use faer::{Accum, Mat, Par, linalg::matmul::matmul};
 
-use super::matrix::{Factor, Moments};
+use super::moments::{Factor, Moments};
 
 /// Weights W that minimise |XW − T|² + λ|W − W₀|²; `w0` and the result hold one row an output channel.
-pub(super) fn refit(w0: &Mat<f64>, moments: &Moments, factor: &Factor) -> Mat<f64> {
+pub(crate) fn refit(w0: &Mat<f64>, moments: &Moments, factor: &Factor) -> Mat<f64> {
     let mut residual = moments.cross.clone();
     matmul(&mut residual, Accum::Add, &moments.gram, w0.transpose(), -1.0, Par::Seq);
     let change = factor.solve(&residual);

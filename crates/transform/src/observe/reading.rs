@@ -3,11 +3,9 @@
 
 use plimsoll_onnx::{attr, node, proto::NodeProto};
 
-use crate::quantize::plan::Operands;
-
 /// How a layer reads its input.
 #[derive(Debug)]
-pub(super) enum Reading {
+pub(crate) enum Reading {
     /// The last axis is multiplied; every other axis counts positions.
     Rows,
     /// Windows slide over the axes behind batch and channels.
@@ -16,7 +14,7 @@ pub(super) enum Reading {
 
 /// The geometry of a convolution.
 #[derive(Debug)]
-pub(super) struct Windows {
+pub(crate) struct Windows {
     kernel: Vec<usize>,
     strides: Vec<usize>,
     dilations: Vec<usize>,
@@ -31,12 +29,12 @@ enum Pads {
 }
 
 impl Reading {
-    /// How a Conv, Gemm or MatMul reads; `None` for forms that have no rows (stacks of matrices, hostile attributes).
-    pub(super) fn of(n: &NodeProto, operands: &Operands<'_>) -> Option<Self> {
+    /// How a Conv, Gemm or MatMul with a weight of this shape reads; `None` for forms that have no rows (stacks of matrices, hostile attributes).
+    pub(crate) fn of(n: &NodeProto, weight: &[usize]) -> Option<Self> {
         if !node::is(n, "Conv") {
-            return (operands.shape.len() == 2).then_some(Self::Rows);
+            return (weight.len() == 2).then_some(Self::Rows);
         }
-        let kernel = operands.shape.get(2..)?.to_vec();
+        let kernel = weight.get(2..)?.to_vec();
         let axes = kernel.len();
         let counts = |name: &str, default: usize, length: usize| -> Option<Vec<usize>> {
             let Some(given) = attr::ints(n, name) else { return Some(vec![default; length]) };
@@ -55,15 +53,15 @@ impl Reading {
     }
 
     /// Elements of one row, all groups together.
-    pub(super) fn width(&self, operands: &Operands<'_>, groups: usize) -> usize {
+    pub(crate) fn width(&self, weight: &[usize], channels: usize, groups: usize) -> usize {
         match self {
-            Self::Rows => operands.shape.iter().product::<usize>() / operands.channels().max(1),
-            Self::Windows(_) => operands.shape.iter().skip(1).product::<usize>() * groups,
+            Self::Rows => weight.iter().product::<usize>() / channels.max(1),
+            Self::Windows(_) => weight.iter().skip(1).product::<usize>() * groups,
         }
     }
 
     /// Number of positions of an output of this shape; `None` where it does not have so many channels.
-    pub(super) fn positions(&self, y: &[usize], channels: usize) -> Option<usize> {
+    pub(crate) fn positions(&self, y: &[usize], channels: usize) -> Option<usize> {
         match self {
             Self::Rows => y.split_last().filter(|(last, _)| **last == channels).map(|(_, lead)| lead.iter().product()),
             Self::Windows(w) => {
@@ -74,7 +72,7 @@ impl Reading {
     }
 
     /// Whether an input of this shape belongs to an output of that one.
-    pub(super) fn fits(&self, x: &[usize], y: &[usize], width: usize) -> bool {
+    pub(crate) fn fits(&self, x: &[usize], y: &[usize], width: usize) -> bool {
         match self {
             Self::Rows => {
                 let rows = |shape: &[usize]| shape.split_last().map(|(_, lead)| lead.iter().product::<usize>());
@@ -87,7 +85,7 @@ impl Reading {
     }
 
     /// Appends the input row of a position.
-    pub(super) fn input(&self, values: &[f32], x: &[usize], y: &[usize], position: usize, out: &mut Vec<f32>) {
+    pub(crate) fn input(&self, values: &[f32], x: &[usize], y: &[usize], position: usize, out: &mut Vec<f32>) {
         match self {
             Self::Rows => {
                 let width = x.last().copied().unwrap_or(0);
@@ -98,7 +96,7 @@ impl Reading {
     }
 
     /// Appends the output row of a position: one value a channel.
-    pub(super) fn output(&self, values: &[f32], y: &[usize], position: usize, out: &mut Vec<f32>) {
+    pub(crate) fn output(&self, values: &[f32], y: &[usize], position: usize, out: &mut Vec<f32>) {
         match self {
             Self::Rows => {
                 let width = y.last().copied().unwrap_or(0);

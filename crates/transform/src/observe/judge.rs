@@ -4,11 +4,11 @@
 use plimsoll_onnx::{DType, Model, Tensor};
 use plimsoll_runtime::LoadOptions;
 
-use super::capture::Part;
-use crate::{Context, Refusal, quantize::calibrate::Runs};
+use super::{Part, Runs};
+use crate::{Context, Refusal};
 
 /// The outputs of the original on the runs that were held back.
-pub(in crate::quantize) struct Judge<'j> {
+pub(crate) struct Judge<'j> {
     context: &'j Context<'j>,
     runs: &'j Runs<'j>,
     outputs: Vec<String>,
@@ -20,11 +20,7 @@ pub(in crate::quantize) struct Judge<'j> {
 
 impl<'j> Judge<'j> {
     /// Runs the original; `None` where no output is float32.
-    pub(in crate::quantize) fn of(
-        model: &Model,
-        context: &'j Context<'j>,
-        runs: &'j Runs<'j>,
-    ) -> Result<Option<Self>, Refusal> {
+    pub(crate) fn of(model: &Model, context: &'j Context<'j>, runs: &'j Runs<'j>) -> Result<Option<Self>, Refusal> {
         let specs = model.outputs();
         let outputs: Vec<String> = specs.into_iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name).collect();
         if outputs.is_empty() {
@@ -60,7 +56,7 @@ impl<'j> Judge<'j> {
     }
 
     /// The distance of a changed model: the mean over outputs of divergence or noise over signal.
-    pub(in crate::quantize) fn distance(&self, model: &Model) -> Result<f64, Refusal> {
+    pub(crate) fn distance(&self, model: &Model) -> Result<f64, Refusal> {
         let found = self.run(model)?;
         let mut total = 0.0;
         for (o, classes) in self.classes.iter().enumerate() {

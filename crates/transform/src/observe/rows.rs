@@ -1,19 +1,13 @@
 //! Captures rows of what layers compute in the original, and of what they read in the partly quantized model. Only what leads to these values is executed; of each run a few positions are kept, so that memory does not
 //! grow with the data set. Knows executors by their trait only.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
-use plimsoll_onnx::{
-    Model, NodeId, Tensor, Tensors, captured_names,
-    proto::{TypeProto, ValueInfoProto, type_proto},
-};
-use plimsoll_runtime::{LoadOptions, Session};
+use plimsoll_onnx::{Model, NodeId, Tensor, Tensors};
+use plimsoll_runtime::LoadOptions;
 
-use super::windows::Reading;
-use crate::{
-    Context, Refusal,
-    quantize::calibrate::{Runs, floats},
-};
+use super::{Part, Reading, Runs, floats};
+use crate::{Context, Refusal};
 
 /// Rows that a layer is fitted to; more do not pay.
 const ROWS: usize = 12_288;
@@ -21,38 +15,38 @@ const ROWS: usize = 12_288;
 const ELEMENTS: usize = 64 << 20;
 
 /// One layer to capture.
-pub(super) struct Wanted<'w> {
+pub(crate) struct Wanted<'w> {
     /// The node in the original.
-    pub(super) id: NodeId,
+    pub(crate) id: NodeId,
     /// How it reads.
-    pub(super) reading: &'w Reading,
+    pub(crate) reading: &'w Reading,
     /// Elements of a row of its input.
-    pub(super) width: usize,
+    pub(crate) width: usize,
     /// Output channels.
-    pub(super) channels: usize,
+    pub(crate) channels: usize,
     /// The value to capture: what the node computes in the original, or what it reads in the partly quantized model.
-    pub(super) value: String,
+    pub(crate) value: String,
 }
 
 /// Rows of what a layer computes in the original.
 #[derive(Debug, Default)]
-pub(super) struct Targets {
+pub(crate) struct Targets {
     /// One value a channel, row-major.
-    pub(super) rows: Vec<f32>,
+    pub(crate) rows: Vec<f32>,
     /// Number of runs that they come from, each with as many rows.
-    pub(super) runs: usize,
+    pub(crate) runs: usize,
     /// The shape of the value in one run.
     shape: Vec<usize>,
 }
 
 /// How many rows of each run are kept of layers with so many elements a row, all together.
-pub(super) fn rows_a_run(runs: &Runs<'_>, elements: usize) -> usize {
+pub(crate) fn rows_a_run(runs: &Runs<'_>, elements: usize) -> usize {
     let rows = ROWS.min(ELEMENTS / elements.max(1)).max(runs.len());
     rows.div_ceil(runs.len().max(1))
 }
 
 /// What each layer computes in the original, at `each` positions of every run, in the order of the runs.
-pub(super) fn targets(
+pub(crate) fn targets(
     original: &Model,
     context: &Context<'_>,
     runs: &Runs<'_>,
@@ -85,7 +79,7 @@ pub(super) fn targets(
 }
 
 /// What each layer reads in the partly quantized model, at the positions of its targets.
-pub(super) fn inputs(
+pub(crate) fn inputs(
     quantized: &Model,
     context: &Context<'_>,
     runs: &Runs<'_>,
@@ -164,65 +158,4 @@ fn value<'t>(name: &str, captured: &'t Tensors, fed: &'t Tensors) -> Result<&'t 
         .get(name)
         .or_else(|| fed.get(name))
         .ok_or_else(|| Refusal::CheckFailed(format!("the executor did not return the captured value `{name}`")))
-}
-
-/// The part of a model that leads to some values; nothing where these are inputs.
-pub(super) struct Part(Option<Vec<u8>>);
-
-impl Part {
-    pub(super) fn of(model: &Model, values: &[&str]) -> Result<Self, Refusal> {
-        let view = model.view();
-        let mut ends: Vec<&str> = values.iter().copied().filter(|v| view.producer(v).is_some()).collect();
-        ends.sort_unstable();
-        ends.dedup();
-        if ends.is_empty() {
-            return Ok(Self(None));
-        }
-        let mut open = ends.clone();
-        let mut nodes: HashSet<NodeId> = HashSet::new();
-        let mut read: HashSet<&str> = HashSet::new();
-        while let Some(name) = open.pop() {
-            if !read.insert(name) {
-                continue;
-            }
-            if let Some((id, n)) = view.producer(name)
-                && nodes.insert(id)
-            {
-                open.extend(n.input.iter().map(String::as_str).filter(|i| !i.is_empty()));
-                open.extend(captured_names(n));
-            }
-        }
-        let mut proto = model.proto().clone();
-        let graph = proto.graph.mut_or_insert_default();
-        let mut position = 0;
-        graph.node.retain(|_| {
-            position += 1;
-            nodes.contains(&NodeId(position - 1))
-        });
-        graph.initializer.retain(|t| read.contains(t.name.as_str()));
-        graph.sparse_initializer.retain(|t| read.contains(t.values.name.as_str()));
-        graph.output = ends.iter().map(|name| float_value(name)).collect();
-        graph.value_info.clear();
-        let bytes = Model::from_proto(proto).map_err(|e| Refusal::CheckFailed(e.to_string()))?.to_bytes();
-        Ok(Self(Some(bytes.map_err(|e| Refusal::CheckFailed(e.to_string()))?)))
-    }
-
-    pub(super) fn load(&self, context: &Context<'_>, options: &LoadOptions) -> Result<Loaded, Refusal> {
-        Ok(Loaded(self.0.as_ref().map(|bytes| context.executor.load(bytes, options)).transpose()?))
-    }
-}
-
-/// A part, loaded.
-pub(super) struct Loaded(Option<Box<dyn Session>>);
-
-impl Loaded {
-    pub(super) fn run(&mut self, fed: &Tensors) -> Result<Tensors, Refusal> {
-        Ok(self.0.as_mut().map(|session| session.run(fed)).transpose()?.unwrap_or_default())
-    }
-}
-
-fn float_value(name: &str) -> ValueInfoProto {
-    let tensor = type_proto::Tensor { elem_type: plimsoll_onnx::DType::F32.to_onnx(), ..Default::default() };
-    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
-    ValueInfoProto { name: name.into(), type_: Some(kind).into(), ..Default::default() }
 }

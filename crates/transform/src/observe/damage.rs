@@ -4,7 +4,7 @@
 use plimsoll_onnx::{DType, Model, Tensor};
 use plimsoll_runtime::LoadOptions;
 
-use super::calibrate::Runs;
+use super::Runs;
 use crate::{Context, Refusal};
 
 /// Output elements that are kept of the original; of models with large outputs fewer samples are compared.
@@ -37,7 +37,7 @@ impl Damage {
 }
 
 /// The original's outputs.
-pub(super) struct Reference<'r> {
+pub(crate) struct Reference<'r> {
     context: Context<'r>,
     runs: Runs<'r>,
     compared: usize,
@@ -59,7 +59,7 @@ struct Scores {
 
 impl<'r> Reference<'r> {
     /// Runs the original on at most `samples` samples of the context.
-    pub(super) fn of(model: &Model, context: &Context<'r>, samples: usize) -> Result<Self, Refusal> {
+    pub(crate) fn of(model: &Model, context: &Context<'r>, samples: usize) -> Result<Self, Refusal> {
         let runs = Runs::of(model, context, samples)?;
         let batch = runs.feed(0).values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
         let specs = model.outputs();
@@ -79,7 +79,7 @@ impl<'r> Reference<'r> {
     }
 
     /// Samples that are compared.
-    pub(super) fn samples(&self) -> usize {
+    pub(crate) fn samples(&self) -> usize {
         self.compared * self.batch
     }
 
@@ -118,7 +118,7 @@ impl<'r> Reference<'r> {
     }
 
     /// How far a changed model is from the original, and the class of each sample where there are scores.
-    pub(super) fn damage(&self, model: &Model) -> Result<(Damage, Vec<usize>), Refusal> {
+    pub(crate) fn damage(&self, model: &Model) -> Result<(Damage, Vec<usize>), Refusal> {
         let found = self.run(model)?;
         let mut noise = 0.0;
         for output in 0..self.outputs.len() {

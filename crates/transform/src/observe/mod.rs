@@ -1,0 +1,19 @@
+//! What runs of a model on samples show: inner values as rows that layers multiply, how far outputs are from those of the
+//! original. Knows executors by their trait; must not know what passes make of it.
+
+mod damage;
+mod judge;
+mod part;
+mod reading;
+mod rows;
+mod runs;
+
+pub(crate) use self::{
+    damage::Reference,
+    judge::Judge,
+    part::Part,
+    reading::Reading,
+    rows::{Targets, Wanted, inputs, rows_a_run, targets},
+    runs::{Runs, floats},
+};
+pub use damage::Damage;

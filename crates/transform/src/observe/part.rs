@@ -1,0 +1,72 @@
+//! The part of a model that leads to some values, and running it. Knows graphs and executors, not what the values are for.
+
+use std::collections::HashSet;
+
+use plimsoll_onnx::{
+    Model, NodeId, Tensors, captured_names,
+    proto::{TypeProto, ValueInfoProto, type_proto},
+};
+use plimsoll_runtime::{LoadOptions, Session};
+
+use crate::{Context, Refusal};
+
+/// The part of a model that leads to some values; nothing where these are inputs.
+pub(crate) struct Part(Option<Vec<u8>>);
+
+impl Part {
+    pub(crate) fn of(model: &Model, values: &[&str]) -> Result<Self, Refusal> {
+        let view = model.view();
+        let mut ends: Vec<&str> = values.iter().copied().filter(|v| view.producer(v).is_some()).collect();
+        ends.sort_unstable();
+        ends.dedup();
+        if ends.is_empty() {
+            return Ok(Self(None));
+        }
+        let mut open = ends.clone();
+        let mut nodes: HashSet<NodeId> = HashSet::new();
+        let mut read: HashSet<&str> = HashSet::new();
+        while let Some(name) = open.pop() {
+            if !read.insert(name) {
+                continue;
+            }
+            if let Some((id, n)) = view.producer(name)
+                && nodes.insert(id)
+            {
+                open.extend(n.input.iter().map(String::as_str).filter(|i| !i.is_empty()));
+                open.extend(captured_names(n));
+            }
+        }
+        let mut proto = model.proto().clone();
+        let graph = proto.graph.mut_or_insert_default();
+        let mut position = 0;
+        graph.node.retain(|_| {
+            position += 1;
+            nodes.contains(&NodeId(position - 1))
+        });
+        graph.initializer.retain(|t| read.contains(t.name.as_str()));
+        graph.sparse_initializer.retain(|t| read.contains(t.values.name.as_str()));
+        graph.output = ends.iter().map(|name| float_value(name)).collect();
+        graph.value_info.clear();
+        let bytes = Model::from_proto(proto).map_err(|e| Refusal::CheckFailed(e.to_string()))?.to_bytes();
+        Ok(Self(Some(bytes.map_err(|e| Refusal::CheckFailed(e.to_string()))?)))
+    }
+
+    pub(crate) fn load(&self, context: &Context<'_>, options: &LoadOptions) -> Result<Loaded, Refusal> {
+        Ok(Loaded(self.0.as_ref().map(|bytes| context.executor.load(bytes, options)).transpose()?))
+    }
+}
+
+/// A part, loaded.
+pub(crate) struct Loaded(Option<Box<dyn Session>>);
+
+impl Loaded {
+    pub(crate) fn run(&mut self, fed: &Tensors) -> Result<Tensors, Refusal> {
+        Ok(self.0.as_mut().map(|session| session.run(fed)).transpose()?.unwrap_or_default())
+    }
+}
+
+fn float_value(name: &str) -> ValueInfoProto {
+    let tensor = type_proto::Tensor { elem_type: plimsoll_onnx::DType::F32.to_onnx(), ..Default::default() };
+    let kind = TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..Default::default() };
+    ValueInfoProto { name: name.into(), type_: Some(kind).into(), ..Default::default() }
+}
