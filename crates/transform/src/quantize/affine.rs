@@ -52,6 +52,11 @@ impl Codes {
     /// Of a value that is not quantized, or of which nothing is known.
     pub(super) const ONE: Self = Self { scale: 1.0, zero: 0 };
 
+    /// The nearest code of a value.
+    pub(super) fn nearest(self, value: f32) -> u8 {
+        ((value / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, 255.0) as u8
+    }
+
     /// The largest real number that has a code.
     pub(super) fn highest(self) -> f32 {
         self.scale * (255.0 - f32::from(self.zero))

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_onnx::{Model, Names, Patch, Tensor, TensorError, attr, node, proto::NodeProto};
+use plimsoll_onnx::{
+    Model, Names, Patch, Tensor, TensorError, attr, node,
+    proto::{AttributeProto, NodeProto},
+};
 
 use super::{
     ActivationType,
@@ -16,6 +19,22 @@ pub(super) struct Emitter {
     names: Names,
     /// Zero points of weights by their length (`None`: a scalar).
     zeros: BTreeMap<Option<usize>, String>,
+}
+
+/// Names of the parts of a weight.
+#[derive(Debug, Clone)]
+pub(super) struct Stored {
+    pub(super) codes: String,
+    pub(super) scale: String,
+    pub(super) zero: Option<String>,
+}
+
+impl Stored {
+    /// The node that dequantizes codes (the weight's own, or some of them) into value `output`.
+    pub(super) fn dequantize(&self, codes: &str, output: &str, attributes: Vec<AttributeProto>) -> NodeProto {
+        let inputs: Vec<&str> = [codes, &self.scale].into_iter().chain(self.zero.as_deref()).collect();
+        node::with("DequantizeLinear", &inputs, &[output], attributes)
+    }
 }
 
 impl Emitter {
@@ -45,6 +64,14 @@ impl Emitter {
 
     /// Codes and scales of a weight with the node that dequantizes them into value `output`.
     pub(super) fn weight(&mut self, weight: &Weight, output: &str) -> Result<NodeProto, TensorError> {
+        let stored = self.store_weight(weight)?;
+        // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
+        let axis = weight.axis.map(|a| attr::from_int("axis", a as i64)).into_iter().collect();
+        Ok(stored.dequantize(&stored.codes, output, axis))
+    }
+
+    /// Codes, scales and zero points of a weight.
+    pub(super) fn store_weight(&mut self, weight: &Weight) -> Result<Stored, TensorError> {
         let codes = self.store("w", &weight.tensor()?);
         let length = weight.axis.map(|_| weight.scales.len());
         let scale = match weight.axis {
@@ -52,11 +79,9 @@ impl Emitter {
             None => Tensor::scalar(weight.scales.first().copied().unwrap_or(1.0)),
         };
         let scale = self.store("s", &scale);
-        // Without an axis in the file opset 10 can still read it; the attribute's default would be 1.
-        let axis = weight.axis.map(|a| attr::from_int("axis", a as i64)).into_iter().collect();
         if weight.book.bits == 4 {
             // The default, zero, is what is meant; no reader of int4 needs it spelt out.
-            return Ok(node::with("DequantizeLinear", &[&codes, &scale], &[output], axis));
+            return Ok(Stored { codes, scale, zero: None });
         }
         let zero = match self.zeros.get(&length) {
             Some(name) => name.clone(),
@@ -67,7 +92,7 @@ impl Emitter {
                 name
             }
         };
-        Ok(node::with("DequantizeLinear", &[&codes, &scale, &zero], &[output], axis))
+        Ok(Stored { codes, scale, zero: Some(zero) })
     }
 
     /// An int32 bias with its scales, dequantized; its value's name.

@@ -96,6 +96,10 @@ fn form(view: &View<'_>, n: &NodeProto) -> Option<String> {
     if !node::is_default_domain(&n.domain) || ["DequantizeLinear", "QuantizeLinear", "Cast"].contains(&op) {
         return None;
     }
+    let rows = node::input(n, 0).filter(|_| op == "Gather").and_then(|v| view.constant(v));
+    if let Some(DType::I8 | DType::U8) = rows.and_then(|t| DType::from_onnx(t.data_type)) {
+        return is_dequantized(view, n).then(|| "int8 weights".into());
+    }
     let weight = n.input.iter().find_map(|v| stored(view, v));
     let read = |v: &String| view.producer_of(v, "DequantizeLinear").is_some_and(|(_, d)| !is_constant(view, d));
     match weight {
@@ -106,6 +110,12 @@ fn form(view: &View<'_>, n: &NodeProto) -> Option<String> {
         }
         None => None,
     }
+}
+
+/// Whether what a node looks up is codes that stand for other numbers.
+fn is_dequantized(view: &View<'_>, n: &NodeProto) -> bool {
+    let mut users = n.output.first().into_iter().flat_map(|o| view.users(o));
+    users.any(|(_, u)| node::is(u, "DequantizeLinear") || node::is(u, "Cast"))
 }
 
 /// The bits of a weight that is stored in codes, or in half precision for a reader in single.

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use plimsoll_onnx::{Model, NodeId, Tensor, Use, View, attr, node, proto::NodeProto};
 
-use super::{QuantizeOptions, float_constant};
+use super::{
+    QuantizeOptions, float_constant,
+    table::{self, Tables},
+};
 use crate::Refusal;
 
 /// What a node does with quantized values.
@@ -24,6 +27,8 @@ pub(super) enum Kind {
     Carry,
     /// Joins codes: its inputs and output have one scale.
     Join,
+    /// Looks up rows of a constant table.
+    LookUp,
 }
 
 /// The choice for a whole graph.
@@ -37,6 +42,10 @@ pub(super) struct Plan<'m> {
     pub(super) computed: BTreeSet<&'m str>,
     /// Relu and Clip nodes whose work the range of their output can do, with the value they read.
     pub(super) foldable: BTreeMap<&'m str, (NodeId, &'m str)>,
+    /// The constant tables, by the nodes that look rows up in them.
+    pub(super) tables: Tables<'m>,
+    /// Rows that are looked up as codes of an activation, nobody needing them in float32.
+    pub(super) coded: BTreeSet<&'m str>,
 }
 
 /// Nodes whose inputs beyond the first say how, not what.
@@ -53,15 +62,17 @@ struct Planner<'v, 'm> {
 impl<'m> Plan<'m> {
     pub(super) fn of(model: &'m Model, view: &View<'m>, options: &QuantizeOptions) -> Result<Self, Refusal> {
         let opset = model.opset("").unwrap_or(1);
-        let mut kinds = BTreeMap::new();
-        for (id, n) in view.nodes() {
-            if !options.excludes(n)
-                && let Some(kind) = kind(view, n, opset)?
-            {
+        let (mut kinds, mut tables) = (BTreeMap::new(), Tables::new());
+        for (id, n) in view.nodes().filter(|(_, n)| !options.excludes(n)) {
+            if let Some(kind) = kind(view, n, opset)? {
                 kinds.insert(id, kind);
+            } else if let Some(table) = table::table_of(view, n, options)? {
+                kinds.insert(id, Kind::LookUp);
+                tables.insert(id, table);
             }
         }
-        let mut planner = Planner { view, kinds, computable: HashSet::new(), plan: Self::default() };
+        let plan = Self { tables, ..Self::default() };
+        let mut planner = Planner { view, kinds, computable: HashSet::new(), plan };
         planner.forwards();
         planner.backwards();
         planner.fold();
@@ -75,7 +86,7 @@ impl<'m> Planner<'_, 'm> {
         for (id, n) in self.view.nodes() {
             let can = |slot: usize| node::input(n, slot).is_some_and(|v| self.computable.contains(v));
             let yes = match self.kinds.get(&id) {
-                Some(Kind::Anchor) => true,
+                Some(Kind::Anchor | Kind::LookUp) => true,
                 Some(Kind::Sum) => can(0) && can(1),
                 Some(Kind::Average | Kind::Carry) => can(0),
                 Some(Kind::Join) => (0..n.input.len()).any(can),
@@ -112,10 +123,11 @@ impl<'m> Planner<'_, 'm> {
             let wanted = |v: &str| self.plan.values.contains(v);
             let data: Vec<&'m str> = match kind {
                 Kind::Sum | Kind::Join => n.input.iter().map(String::as_str).collect(),
+                Kind::LookUp => Vec::new(),
                 _ => node::input(n, 0).into_iter().collect(),
             };
             let chosen = match kind {
-                Kind::Anchor => true,
+                Kind::Anchor | Kind::LookUp => true,
                 Kind::Sum => self.computable.contains(output) && self.effective(n).is_some_and(wanted),
                 Kind::Average => wanted(output) && self.computable.contains(output),
                 // The float form of the output would be gone: nobody may need it.
@@ -130,6 +142,9 @@ impl<'m> Planner<'_, 'm> {
             }
             self.plan.chosen.insert(id, kind);
             self.plan.values.extend(data);
+            if kind == Kind::LookUp && self.plan.values.contains(output) && !self.is_held(output) {
+                self.plan.coded.insert(output);
+            }
             // Executors have integer convolutions only where the output is quantized as well.
             if node::is(n, "Conv")
                 && let Some(value) = self.effective(n)
@@ -142,6 +157,7 @@ impl<'m> Planner<'_, 'm> {
             let n = self.view.node(id);
             let value = match kind {
                 Kind::Anchor | Kind::Sum => self.effective(n),
+                Kind::LookUp => n.output.first().map(String::as_str).filter(|v| self.plan.coded.contains(v)),
                 _ => n.output.first().map(String::as_str),
             };
             self.plan.computed.extend(value.filter(|v| self.plan.values.contains(v)));

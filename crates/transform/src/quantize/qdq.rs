@@ -2,7 +2,7 @@
 //!
 //! The pass: plan the nodes, choose the numbers, repair them, write. Knows neither how nodes are written nor how samples stream.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use plimsoll_onnx::{Model, NodeId, Patch, View, node};
 
@@ -13,6 +13,7 @@ use super::{
     plan::{Kind, Plan},
     repair::{self, Job},
     solution::{Activations, Layer, Site, Solution},
+    table,
     writer::{Form, Writer},
 };
 use crate::{Context, Effect, Pass, Refusal, ranges};
@@ -54,11 +55,24 @@ impl Pass for StaticInt8 {
         let anchors = anchors(&view, &plan)?;
         let activations = Activations::of(&view, &plan, options.activations);
         let mut solution = Solution { activations, layers: BTreeMap::new() };
-        let found =
+        let mut found =
             calibrate::ranges(model, context, solution.activations.members(), options.calibration, options.samples)?;
+        let rows = plan.tables.iter().filter_map(|(id, table)| {
+            let output = view.node(*id).output.first().filter(|o| plan.coded.contains(o.as_str()))?;
+            Some((solution.activations.class(output)?, table::bulk(&table.tensor)?))
+        });
+        for (class, bulk) in rows.collect::<Vec<_>>() {
+            // Rows that no sample looked up count as well.
+            found.get_mut(class).into_iter().for_each(|range| *range = range.union(bulk));
+        }
         solution.activations.settle(&found);
         for anchor in anchors.values() {
             solution.layers.insert(Site::anchor(anchor.id), nearest(&view, anchor, options, &solution.activations));
+        }
+        for table in plan.tables.values() {
+            if let Entry::Vacant(free) = solution.layers.entry(table.site) {
+                free.insert(Layer { weight: table::rounded(&table.tensor, options)?, bias: None });
+            }
         }
         let writer = Writer { model, view: &view, plan: &plan, anchors: &anchors };
         let base = patch.clone();

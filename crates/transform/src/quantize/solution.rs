@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use plimsoll_onnx::{NodeId, View};
+use plimsoll_onnx::{NodeId, Tensor, TensorError, View};
 
 use super::{
     ActivationType,
@@ -65,6 +65,16 @@ impl<'m> Activations<'m> {
             }
             i
         }
+        // Rows of one table have one scale, or it would be stored more than once.
+        let mut rows: BTreeMap<&str, usize> = BTreeMap::new();
+        for (id, table) in &plan.tables {
+            let coded = |o: &&String| plan.coded.contains(o.as_str());
+            let output = view.node(*id).output.first().filter(coded).and_then(|o| position.get(o.as_str()));
+            if let Some(&at) = output {
+                let (a, b) = (root(&mut parent, *rows.entry(table.name).or_insert(at)), root(&mut parent, at));
+                parent[a.max(b)] = a.min(b);
+            }
+        }
         for (&id, kind) in &plan.chosen {
             let n = view.node(id);
             let joined = match kind {
@@ -96,6 +106,19 @@ impl<'m> Activations<'m> {
     /// How codes are stored.
     pub(super) fn kind(&self) -> ActivationType {
         self.kind
+    }
+
+    /// An activation in codes as they are stored.
+    pub(super) fn coded(&self, value: &str, of: &Tensor) -> Result<Tensor, TensorError> {
+        let codes = self.codes(value);
+        let unsigned: Vec<u8> = of.to_vec::<f32>()?.into_iter().map(|v| codes.nearest(v)).collect();
+        match self.kind {
+            ActivationType::U8 => Tensor::from_elements(of.shape(), &unsigned),
+            ActivationType::S8 => {
+                let signed: Vec<i8> = unsigned.iter().map(|c| c.wrapping_sub(128).cast_signed()).collect();
+                Tensor::from_elements(of.shape(), &signed)
+            }
+        }
     }
 
     /// The values of each class.

@@ -7,11 +7,13 @@ use plimsoll_onnx::{Model, NodeId, Patch, Tensor, Use, View, attr, node, proto::
 
 use super::{
     Granularity, QuantizeOptions,
+    affine::Codebook,
     anchor::{Anchor, BiasPlace},
     emit::Emitter,
     f16::constants,
     float_constant, replace_constant,
     solution::{Site, Solution},
+    table::{self, Coded},
     writer::{Form, Written, with_input},
 };
 use crate::Refusal;
@@ -58,13 +60,17 @@ impl<'m> StoredWeights<'m> {
                 }
                 Err(None) => continue,
             };
-            let axis = axis.filter(|_| options.granularity == Granularity::PerChannel);
-            // A scale for every few elements is no saving.
-            let axis = axis.filter(|&a| tensor.shape()[a] * 8 <= tensor.len());
             if !tensor.is_finite() {
                 found.left.push(format!("`{name}` stays in float32: it is not finite"));
                 continue;
             }
+            let axis = if table::first_look_up(view, name).is_some() {
+                table::axis(&tensor, options.granularity, Codebook::EIGHT)?
+            } else {
+                // A scale for every few elements is no saving.
+                let sparse = |a: &usize| tensor.shape()[*a] * 8 <= tensor.len();
+                axis.filter(|_| options.granularity == Granularity::PerChannel).filter(sparse)
+            };
             if view.uses(name).len() == 1
                 && site == Site::anchor(site.node)
                 && let Some(anchor) = Anchor::of(view, site.node)?.filter(|_| unscaled(view.node(site.node)))
@@ -91,8 +97,16 @@ impl<'m> StoredWeights<'m> {
             let (name, weight) = (stored.name, &layer.weight);
             match form {
                 Form::Stored => {
-                    let dequantize = out.weight(weight, name)?;
-                    replace_constant(&mut out.patch, view, name, dequantize);
+                    if table::first_look_up(view, name).is_some() && weight.book.bits == 8 {
+                        let coded = Coded::store(weight, &mut out)?;
+                        for (id, n) in view.users(name) {
+                            let nodes = coded.looked_up(n, &mut out);
+                            out.patch.replace(id, nodes);
+                        }
+                    } else {
+                        let dequantize = out.weight(weight, name)?;
+                        replace_constant(&mut out.patch, view, name, dequantize);
+                    }
                     let scales = weight
                         .axis
                         .map_or("one scale".into(), |a| format!("{} scales along axis {a}", weight.scales.len()));
@@ -166,7 +180,6 @@ pub(super) fn weight_axis(n: &NodeProto, slot: usize, shape: &[usize]) -> Option
         ("MatMul", 1) if rank >= 2 => Some(rank - 1),
         // Rows of gates; both directions share the scale of a row.
         ("LSTM" | "GRU" | "RNN", 1 | 2) if rank == 3 => Some(1),
-        ("Gather", 0) if rank == 2 && attr::int(n, "axis").unwrap_or(0) == 0 => Some(0),
-        _ => None,
+        _ => table::looks_up(n, slot, rank).then_some(0),
     }
 }

@@ -9,10 +9,11 @@ use plimsoll_onnx::{Model, NodeId, Patch, View};
 
 use super::{
     Granularity, QuantizeOptions,
-    affine::{self, Codebook},
+    affine::Codebook,
     allocation, opset,
     qdq::drop_orphans,
-    repair::{self, Job, search_scale},
+    repair::{self, Job},
+    rounding,
     solution::{Activations, Layer, Solution},
     stored::{StoredWeight, StoredWeights},
     writer::Form,
@@ -131,19 +132,9 @@ fn is_narrow(stored: &StoredWeights<'_>, weight: &StoredWeight<'_>) -> bool {
     stored.anchors.contains_key(&weight.site.node) && weight.tensor.len() / scales.max(1) >= FEWEST_A_SCALE
 }
 
-/// Nearest codes: under the scales of the largest magnitudes in 8 bits, under those of the least squared error in 4.
+/// Nearest codes, under the scales of the least squared error.
 fn nearest(weight: &StoredWeight<'_>, book: Codebook) -> Result<Layer, Refusal> {
     let values = weight.tensor.to_vec::<f32>()?;
-    let shape = weight.tensor.shape();
-    if book.bits != 4 {
-        return Ok(Layer { weight: affine::weight(&values, shape, weight.axis, book, |_| 0.0), bias: None });
-    }
-    let channel = affine::channel_of(shape, weight.axis);
-    let mut rows: Vec<Vec<f64>> = vec![Vec::new(); weight.axis.map_or(1, |a| shape[a])];
-    for (i, v) in values.iter().enumerate() {
-        rows[channel(i)].push(f64::from(*v));
-    }
-    let scale = |row: &Vec<f64>| affine::usable(search_scale(row, &vec![1.0; row.len()], book, 0.0) as f32);
-    let scales = rows.iter().map(scale).collect();
-    Ok(Layer { weight: affine::rounded(&values, shape, weight.axis, book, scales), bias: None })
+    let weight = rounding::least_error(&values, weight.tensor.shape(), weight.axis, book, |_| 0.0);
+    Ok(Layer { weight, bias: None })
 }

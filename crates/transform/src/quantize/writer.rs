@@ -14,6 +14,7 @@ use super::{
     emit::Emitter,
     plan::{self, Kind, Plan},
     solution::{Layer, Site, Solution},
+    table::{Coded, Table},
 };
 use crate::Refusal;
 
@@ -59,6 +60,8 @@ impl<'w, 'm> Writer<'w, 'm> {
             params: HashMap::new(),
             weights: HashMap::new(),
             sums: HashMap::new(),
+            coded: HashMap::new(),
+            tables: HashMap::new(),
             inputs: BTreeMap::new(),
         };
         writing.write()
@@ -85,6 +88,10 @@ struct Writing<'w, 'm> {
     weights: HashMap<WeightKey<'w, 'm>, String>,
     /// Add nodes whose constant is a corrected bias: which input, and its new name.
     sums: HashMap<NodeId, (usize, String)>,
+    /// Tables in the codes of what is looked up, by name and class.
+    coded: HashMap<(&'m str, usize), String>,
+    /// Tables that are dequantized behind the look-up, by name.
+    tables: HashMap<&'m str, Coded>,
     inputs: BTreeMap<NodeId, String>,
 }
 
@@ -98,7 +105,13 @@ impl<'w, 'm> Writing<'w, 'm> {
             if self.out.patch.touches(id) {
                 continue;
             }
+            if let Some(table) = self.plan.tables.get(&id) {
+                let nodes = self.look_up(n, table)?;
+                self.out.patch.replace(id, nodes);
+                continue;
+            }
             let changed = match self.plan.chosen.get(&id) {
+                Some(Kind::LookUp) => continue,
                 Some(Kind::Anchor) => self.anchor(id, n)?,
                 Some(Kind::Sum | Kind::Average) => self.reading_floats(n, |_| true),
                 Some(Kind::Carry) => self.moving_codes(n, 1),
@@ -121,7 +134,7 @@ impl<'w, 'm> Writing<'w, 'm> {
         let name = self.out.fresh("q");
         self.codes.insert(value, name.clone());
         if let Some((id, _)) = self.view.producer(value)
-            && matches!(self.plan.chosen.get(&id), Some(Kind::Carry | Kind::Join))
+            && (matches!(self.plan.chosen.get(&id), Some(Kind::Carry | Kind::Join)) || self.plan.coded.contains(value))
         {
             return;
         }
@@ -184,6 +197,33 @@ impl<'w, 'm> Writing<'w, 'm> {
             }
         }
         changed
+    }
+
+    /// A node that looks rows up: as the codes of its result, or dequantized behind it.
+    fn look_up(&mut self, n: &'m NodeProto, table: &'w Table<'m>) -> Result<Vec<NodeProto>, Refusal> {
+        let Some(output) = n.output.first().map(String::as_str) else { return Ok(vec![n.clone()]) };
+        self.out.patch.because(format!("node `{}` ({}) looks rows up in int8", node::label(n), n.op_type));
+        if self.plan.coded.contains(output) {
+            let class = self.solution.activations.class(output).unwrap_or(usize::MAX);
+            let codes = match self.coded.get(&(table.name, class)) {
+                Some(found) => found.clone(),
+                None => self.out.store("w", &self.solution.activations.coded(output, &table.tensor)?),
+            };
+            self.coded.insert((table.name, class), codes.clone());
+            let mut changed = self.moving_codes(n, 0);
+            changed.input[0] = codes;
+            return Ok(vec![changed]);
+        }
+        let Some(layer) = self.solution.layers.get(&table.site) else { return Ok(vec![n.clone()]) };
+        if self.form == Form::Twin {
+            let rows = self.weight(table.name, layer)?;
+            return Ok(vec![with_input(n.clone(), 0, &rows)]);
+        }
+        if !self.tables.contains_key(table.name) {
+            self.tables.insert(table.name, Coded::store(&layer.weight, &mut self.out)?);
+        }
+        let coded = self.tables.get(table.name);
+        Ok(coded.map_or_else(|| vec![n.clone()], |coded| coded.looked_up(n, &mut self.out)))
     }
 
     fn anchor(&mut self, id: NodeId, n: &'m NodeProto) -> Result<NodeProto, Refusal> {
