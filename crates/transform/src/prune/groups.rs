@@ -173,8 +173,10 @@ pub struct Groups<'m> {
     pub(super) labels: Labels,
     pub(super) cuts: Vec<Cut<'m>>,
     pub(super) edits: BTreeMap<NodeId, Vec<Edit>>,
-    pub(super) producers: Vec<Producer>,
     pub(super) tracked: BTreeMap<&'m str, Vec<usize>>,
+    /// Sets of channels of which some must stay: those of each producer, in order, then those that something else reads apart
+    /// from the rest (a part of a Split).
+    pub(super) floors: Vec<Vec<usize>>,
 }
 
 /// The state of the walk over a graph.
@@ -294,7 +296,9 @@ impl<'m> Walk<'_, 'm> {
             group.channels.sort_unstable();
             group.channels.dedup();
         }
+        let whole = |p: &Producer| (p.first..p.first + p.count).map(|l| labels.root(l)).collect();
+        let floors = producers.iter().map(whole).collect();
         let tracked = tracks.into_iter().map(|(v, t)| (v, t.labels)).collect();
-        Groups { groups, refused, labels, cuts, edits, producers, tracked }
+        Groups { groups, refused, labels, cuts, edits, tracked, floors }
     }
 }
