@@ -4,17 +4,10 @@
 //! the same shapes, a smaller file once compressed, no time saved. Choosing by weight norms is in `magnitude`; which channels
 //! must go together is in [`groups`]. This module must not know budgets, nor measure time.
 
-mod allocate;
-mod choose;
 pub mod groups;
-mod layers;
 mod magnitude;
-mod meter;
 mod movement;
-mod observed;
-mod orders;
 mod propagate;
-mod refit;
 mod removal;
 pub mod sparsity;
 pub mod structured;
@@ -27,9 +20,8 @@ mod tests;
 use std::str::FromStr;
 
 pub use groups::{Group, Groups, Reason};
-pub use meter::{Allocation, Repair, Score, Target, UnknownChoice};
 pub use sparsity::Sparsity;
-pub use structured::{PruneOptions, Structured};
+pub use structured::{Allocation, PruneOptions, Structured, Target};
 
 /// A share, above 0 and below 1; written as `30%` or `0.3`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]

@@ -85,7 +85,7 @@ fn share_removed_lies_in_the_window() {
             plimsoll_cost::analyse(m, &shapes).macs as f64
         };
         for allocation in [Allocation::Global, Allocation::Uniform] {
-            let options = PruneOptions { allocation: Some(allocation), ..PruneOptions::new(Target::Macs(share)) };
+            let options = PruneOptions { allocation, ..PruneOptions::new(Target::Macs(share)) };
             let patch = Structured::new(options).run(&model, &context()).unwrap();
             let gone = 1.0 - macs(&patched(&model, patch)) / macs(&model);
             assert!((share.fraction()..=share.fraction() + 0.02).contains(&gone), "{target}: {gone}");
