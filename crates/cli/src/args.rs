@@ -210,8 +210,8 @@ pub(crate) struct Quantize {
     /// Calibration samples, an npz file without labels; `int8` needs them
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
-    /// int8: weights and activations (QDQ) · int8-dynamic: the same without samples, scales found at run time · int8-weights,
-    /// int4-weights: weights alone, computed in float32 · f16: weights stored in half precision
+    /// int8: weights and activations (QDQ) · w4a8: the same with weights in 4 bits · int8-dynamic: int8 without samples, scales
+    /// found at run time · int8-weights, int4-weights: weights alone, computed in float32 · f16: weights in half precision
     #[arg(long, default_value = "int8")]
     pub(crate) scheme: String,
     /// One scale for each output channel of a weight, or one for all
@@ -334,6 +334,9 @@ pub(crate) struct Evaluate {
     /// A metric to take [default: all that apply]; may be given more than once
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Vec<String>,
+    /// Write the first output of every sample, one row each, as float64 to an npy file
+    #[arg(long, value_name = "NPY")]
+    pub(crate) save_scores: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

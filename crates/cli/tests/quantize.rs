@@ -47,3 +47,19 @@ fn a_target_is_held_or_refused_and_never_guessed() {
     let mut told = reasons.filter_map(|r| r.as_str()).filter(|r| r.contains("held-back samples"));
     assert!(told.any(|r| r.starts_with("agreement ") && r.contains("at least 95 %")));
 }
+
+#[test]
+fn saved_scores_are_those_of_every_sample_and_never_take_the_place_of_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let (model, data) = (fixture("digits", "model.onnx"), fixture("digits", "test.npz"));
+    let args = ["evaluate", &model, "--data", &data, "--metric", "accuracy", "--json", "--save-scores"];
+    let found = json(f, 0, &[&args[..], &["scores.npy"]].concat());
+    let samples = found["figures"][0]["n"].as_u64().unwrap() as usize;
+    let bytes = std::fs::read(f.join("scores.npy")).unwrap();
+    let header = String::from_utf8_lossy(&bytes[10..128]).into_owned();
+    assert!(header.contains(&format!("({samples}, 10)")), "{header}");
+    assert_eq!(bytes.len(), 128 + samples * 10 * 8);
+    let error = error(f, 1, &[&args[..5], &["--save-scores", &model]].concat());
+    assert!(error.contains("one of the inputs"), "{error}");
+}

@@ -11,4 +11,5 @@ mod onnx_test;
 
 pub use dataset::Dataset;
 pub use error::DatasetError;
+pub use npy::encode_table;
 pub use onnx_test::read_test_data_set;

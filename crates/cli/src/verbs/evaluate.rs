@@ -1,5 +1,6 @@
 //! Accuracy of a model on labelled data, and its agreement with a baseline.
 
+use plimsoll_dataset::encode_table;
 use plimsoll_measure::{EvaluationOptions, evaluate};
 use plimsoll_record::Figures;
 
@@ -15,6 +16,9 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
     let data = world::data(&args.data, &model)?;
+    if let Some(path) = &args.save_scores {
+        world::check_output(path, &[&args.model, &args.data])?;
+    }
     let options = EvaluationOptions {
         metrics: args.metric.clone(),
         batch: 0,
@@ -22,6 +26,9 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
         seed: world.common.seed,
     };
     let found = evaluate(world.executor()?, &model, baseline.as_ref(), &data, &options).of_model(&args.model)?;
+    if let Some(path) = &args.save_scores {
+        world::write(path, &encode_table(&found.scores.values, found.scores.classes))?;
+    }
     let figures = Figures::new(found.figures, found.withheld);
     world.print(&figures, || ui::figures(&figures))?;
     Ok(Exit::Pass)

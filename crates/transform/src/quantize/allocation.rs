@@ -7,8 +7,7 @@ use plimsoll_onnx::Model;
 
 use super::{
     repair::Twin,
-    solution::{Layer, Solution},
-    stored::StoredWeight,
+    solution::{Layer, Site, Solution},
 };
 use crate::{
     Context, Refusal,
@@ -22,33 +21,47 @@ const RUNS: usize = 32;
 /// With more candidates than this the measuring would take longer than the repair.
 const MOST: usize = 64;
 
+/// A weight that may have 4 bits or 8.
+pub(super) struct Candidate<'m> {
+    /// Its name.
+    pub(super) name: &'m str,
+    /// Where it is read.
+    pub(super) site: Site,
+    /// Number of its elements.
+    pub(super) elements: usize,
+    /// It in 8 bits.
+    pub(super) wide: Layer,
+}
+
+impl Candidate<'_> {
+    /// What 8 bits cost more than 4.
+    fn bytes(&self) -> usize {
+        self.elements.div_ceil(2).max(1)
+    }
+}
+
 /// Gives some of the candidates, which have 4 bits in the solution, 8 instead; one line about each.
 pub(super) fn allocate<'m>(
     model: &'m Model,
     context: &Context<'_>,
     samples: usize,
-    candidates: &[&StoredWeight<'m>],
+    candidates: Vec<Candidate<'m>>,
     solution: &mut Solution<'m>,
-    wide: &dyn Fn(&StoredWeight<'m>) -> Result<Layer, Refusal>,
     twin: &(dyn Fn(&Solution<'m>) -> Result<Twin, Refusal> + Sync),
 ) -> Result<Vec<String>, Refusal> {
-    // What 8 bits cost more than 4.
-    let bytes = |w: &StoredWeight<'_>| w.tensor.len().div_ceil(2);
-    let budget = candidates.iter().map(|w| bytes(w)).sum::<usize>() as f64 * BUDGET;
+    let budget = candidates.iter().map(Candidate::bytes).sum::<usize>() as f64 * BUDGET;
     let mut eights = solution.clone();
-    for weight in candidates {
-        eights.layers.insert(weight.site, wide(weight)?);
-    }
-    let damages = damages(model, context, samples, candidates, solution, &eights, twin)?;
+    eights.layers.extend(candidates.iter().map(|w| (w.site, w.wide.clone())));
+    let damages = damages(model, context, samples, &candidates, solution, &eights, twin)?;
     let mut order: Vec<(f64, usize)> = match &damages {
-        Some(damages) => candidates.iter().zip(damages).map(|(w, d)| -d / bytes(w).max(1) as f64).zip(0..).collect(),
-        None => candidates.iter().map(|w| bytes(w) as f64).zip(0..).collect(),
+        Some(damages) => candidates.iter().zip(damages).map(|(w, d)| -d / w.bytes() as f64).zip(0..).collect(),
+        None => candidates.iter().map(|w| w.bytes() as f64).zip(0..).collect(),
     };
     order.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
     let (mut spent, mut reasons) = (0.0, Vec::new());
     for (_, at) in order {
         let Some(weight) = candidates.get(at) else { continue };
-        let cost = bytes(weight) as f64;
+        let cost = weight.bytes() as f64;
         if spent + cost > budget {
             continue;
         }
@@ -70,7 +83,7 @@ fn damages<'m>(
     model: &'m Model,
     context: &Context<'_>,
     samples: usize,
-    candidates: &[&StoredWeight<'m>],
+    candidates: &[Candidate<'m>],
     fours: &Solution<'m>,
     eights: &Solution<'m>,
     twin: &(dyn Fn(&Solution<'m>) -> Result<Twin, Refusal> + Sync),
@@ -81,7 +94,7 @@ fn damages<'m>(
     let runs = Runs::of(model, context, samples)?.thinned(RUNS);
     let Some(judge) = Judge::of(model, context, &runs)? else { return Ok(None) };
     let base = judge.distance(&twin(eights)?.0)?;
-    let one = |weight: &&StoredWeight<'m>| {
+    let one = |weight: &Candidate<'m>| {
         let mut alone = eights.clone();
         alone.layers.extend(fours.layers.get(&weight.site).map(|layer| (weight.site, layer.clone())));
         Ok((judge.distance(&twin(&alone)?.0)? - base).max(0.0))

@@ -3,6 +3,7 @@
 //! Schemes, each a [`Pass`] of its own behind [`pass`]: [`f16`](Scheme::F16), [`int8-weights`](Scheme::Int8Weights) and
 //! [`int4-weights`](Scheme::Int4Weights) store weights in fewer bytes and compute in float32; [`int8`](Scheme::Int8) is static
 //! quantization in QDQ form (u8 activations, symmetric i8 weights), which executors turn into integer kernels;
+//! [`w4a8`](Scheme::W4A8) the same with weights in 4 bits;
 //! [`int8-dynamic`](Scheme::Int8Dynamic) finds the scales of activations at run time. This module must not know budgets, nor
 //! measure time.
 
@@ -55,6 +56,8 @@ use crate::{Context, Pass, Refusal, observe};
 pub enum Scheme {
     /// Static int8: weights and activations, in QDQ form.
     Int8,
+    /// Static as int8, weights in 4 bits, some in 8.
+    W4A8,
     /// Weights as int8, activations as they come: their scales are found at run time.
     Int8Dynamic,
     /// Weights as int8, dequantized at load; computed in float32.
@@ -67,12 +70,19 @@ pub enum Scheme {
 
 impl Scheme {
     /// Every scheme, in the order in which help texts list them.
-    pub const ALL: [Self; 5] = [Self::Int8, Self::Int8Dynamic, Self::Int8Weights, Self::Int4Weights, Self::F16];
+    pub const ALL: [Self; 6] =
+        [Self::Int8, Self::W4A8, Self::Int8Dynamic, Self::Int8Weights, Self::Int4Weights, Self::F16];
+
+    /// Whether most weights get 4 bits.
+    fn is_narrow(self) -> bool {
+        matches!(self, Self::W4A8 | Self::Int4Weights)
+    }
 
     /// The name on the command line and in recipes.
     pub fn name(self) -> &'static str {
         match self {
             Self::Int8 => "int8",
+            Self::W4A8 => "w4a8",
             Self::Int8Dynamic => "int8-dynamic",
             Self::Int8Weights => "int8-weights",
             Self::Int4Weights => "int4-weights",
@@ -266,7 +276,7 @@ pub fn opset_of(options: &QuantizeOptions) -> i64 {
         (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerChannel) => 13,
         (Scheme::Int8 | Scheme::Int8Weights, Granularity::PerTensor) => 10,
         (Scheme::Int8Dynamic, _) => 11,
-        (Scheme::Int4Weights, _) => 21,
+        (Scheme::Int4Weights | Scheme::W4A8, _) => 21,
         (Scheme::F16, _) => 1,
     }
 }
@@ -275,6 +285,7 @@ pub fn opset_of(options: &QuantizeOptions) -> i64 {
 fn propose(options: QuantizeOptions) -> Box<dyn Pass + Send> {
     match options.scheme {
         Scheme::Int8 => Box::new(qdq::StaticInt8::new(options)),
+        Scheme::W4A8 => Box::new(qdq::StaticInt8::w4a8(options)),
         Scheme::Int8Dynamic => Box::new(dynamic::DynamicInt8::new(options)),
         Scheme::Int8Weights => Box::new(weights::WeightsOnly::int8(options)),
         Scheme::Int4Weights => Box::new(weights::WeightsOnly::int4(options)),

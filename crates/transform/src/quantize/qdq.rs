@@ -1,4 +1,6 @@
-//! Static int8 in QDQ form: u8 activations, asymmetric; symmetric i8 weights, one scale a channel or tensor; int32 biases.
+//! Static quantization in QDQ form: u8 activations, asymmetric; symmetric i8 weights, one scale a channel or tensor; int32 biases.
+//! Or, with the same activations, weights in 4 bits but for those that cost more in accuracy than they save in bytes. Weights of
+//! nodes without integer kernels (recurrent layers, transposed convolutions) are stored in 8 bits and dequantized at load.
 //!
 //! The pass: plan the nodes, choose the numbers, repair them, write. Knows neither how nodes are written nor how samples stream.
 
@@ -7,36 +9,63 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use plimsoll_onnx::{Model, NodeId, Patch, View, node};
 
 use super::{
-    Granularity, QuantizeOptions, affine,
+    Granularity, QuantizeOptions,
+    affine::{self, Codebook},
+    allocation::{self, Candidate},
     anchor::{Anchor, BiasPlace},
     calibrate, opset,
     plan::{Kind, Plan},
     repair::{self, Job},
+    rounding,
     solution::{Activations, Layer, Site, Solution},
+    stored::StoredWeights,
     table,
     writer::{Form, Writer},
 };
 use crate::{Context, Effect, Pass, Refusal, ranges};
 
+/// Below this many elements a scale, 4 bits save next to nothing over 8 and cost the most.
+pub(super) const FEWEST_A_SCALE: usize = 16;
+
 /// The pass.
 #[derive(Debug, Clone)]
 pub(super) struct StaticInt8 {
     options: QuantizeOptions,
+    /// Whether most weights get 4 bits.
+    four: bool,
 }
 
 impl StaticInt8 {
+    /// Weights and activations in 8 bits.
     pub(super) fn new(options: QuantizeOptions) -> Self {
-        Self { options }
+        Self { options, four: false }
+    }
+
+    /// Weights in 4 bits, but for those that cost more in accuracy than they save in bytes; activations in 8.
+    pub(super) fn w4a8(options: QuantizeOptions) -> Self {
+        Self { options, four: true }
+    }
+
+    /// The codes that a layer starts with.
+    fn book(&self, view: &View<'_>, anchor: &Anchor<'_>) -> Codebook {
+        let scales = if self.options.granularity == Granularity::PerChannel { anchor.operands.channels() } else { 1 };
+        let many = anchor.operands.weight.len() / scales.max(1) >= FEWEST_A_SCALE;
+        let four = self.four && many && !self.options.widens(view.node(anchor.id));
+        if four { Codebook::FOUR } else { self.options.codebook() }
     }
 }
 
 impl Pass for StaticInt8 {
     fn name(&self) -> &'static str {
-        "quantize-int8"
+        if self.four { "quantize-w4a8" } else { "quantize-int8" }
     }
 
     fn effect(&self) -> Effect {
-        Effect::Lossy("weights and activations are rounded to 8 bits")
+        Effect::Lossy(if self.four {
+            "weights are rounded to 4 bits, some to 8; activations to 8"
+        } else {
+            "weights and activations are rounded to 8 bits"
+        })
     }
 
     fn run(&self, model: &Model, context: &Context<'_>) -> Result<Patch, Refusal> {
@@ -44,19 +73,29 @@ impl Pass for StaticInt8 {
         options.check_excluded(model)?;
         let view = model.view();
         let plan = Plan::of(model, &view, options)?;
-        if plan.chosen.is_empty() {
+        let taken = |name: &str| view.users(name).iter().any(|(id, _)| plan.chosen.contains_key(id));
+        let stored = StoredWeights::but(model, &view, options, taken)?;
+        if plan.chosen.is_empty() && stored.weights.is_empty() {
             return Err(super::nothing(model, "int8"));
         }
         let mut patch = Patch::new();
+        for why in &stored.left {
+            patch.because(why);
+        }
         match options.granularity {
+            _ if self.four => opset::require(model, 21, "int4", &mut patch)?,
             Granularity::PerChannel => opset::require(model, 13, "one scale a channel", &mut patch)?,
             Granularity::PerTensor => opset::require(model, 10, "QuantizeLinear", &mut patch)?,
         }
         let anchors = anchors(&view, &plan)?;
         let activations = Activations::of(&view, &plan, options.activations);
         let mut solution = Solution { activations, layers: BTreeMap::new() };
-        let mut found =
-            calibrate::ranges(model, context, solution.activations.members(), options.calibration, options.samples)?;
+        let classes = solution.activations.members();
+        let mut found = if classes.is_empty() {
+            Vec::new()
+        } else {
+            calibrate::ranges(model, context, classes, options.calibration, options.samples)?
+        };
         let rows = plan.tables.iter().filter_map(|(id, table)| {
             let output = view.node(*id).output.first().filter(|o| plan.coded.contains(o.as_str()))?;
             Some((solution.activations.class(output)?, table::bulk(&table.tensor)?))
@@ -67,15 +106,42 @@ impl Pass for StaticInt8 {
         }
         solution.activations.settle(&found);
         for anchor in anchors.values() {
-            solution.layers.insert(Site::anchor(anchor.id), nearest(&view, anchor, options, &solution.activations));
+            let book = self.book(&view, anchor);
+            let layer = nearest(&view, anchor, options, book, &solution.activations);
+            solution.layers.insert(Site::anchor(anchor.id), layer);
+        }
+        for weight in &stored.weights {
+            solution.layers.insert(weight.site, weight.nearest(options.codebook())?);
         }
         for table in plan.tables.values() {
             if let Entry::Vacant(free) = solution.layers.entry(table.site) {
                 free.insert(Layer { weight: table::rounded(&table.tensor, options)?, bias: None });
             }
         }
-        let writer = Writer { model, view: &view, plan: &plan, anchors: &anchors };
+        let writer = Writer { model, view: &view, plan: &plan, anchors: &anchors, stored: &stored };
         let base = patch.clone();
+        let twin = |solution: &Solution<'_>| {
+            let written = writer.write(solution, Form::Twin, base.clone())?;
+            let mut twin = model.clone();
+            written.patch.apply(&mut twin).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
+            Ok((twin, written.inputs))
+        };
+        if self.four {
+            let narrow = anchors.values().filter(|a| self.book(&view, a) == Codebook::FOUR);
+            let candidates = narrow.map(|anchor| Candidate {
+                name: anchor.operands.name,
+                site: Site::anchor(anchor.id),
+                elements: anchor.operands.weight.len(),
+                wide: nearest(&view, anchor, options, options.codebook(), &solution.activations),
+            });
+            let candidates = candidates.collect();
+            let chosen = allocation::allocate(model, context, options.samples, candidates, &mut solution, &twin)?;
+            for why in chosen {
+                patch.because(why);
+            }
+        }
+        let books: BTreeMap<NodeId, Codebook> =
+            solution.layers.iter().map(|(site, layer)| (site.node, layer.weight.book)).collect();
         let job = Job {
             model,
             view: &view,
@@ -83,18 +149,13 @@ impl Pass for StaticInt8 {
             anchors: &anchors,
             method: options.repair(context)?,
             samples: options.samples,
-            twin: &|solution| {
-                let written = writer.write(solution, Form::Twin, base.clone())?;
-                let mut twin = model.clone();
-                written.patch.apply(&mut twin).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
-                Ok((twin, written.inputs))
-            },
+            twin: &twin,
             least: &|anchor, solution, bias| {
                 let own = matches!(anchor.place, BiasPlace::Own);
                 let x_scale = solution.activations.codes(&view.node(anchor.id).input[0]).scale;
                 if own { affine::least_scale(bias, x_scale) } else { 0.0 }
             },
-            book: &|_| options.codebook(),
+            book: &|id| books.get(&id).copied().unwrap_or(options.codebook()),
         };
         let (solution, repaired) = repair::repair(&job, solution)?;
         patch.because(repaired);
@@ -116,8 +177,14 @@ fn anchors<'m>(view: &View<'m>, plan: &Plan<'m>) -> Result<BTreeMap<NodeId, Anch
     Ok(found)
 }
 
-/// Nearest codes under the scales of the largest magnitudes.
-fn nearest(view: &View<'_>, anchor: &Anchor<'_>, options: &QuantizeOptions, activations: &Activations<'_>) -> Layer {
+/// Nearest codes, under the scales of the least squared error.
+fn nearest(
+    view: &View<'_>,
+    anchor: &Anchor<'_>,
+    options: &QuantizeOptions,
+    book: Codebook,
+    activations: &Activations<'_>,
+) -> Layer {
     let (operands, n) = (&anchor.operands, view.node(anchor.id));
     let x_scale = activations.codes(&n.input[0]).scale;
     // A stack of matrices has no channel axis that integer kernels know (onnxruntime fails on one).
@@ -125,7 +192,7 @@ fn nearest(view: &View<'_>, anchor: &Anchor<'_>, options: &QuantizeOptions, acti
     let axis = Some(operands.axis).filter(|_| options.granularity == Granularity::PerChannel && channels);
     let bias = operands.bias.as_deref();
     let least = least_scales(bias.unwrap_or_default(), axis, x_scale);
-    let weight = affine::weight(&operands.weight, &operands.shape, axis, options.codebook(), least);
+    let weight = rounding::least_error(&operands.weight, &operands.shape, axis, book, least);
     Layer { weight, bias: None }
 }
 

@@ -19,6 +19,7 @@ fn samples(shape: &[usize]) -> Dataset {
 }
 
 fn run(model: &Model, fed: &Tensors) -> Vec<f32> {
+    let model = runnable(model).unwrap();
     let mut session = TractExecutor.load(&model.to_bytes().unwrap(), &LoadOptions::for_inputs(fed)).unwrap();
     session.run(fed).unwrap()[&model.outputs()[0].name].to_vec().unwrap()
 }
@@ -159,14 +160,36 @@ fn recurrent(op: &str, gates: usize, directions: usize) -> Model {
         .build()
 }
 
+/// As it is before a scheme that needs the newest operators.
+fn raised(model: &Model) -> Model {
+    let mut proto = model.proto().clone();
+    proto.opset_import[0].version = 21;
+    Model::from_proto(proto).unwrap()
+}
+
+#[test]
+fn weights_of_four_bits_go_with_activations_of_eight() {
+    let changed = check(&raised(&mixed()), &IMAGE, QuantizeOptions::new(Scheme::W4A8), 0.25);
+    assert_eq!(stored(&changed, DType::I4) + stored(&changed, DType::I8), 5);
+    // The depthwise layer has 9 elements a channel, the last one is small enough to get 8 bits.
+    assert!(stored(&changed, DType::I4) >= 3);
+    let quantized = changed.graph().node.iter().filter(|n| node::is(n, "QuantizeLinear")).count();
+    assert!(quantized >= 4, "{quantized}");
+    let forms: Vec<String> = quantized_nodes(&changed).into_iter().map(|n| n.form).collect();
+    assert!(forms.iter().any(|f| f == "int4") && forms.iter().all(|f| f == "int4" || f == "int8"), "{forms:?}");
+}
+
 #[test]
 fn weights_of_recurrent_layers_are_stored_in_int8() {
     for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
         for directions in [1, 2] {
             let model = recurrent(op, gates, directions);
-            let changed = check(&model, &[1, 6, 16], QuantizeOptions::new(Scheme::Int8Weights), 0.01);
-            assert_eq!(stored(&changed, DType::I8), 2, "{op}");
-            assert!(changed.encoded_len() * 2 < model.encoded_len());
+            for scheme in [Scheme::Int8Weights, Scheme::Int8, Scheme::W4A8] {
+                let model = if scheme == Scheme::W4A8 { raised(&model) } else { model.clone() };
+                let changed = check(&model, &[1, 6, 16], QuantizeOptions::new(scheme), 0.01);
+                assert_eq!(stored(&changed, DType::I8), 2, "{op} {scheme}");
+                assert!(changed.encoded_len() * 2 < model.encoded_len());
+            }
         }
     }
 }

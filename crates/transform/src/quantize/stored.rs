@@ -11,8 +11,8 @@ use super::{
     anchor::{Anchor, BiasPlace},
     emit::Emitter,
     f16::constants,
-    float_constant, replace_constant,
-    solution::{Site, Solution},
+    float_constant, replace_constant, rounding,
+    solution::{Layer, Site, Solution},
     table::{self, Coded},
     writer::{Form, Written, with_input},
 };
@@ -34,6 +34,15 @@ pub(super) struct StoredWeight<'m> {
     pub(super) axis: Option<usize>,
 }
 
+impl StoredWeight<'_> {
+    /// Nearest codes, under the scales of the least squared error.
+    pub(super) fn nearest(&self, book: Codebook) -> Result<Layer, Refusal> {
+        let values = self.tensor.to_vec::<f32>()?;
+        let weight = rounding::least_error(&values, self.tensor.shape(), self.axis, book, |_| 0.0);
+        Ok(Layer { weight, bias: None })
+    }
+}
+
 /// The constants of a model that get codes, and those among them that are fitted with a bias.
 #[derive(Debug, Default)]
 pub(super) struct StoredWeights<'m> {
@@ -45,9 +54,32 @@ pub(super) struct StoredWeights<'m> {
 }
 
 impl<'m> StoredWeights<'m> {
+    /// Every weight of a model.
     pub(super) fn of(model: &'m Model, view: &View<'m>, options: &QuantizeOptions) -> Result<Self, Refusal> {
+        let mut found = Self::but(model, view, options, |_| false)?;
+        for weight in &mut found.weights {
+            let id = weight.site.node;
+            if view.uses(weight.name).len() == 1
+                && weight.site == Site::anchor(id)
+                && let Some(anchor) = Anchor::of(view, id)?
+            {
+                // Both factors of a Gemm are in the operands.
+                weight.tensor = Tensor::from_elements(&anchor.operands.shape, &anchor.operands.weight)?;
+                found.anchors.insert(id, anchor);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The weights of a model that a scheme does not take otherwise; none is fitted.
+    pub(super) fn but(
+        model: &'m Model,
+        view: &View<'m>,
+        options: &QuantizeOptions,
+        taken: impl Fn(&str) -> bool,
+    ) -> Result<Self, Refusal> {
         let mut found = Self::default();
-        for name in constants(model) {
+        for name in constants(model).filter(|name| !taken(name)) {
             let Some(tensor) = float_constant(view, name)? else { continue };
             if tensor.len() < FEWEST || view.is_output(name) {
                 continue;
@@ -71,12 +103,6 @@ impl<'m> StoredWeights<'m> {
                 let sparse = |a: &usize| tensor.shape()[*a] * 8 <= tensor.len();
                 axis.filter(|_| options.granularity == Granularity::PerChannel).filter(sparse)
             };
-            if view.uses(name).len() == 1
-                && site == Site::anchor(site.node)
-                && let Some(anchor) = Anchor::of(view, site.node)?.filter(|_| unscaled(view.node(site.node)))
-            {
-                found.anchors.insert(site.node, anchor);
-            }
             found.weights.push(StoredWeight { name, site, tensor, axis });
         }
         Ok(found)
@@ -92,15 +118,52 @@ impl<'m> StoredWeights<'m> {
         patch: Patch,
     ) -> Result<Written, Refusal> {
         let mut out = Emitter::new(model, patch);
+        self.write_weights(view, solution, form, &mut out)?;
+        let mut inputs = BTreeMap::new();
+        for (&id, anchor) in &self.anchors {
+            let n = view.node(id);
+            inputs.insert(id, n.input[0].clone());
+            let corrected = solution.layers.get(&Site::anchor(id)).and_then(|l| l.bias.as_ref());
+            let factor = |f: &str| attr::float(n, f).unwrap_or(1.0);
+            let scaled = node::is(n, "Gemm") && (factor("alpha") != 1.0 || factor("beta") != 1.0);
+            let own = matches!(anchor.place, BiasPlace::Own);
+            let mut changed = n.clone();
+            if scaled {
+                attr::remove(&mut changed, "alpha");
+                attr::remove(&mut changed, "beta");
+            }
+            if let Some(bias) = corrected.or(anchor.operands.bias.as_ref().filter(|_| scaled)).filter(|_| own) {
+                let name = out.store("b", &Tensor::vector(bias));
+                changed = with_input(changed, 2, &name);
+            }
+            if changed != *n {
+                out.patch.replace(id, vec![changed]);
+            }
+            if let (BiasPlace::Sum { node, slot, shape, .. }, Some(bias)) = (&anchor.place, corrected) {
+                let name = out.store("b", &Tensor::from_elements(shape, bias)?);
+                out.patch.replace(*node, vec![with_input(view.node(*node).clone(), *slot, &name)]);
+            }
+        }
+        Ok(Written { patch: out.patch, inputs })
+    }
+
+    /// Writes the weights alone.
+    pub(super) fn write_weights(
+        &self,
+        view: &View<'m>,
+        solution: &Solution<'m>,
+        form: Form,
+        out: &mut Emitter,
+    ) -> Result<(), Refusal> {
         for stored in &self.weights {
             let Some(layer) = solution.layers.get(&stored.site) else { continue };
             let (name, weight) = (stored.name, &layer.weight);
             match form {
                 Form::Stored => {
                     if table::first_look_up(view, name).is_some() && weight.book.bits == 8 {
-                        let coded = Coded::store(weight, &mut out)?;
+                        let coded = Coded::store(weight, out)?;
                         for (id, n) in view.users(name) {
-                            let nodes = coded.looked_up(n, &mut out);
+                            let nodes = coded.looked_up(n, out);
                             out.patch.replace(id, nodes);
                         }
                     } else {
@@ -121,26 +184,8 @@ impl<'m> StoredWeights<'m> {
                 }
             }
         }
-        let mut inputs = BTreeMap::new();
-        for (&id, anchor) in &self.anchors {
-            inputs.insert(id, view.node(id).input[0].clone());
-            let bias = solution.layers.get(&Site::anchor(id)).and_then(|l| l.bias.as_ref());
-            let Some(bias) = bias else { continue };
-            let (at, slot, shape) = match &anchor.place {
-                BiasPlace::Own => (id, 2, vec![bias.len()]),
-                BiasPlace::Sum { node, slot, shape, .. } => (*node, *slot, shape.clone()),
-                BiasPlace::Nowhere => continue,
-            };
-            let name = out.store("b", &Tensor::from_elements(&shape, bias)?);
-            out.patch.replace(at, vec![with_input(view.node(at).clone(), slot, &name)]);
-        }
-        Ok(Written { patch: out.patch, inputs })
+        Ok(())
     }
-}
-
-/// Whether a node adds and multiplies as it stands, without factors of its own.
-fn unscaled(n: &NodeProto) -> bool {
-    !node::is(n, "Gemm") || ["alpha", "beta"].iter().all(|f| attr::float(n, f).unwrap_or(1.0) == 1.0)
 }
 
 /// Where a constant is read first, and the channel axis that every use of it agrees on. `Err(None)`: no weight at all;

@@ -7,7 +7,7 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{Model, Patch};
 
 use super::{
-    Damage, NodeCost, QuantizeOptions, Scheme, propose, require_smaller,
+    Damage, NodeCost, QuantizeOptions, propose, require_smaller,
     runnable::runnable,
     sensitivity::{rank, split},
 };
@@ -142,7 +142,7 @@ impl Attempt {
 impl Search<'_> {
     /// The options after so many concessions to the first nodes of a ranking: 8 bits for 4 one after another, then float.
     fn conceded(&self, ranked: &[NodeCost], concessions: usize) -> (QuantizeOptions, usize, usize) {
-        let wide = if self.options.scheme == Scheme::Int4Weights { concessions.min(ranked.len()) } else { 0 };
+        let wide = if self.options.scheme.is_narrow() { concessions.min(ranked.len()) } else { 0 };
         let float = (concessions - wide).min(ranked.len());
         let outputs = |n: usize| ranked.iter().take(n).flat_map(|cost| cost.outputs.iter().cloned());
         let mut options = self.options.clone();
@@ -197,7 +197,7 @@ impl Search<'_> {
 
     /// Concedes more and more to the worst nodes, twice as much each time, until the target holds; then as little as will do.
     fn climb(&self, ranked: &[NodeCost], first: Attempt) -> Result<Patch, Refusal> {
-        let ladders = if self.options.scheme == Scheme::Int4Weights { 2 } else { 1 };
+        let ladders = if self.options.scheme.is_narrow() { 2 } else { 1 };
         // With every node in float nothing would be quantized.
         let most = (ranked.len() * ladders).saturating_sub(1);
         let (mut fails, mut best, mut best_at) = (0, first, 0);

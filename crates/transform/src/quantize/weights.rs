@@ -10,18 +10,15 @@ use plimsoll_onnx::{Model, NodeId, Patch, View};
 use super::{
     Granularity, QuantizeOptions,
     affine::Codebook,
-    allocation, opset,
-    qdq::drop_orphans,
+    allocation::{self, Candidate},
+    opset,
+    qdq::{FEWEST_A_SCALE, drop_orphans},
     repair::{self, Job},
-    rounding,
-    solution::{Activations, Layer, Solution},
+    solution::{Activations, Solution},
     stored::{StoredWeight, StoredWeights},
     writer::Form,
 };
 use crate::{Context, Effect, Pass, Refusal};
-
-/// Below this many elements a scale, 4 bits save next to nothing over 8 and cost the most.
-const FEWEST_A_SCALE: usize = 16;
 
 /// The pass.
 #[derive(Debug, Clone)]
@@ -79,16 +76,15 @@ impl Pass for WeightsOnly {
         let mut solution = Solution { activations: Activations::default(), layers: BTreeMap::new() };
         for weight in &stored.weights {
             let book = if may_be_four(weight) { Codebook::FOUR } else { eight };
-            solution.layers.insert(weight.site, nearest(weight, book)?);
+            solution.layers.insert(weight.site, weight.nearest(book)?);
         }
         let method = options.repair(context)?;
         let base = patch.clone();
         let twin = |solution: &Solution<'_>| twin(model, &view, &stored, solution, &base);
         if self.four {
-            let wide = |weight: &StoredWeight<'_>| nearest(weight, eight);
-            let candidates: Vec<&StoredWeight<'_>> = stored.weights.iter().filter(|w| may_be_four(w)).collect();
-            let chosen =
-                allocation::allocate(model, context, options.samples, &candidates, &mut solution, &wide, &twin)?;
+            let candidates = stored.weights.iter().filter(|w| may_be_four(w)).map(|w| candidate(w, eight));
+            let candidates: Vec<Candidate<'_>> = candidates.collect::<Result<_, Refusal>>()?;
+            let chosen = allocation::allocate(model, context, options.samples, candidates, &mut solution, &twin)?;
             for why in chosen {
                 patch.because(why);
             }
@@ -132,9 +128,6 @@ fn is_narrow(stored: &StoredWeights<'_>, weight: &StoredWeight<'_>) -> bool {
     stored.anchors.contains_key(&weight.site.node) && weight.tensor.len() / scales.max(1) >= FEWEST_A_SCALE
 }
 
-/// Nearest codes, under the scales of the least squared error.
-fn nearest(weight: &StoredWeight<'_>, book: Codebook) -> Result<Layer, Refusal> {
-    let values = weight.tensor.to_vec::<f32>()?;
-    let weight = rounding::least_error(&values, weight.tensor.shape(), weight.axis, book, |_| 0.0);
-    Ok(Layer { weight, bias: None })
+fn candidate<'m>(w: &StoredWeight<'m>, wide: Codebook) -> Result<Candidate<'m>, Refusal> {
+    Ok(Candidate { name: w.name, site: w.site, elements: w.tensor.len(), wide: w.nearest(wide)? })
 }

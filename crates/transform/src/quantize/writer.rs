@@ -14,6 +14,7 @@ use super::{
     emit::Emitter,
     plan::{self, Kind, Plan},
     solution::{Layer, Site, Solution},
+    stored::StoredWeights,
     table::{Coded, Table},
 };
 use crate::Refusal;
@@ -43,6 +44,8 @@ pub(super) struct Writer<'w, 'm> {
     pub(super) view: &'w View<'m>,
     pub(super) plan: &'w Plan<'m>,
     pub(super) anchors: &'w BTreeMap<NodeId, Anchor<'m>>,
+    /// Weights of other nodes, which compute in float32.
+    pub(super) stored: &'w StoredWeights<'m>,
 }
 
 impl<'w, 'm> Writer<'w, 'm> {
@@ -64,7 +67,7 @@ impl<'w, 'm> Writer<'w, 'm> {
             tables: HashMap::new(),
             inputs: BTreeMap::new(),
         };
-        writing.write()
+        writing.write(self.stored)
     }
 }
 
@@ -96,7 +99,7 @@ struct Writing<'w, 'm> {
 }
 
 impl<'w, 'm> Writing<'w, 'm> {
-    fn write(mut self) -> Result<Written, Refusal> {
+    fn write(mut self, stored: &StoredWeights<'m>) -> Result<Written, Refusal> {
         self.correct_sums()?;
         for &value in &self.plan.values {
             self.quantize(value);
@@ -126,6 +129,7 @@ impl<'w, 'm> Writing<'w, 'm> {
                 self.out.patch.replace(id, vec![changed]);
             }
         }
+        stored.write_weights(self.view, self.solution, self.form, &mut self.out)?;
         Ok(Written { patch: self.out.patch, inputs: self.inputs })
     }
 
@@ -245,7 +249,9 @@ impl<'w, 'm> Writing<'w, 'm> {
         attr::remove(&mut changed, "alpha");
         attr::remove(&mut changed, "beta");
         let scales = if layer.weight.axis.is_some() { "one scale a channel" } else { "one scale" };
-        self.out.patch.because(format!("node `{}` ({}) computes in int8, {scales}", node::label(n), n.op_type));
+        let bits = layer.weight.book.bits;
+        let computes = if bits == 8 { "computes in int8".into() } else { format!("has int{bits} weights") };
+        self.out.patch.because(format!("node `{}` ({}) {computes}, {scales}", node::label(n), n.op_type));
         Ok(changed)
     }
 

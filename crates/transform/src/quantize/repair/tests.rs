@@ -53,11 +53,15 @@ fn check(model: &Model, scheme: Scheme, repair: Repair, data: &Dataset) -> Resul
     Ok((error / power).sqrt())
 }
 
-/// Two matrix products with a bias each; the first as Gemm, transposed or not, the second as MatMul and Add.
+/// Two matrix products with a bias each; the first as Gemm, transposed with factors or plain, the second as MatMul and Add.
 fn dense(transposed: bool) -> Model {
     let mut b = Builder::new(5, &[1, 64]);
     let (w, c) = (b.weight(&[64, 64]), b.weight(&[64]));
-    let y = b.add("Gemm", &["x", &w, &c], vec![attr::from_int("transB", transposed.into())]);
+    let mut attributes = vec![attr::from_int("transB", transposed.into())];
+    if transposed {
+        attributes.extend([attr::from_float("alpha", 0.5), attr::from_float("beta", 2.0)]);
+    }
+    let y = b.add("Gemm", &["x", &w, &c], attributes);
     let y = b.add("Relu", &[&y], vec![]);
     let (w, c) = (b.weight(&[64, 32]), b.weight(&[32]));
     let y = b.add("MatMul", &[&y, &w], vec![]);

@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""Holds tract and onnxruntime against each other: the same quantized file, sample by sample.
+
+    python docs/compare_executors.py [--scheme NAME]... [TASK_DIR ...]
+
+A task is a folder with model.onnx, calib.npz and test.npz, arrays named as the inputs; without any, both fixtures are taken. Needs
+.ci/requirements.txt and cargo, or the path of the binary in the environment variable PLIMSOLL. Quantizes each task's model by each scheme [int8, int8-dynamic, int8-weights, f16], takes the first
+output of every test sample in both executors, and prints one line each: the share of samples to which both give the same class,
+and the relative error between the outputs. Ends with 1 where the classes of more than one sample in a thousand differ.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SCHEMES = ["int8", "int8-dynamic", "int8-weights", "f16"]
+LEAST = 0.999
+
+
+def plimsoll(*arguments):
+    command = [os.environ["PLIMSOLL"]] if "PLIMSOLL" in os.environ else ["cargo", "xtask"]
+    run = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
+    if run.returncode:
+        raise SystemExit(f"plimsoll {' '.join(arguments)}: {run.stderr.strip()}")
+
+
+def in_onnxruntime(path, inputs, n):
+    """First output of every sample; a fixed batch is filled up with the last sample."""
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    running = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    first = running.get_inputs()[0].shape[0]
+    batch = first if isinstance(first, int) and first > 0 else 64
+    parts = []
+    for i in range(0, n, batch):
+        at = np.minimum(np.arange(i, i + batch if isinstance(first, int) else min(i + batch, n)), n - 1)
+        parts.append(running.run(None, {k.name: inputs[k.name][at] for k in running.get_inputs()})[0])
+    return np.concatenate(parts)[:n].astype(np.float64)
+
+
+def compare(model, calib, test, scheme, work):
+    """Agreement of classes, and relative error of outputs, between the executors."""
+    out, scores = os.path.join(work, f"{scheme}.onnx"), os.path.join(work, f"{scheme}.npy")
+    plimsoll("quantize", model, "-o", out, "--data", calib, "--scheme", scheme)
+    onnx.checker.check_model(onnx.load(out), full_check=True)
+    plimsoll("evaluate", out, "--data", test, "--save-scores", scores)
+    archive = np.load(test)
+    inputs = {k: archive[k] for k in archive.files if k not in ("label", "group")}
+    tract = np.load(scores)
+    ours = in_onnxruntime(out, inputs, len(tract)).reshape(len(tract), -1)
+    if ours.shape[1] == 1:
+        tract = tract[:, 1:]
+        threshold = 0.5 if ((ours >= 0) & (ours <= 1)).all() else 0.0
+        same = (tract > threshold) == (ours > threshold)
+    else:
+        same = tract.argmax(1) == ours.argmax(1)
+    return float(same.mean()), float(np.linalg.norm(tract - ours) / np.linalg.norm(ours))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task", nargs="*")
+    parser.add_argument("--scheme", action="append")
+    arguments = parser.parse_args()
+    tasks = arguments.task or [os.path.join(ROOT, "fixtures", name) for name in ("sleep-wake", "digits")]
+    worst = 1.0
+    for task in map(os.path.abspath, tasks):
+        model, calib, test = (os.path.join(task, f) for f in ("model.onnx", "calib.npz", "test.npz"))
+        for scheme in arguments.scheme or SCHEMES:
+            with tempfile.TemporaryDirectory() as work:
+                agreement, error = compare(model, calib, test, scheme, work)
+            print(f"{os.path.basename(task):<16} {scheme:<14} agreement {agreement:.4f}  relative error {error:.1e}", flush=True)
+            worst = min(worst, agreement)
+    sys.exit(worst < LEAST)
+
+
+if __name__ == "__main__":
+    main()
