@@ -118,18 +118,30 @@ fn compute_all(model: &Model, ready: &[Ready<'_>], context: &Context<'_>) -> Has
 }
 
 fn compute(model: &Model, nodes: &[&Ready<'_>], context: &Context<'_>) -> Option<Tensors> {
+    let inputs = nodes.iter().flat_map(|n| n.inputs.iter().map(|(name, t)| (name.as_str(), t)));
+    let outputs = nodes.iter().filter_map(|n| n.node.output.first().map(String::as_str));
+    run(model, nodes.iter().map(|n| n.node.clone()).collect(), inputs, outputs, context)
+}
+
+/// Runs nodes on constants.
+pub(super) fn run<'v>(
+    model: &Model,
+    nodes: Vec<NodeProto>,
+    inputs: impl Iterator<Item = (&'v str, &'v Tensor)>,
+    outputs: impl Iterator<Item = &'v str>,
+    context: &Context<'_>,
+) -> Option<Tensors> {
     if nodes.is_empty() {
         return None;
     }
-    let outputs = nodes.iter().filter_map(|n| n.node.output.first());
     let mut held = BTreeSet::new();
     // Inputs are initializers: operators that ask for constants (Reshape, Slice) see them as such.
-    let inputs = nodes.iter().flat_map(|n| &n.inputs).filter(|(name, _)| held.insert(name.as_str()));
+    let inputs = inputs.filter(|(name, _)| held.insert(*name));
     let graph = GraphProto {
         name: "fold".into(),
         initializer: inputs.map(|(name, t)| t.to_proto(name)).collect(),
-        node: nodes.iter().map(|n| n.node.clone()).collect(),
-        output: outputs.map(|o| ValueInfoProto { name: o.clone(), ..Default::default() }).collect(),
+        node: nodes,
+        output: outputs.map(|o| ValueInfoProto { name: o.into(), ..Default::default() }).collect(),
         ..Default::default()
     };
     let opset = OperatorSetIdProto { version: model.opset("")?, ..Default::default() };

@@ -8,7 +8,9 @@ mod dead;
 mod expand;
 mod fold;
 mod identities;
+mod lookup;
 mod merge;
+mod one_hot;
 mod pad;
 mod shapes;
 
@@ -33,6 +35,8 @@ pub fn passes() -> &'static [&'static dyn Pass] {
         &concat::NestedConcat,
         &batch_norm::BatchNorm,
         &pad::Pads,
+        &one_hot::OneHotProducts,
+        &lookup::Lookups,
         &merge::SharedWeights,
         &merge::CommonSubexpressions,
         &dead::Dead,

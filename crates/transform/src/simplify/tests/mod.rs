@@ -2,6 +2,7 @@
 
 mod folding;
 mod layers;
+mod lookup;
 mod structure;
 
 use plimsoll_onnx::{Model, node};
@@ -13,7 +14,12 @@ use crate::{Outcome, Ranges};
 /// Simplifies, holds the operators of the result against `expected` (in stored order, separated by spaces), and asks that the
 /// result be checked by running it.
 fn check(model: &Model, expected: &str) -> Model {
-    let (found, _, checked) = simplified(model);
+    check_within(model, [-2.0, 2.0], expected)
+}
+
+/// The same with inputs drawn from another range.
+fn check_within(model: &Model, range: [f64; 2], expected: &str) -> Model {
+    let (found, _, checked) = simplified_within(model, range);
     assert_eq!(operators(&found), expected);
     assert!(matches!(checked, Checked::Same { .. }), "{checked:?}");
     found
@@ -27,7 +33,11 @@ fn check_unrun(model: &Model, expected: &str) -> Model {
 }
 
 fn simplified(model: &Model) -> (Model, Vec<Step>, Checked) {
-    let ranges: Ranges = model.inputs().into_iter().map(|i| (i.name, [-2.0, 2.0])).collect();
+    simplified_within(model, [-2.0, 2.0])
+}
+
+fn simplified_within(model: &Model, range: [f64; 2]) -> (Model, Vec<Step>, Checked) {
+    let ranges: Ranges = model.inputs().into_iter().map(|i| (i.name, range)).collect();
     let context = Context { ranges: Some(&ranges), ..Context::new(&TractExecutor) };
     let found = simplify(model, &context).unwrap();
     // Nothing is left to do, and what was not touched is still there.
