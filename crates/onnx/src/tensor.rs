@@ -107,6 +107,10 @@ pub trait Element: Copy {
     fn put(self, out: &mut Vec<u8>);
     /// Reads one element from exactly `bits / 8` bytes.
     fn get(bytes: &[u8]) -> Self;
+    /// Reads as many elements as there are.
+    fn all(bytes: &[u8]) -> Vec<Self> {
+        bytes.chunks_exact(size_of::<Self>()).map(Self::get).collect()
+    }
 }
 
 macro_rules! elements {
@@ -118,6 +122,9 @@ macro_rules! elements {
                 let mut buffer = [0; size_of::<$ty>()];
                 buffer.copy_from_slice(bytes);
                 <$ty>::from_le_bytes(buffer)
+            }
+            fn all(bytes: &[u8]) -> Vec<Self> {
+                bytes.as_chunks().0.iter().map(|chunk| <$ty>::from_le_bytes(*chunk)).collect()
             }
         }
     )*};
@@ -223,7 +230,7 @@ impl Tensor {
         if self.dtype != T::DTYPE {
             return Err(TensorError::Convert(self.dtype, T::DTYPE.name()));
         }
-        Ok(self.bytes.chunks_exact(size_of::<T>()).map(T::get).collect())
+        Ok(T::all(&self.bytes))
     }
 
     /// Every real numeric dtype as `f64`, exactly where `f64` can hold it.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use plimsoll_onnx::{Model, Tensors};
 
+use crate::{Keep, Summary};
+
 /// How a model is to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LoadOptions {
@@ -12,6 +14,8 @@ pub struct LoadOptions {
     pub shapes: BTreeMap<String, Vec<usize>>,
     /// Inner values that every run returns besides the model's outputs (captured activations).
     pub capture: Vec<String>,
+    /// Float32 values (inputs among them) of which a summary is kept over the runs of the session; they are not returned.
+    pub summarise: BTreeMap<String, Keep>,
     /// Threads that one run may use; 0 counts as 1.
     pub threads: usize,
 }
@@ -132,6 +136,8 @@ pub trait Session: Send {
     /// Runs once. Inputs must have the dtypes of the model and the shapes it was loaded for; returns the outputs and whatever
     /// was to be captured.
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError>;
+    /// What was kept so far of the values that were to be summarised.
+    fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError>;
     /// Runs `runs` times and returns the wall time of each, in nanoseconds. Conversion of inputs and outputs is left out as far
     /// as the executor allows.
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError>;

@@ -5,7 +5,7 @@
 //! limit is kept by the parent and works everywhere; the memory limit needs Unix.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     ffi::OsString,
     io::{BufReader, Read},
     path::PathBuf,
@@ -18,7 +18,7 @@ use std::{
 use plimsoll_onnx::Tensors;
 
 use crate::{
-    ExecError, Executor, LoadOptions, Session,
+    ExecError, Executor, LoadOptions, Session, Summary,
     protocol::{Reply, Request, pack, read_frame, unpack, write_frame},
 };
 
@@ -95,9 +95,9 @@ impl Executor for Isolated {
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
-        let LoadOptions { shapes, capture, threads } = options.clone();
+        let LoadOptions { shapes, capture, summarise, threads } = options.clone();
         let child = self.child()?;
-        let loaded = lock(&child).ask(&Request::Load { shapes, capture, threads }, &[model])?;
+        let loaded = lock(&child).ask(&Request::Load { shapes, capture, summarise, threads }, &[model])?;
         match loaded {
             (Reply::Loaded { session }, _) => Ok(Box::new(Remote { child, session })),
             other => Err(lock(&child).confused(&other.0)),
@@ -116,6 +116,14 @@ impl Session for Remote {
         let mut child = lock(&self.child);
         match child.ask(&Request::Run { session: self.session, inputs: metas }, &parts)? {
             (Reply::Ran { outputs }, payload) => unpack(outputs, &payload).map_err(|reason| child.failed(reason)),
+            other => Err(child.confused(&other.0)),
+        }
+    }
+
+    fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
+        let mut child = lock(&self.child);
+        match child.ask(&Request::Summaries { session: self.session }, &[])? {
+            (Reply::Summaries { kept }, _) => Ok(kept),
             other => Err(child.confused(&other.0)),
         }
     }

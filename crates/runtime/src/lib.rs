@@ -8,6 +8,7 @@ mod isolated;
 mod machine;
 mod protocol;
 mod quiet;
+mod summary;
 mod tract;
 
 pub mod worker;
@@ -15,4 +16,5 @@ pub mod worker;
 pub use executor::{ExecError, Executor, LoadOptions, Session};
 pub use isolated::{Isolated, Limits, WorkerCommand};
 pub use machine::{MachineFacts, peak_resident_bytes};
+pub use summary::{Keep, Kept, Summary};
 pub use tract::TractExecutor;

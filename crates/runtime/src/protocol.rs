@@ -11,7 +11,7 @@ use std::{
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::ExecError;
+use crate::{ExecError, Keep, Summary};
 
 const MAGIC: [u8; 4] = *b"PLW1";
 /// No header is longer: names and shapes only.
@@ -30,11 +30,18 @@ pub(crate) enum Request {
     /// The first frame: limits that the worker puts on itself.
     Hello { memory_bytes: u64 },
     /// The payload is the model.
-    Load { shapes: BTreeMap<String, Vec<usize>>, capture: Vec<String>, threads: usize },
+    Load {
+        shapes: BTreeMap<String, Vec<usize>>,
+        capture: Vec<String>,
+        summarise: BTreeMap<String, Keep>,
+        threads: usize,
+    },
     /// The payload is the tensors, one after the other.
     Run { session: u64, inputs: Vec<Meta> },
     /// As `Run`.
     Time { session: u64, runs: usize, inputs: Vec<Meta> },
+    /// What a session kept of the values that were to be summarised.
+    Summaries { session: u64 },
     /// The session is no longer needed.
     Close { session: u64 },
     /// Peak resident memory of the worker.
@@ -56,6 +63,9 @@ pub(crate) enum Reply {
     },
     Timed {
         nanoseconds: Vec<u64>,
+    },
+    Summaries {
+        kept: BTreeMap<String, Summary>,
     },
     Closed,
     Peak {

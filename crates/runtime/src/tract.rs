@@ -1,6 +1,7 @@
 //! tract, the embedded executor.
 
 use std::{
+    collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Instant,
@@ -13,7 +14,7 @@ use tract_onnx::prelude::{
 
 use tract_onnx::tract_hir::infer::Factoid;
 
-use crate::{ExecError, Executor, LoadOptions, Session, quiet};
+use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet};
 
 const NAME: &str = "tract";
 
@@ -66,7 +67,14 @@ fn one_line(error: &impl std::fmt::Debug) -> String {
 struct Loaded {
     plan: Arc<tract::TypedRunnableModel>,
     inputs: Vec<(String, DatumType, Vec<usize>)>,
-    outputs: Vec<String>,
+    outputs: Vec<Output>,
+}
+
+/// What becomes of a value that the plan computes.
+struct Output {
+    name: String,
+    returned: bool,
+    summary: Option<Summary>,
 }
 
 fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
@@ -91,12 +99,16 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
     }
     let names: Vec<String> = input_outlets.iter().map(|o| model.node(o.node).name.clone()).collect();
     let mut outlets = model.output_outlets().map_err(unsupported)?.to_vec();
-    let mut outputs: Vec<String> = outlets
+    let mut outputs: Vec<Output> = outlets
         .iter()
         .map(|o| model.outlet_label(*o).map_or_else(|| model.node(o.node).name.clone(), str::to_owned))
+        .map(|name| Output { name, returned: true, summary: None })
         .collect();
-    for name in &options.capture {
-        if outputs.contains(name) {
+    let captured = options.capture.iter().map(|name| (name, None));
+    let summarised = options.summarise.iter().map(|(name, keep)| (name, Some(Summary::new(*keep))));
+    for (name, summary) in captured.chain(summarised) {
+        if let Some(known) = outputs.iter_mut().find(|o| o.name == *name) {
+            known.summary = known.summary.take().or(summary);
             continue;
         }
         // Inputs and initializers have no label; they are nodes without inputs that bear the value's name.
@@ -104,7 +116,7 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
         let by_node = || model.nodes().iter().find(source).map(|n| tract::OutletId::new(n.id, 0));
         let outlet = model.find_outlet_label(name).or_else(by_node);
         outlets.push(outlet.ok_or_else(|| failed(format!("no value `{name}` to capture")))?);
-        outputs.push(name.clone());
+        outputs.push(Output { name: name.clone(), returned: summary.is_none(), summary });
     }
     model.select_output_outlets(&outlets).map_err(unsupported)?;
     let model = model.into_typed().map_err(unsupported)?;
@@ -146,9 +158,23 @@ impl Loaded {
 impl Session for Loaded {
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
         let values = self.prepare(inputs)?;
-        let outputs = guard(|| self.plan.run(values))?.map_err(failed)?;
-        let named = self.outputs.iter().zip(outputs.iter());
-        named.map(|(name, value)| Ok((name.clone(), from_tract(value)?))).collect()
+        let computed = guard(|| self.plan.run(values))?.map_err(failed)?;
+        let mut returned = Tensors::new();
+        for (output, value) in self.outputs.iter_mut().zip(computed.iter()) {
+            if let Some(summary) = &mut output.summary {
+                let float = |_| failed(format!("value `{}` is {:?}, not float32", output.name, value.datum_type()));
+                summary.observe(value.try_as_plain_ram().and_then(|v| v.as_slice::<f32>()).map_err(float)?);
+            }
+            if output.returned {
+                returned.insert(output.name.clone(), from_tract(value)?);
+            }
+        }
+        Ok(returned)
+    }
+
+    fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
+        let kept = |o: &Output| Some((o.name.clone(), o.summary.clone()?));
+        Ok(self.outputs.iter().filter_map(kept).collect())
     }
 
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError> {

@@ -26,8 +26,8 @@ pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) 
                 restrict(memory_bytes)?;
                 Ok(Reply::Hello { name: executor.name().into(), version: executor.version() })
             }
-            Request::Load { shapes, capture, threads } => {
-                executor.load(&payload, &LoadOptions { shapes, capture, threads }).map(|session| {
+            Request::Load { shapes, capture, summarise, threads } => {
+                executor.load(&payload, &LoadOptions { shapes, capture, summarise, threads }).map(|session| {
                     next += 1;
                     sessions.insert(next, session);
                     Reply::Loaded { session: next }
@@ -52,6 +52,8 @@ pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) 
                 let inputs = unpack(inputs, &payload).map_err(|reason| failed(executor, reason))?;
                 Ok(Reply::Timed { nanoseconds: found.time(&inputs, runs)? })
             }),
+            Request::Summaries { session } => find(&mut sessions, session, executor)
+                .and_then(|found| Ok(Reply::Summaries { kept: found.summaries()? })),
             Request::Close { session } => {
                 sessions.remove(&session);
                 Ok(Reply::Closed)

@@ -11,6 +11,8 @@ use crate::{Context, draw, quantize::runnable, ranges};
 
 /// Samples that are run, where samples are given.
 const SAMPLES: usize = 8;
+/// Samples that are run to see that a model does run; more than one, so that a batch does.
+const FEW: usize = 2;
 /// Batches that are drawn, where ranges are known.
 const DRAWN: usize = 3;
 /// Sizes for open dimensions other than the batch, in the order in which they are tried: the first at which the original runs.
@@ -61,12 +63,14 @@ pub fn same(before: &Model, after: &Model, context: &Context<'_>) -> Result<Chec
     if let Some(operator) = draw::random_operator(before) {
         return Ok(Checked::NotChecked(format!("{operator} gives other results each time")));
     }
-    run_both(before, after, context, |expected, found, source| compare(&as_declared(before, expected), found, source))
+    run_both(before, after, context, SAMPLES, |expected, found, source| {
+        compare(&as_declared(before, expected), found, source)
+    })
 }
 
 /// Whether a model that was changed on purpose still runs where the original does, with outputs of the same dtypes and shapes.
 pub fn runs(before: &Model, after: &Model, context: &Context<'_>) -> Result<Checked, Difference> {
-    run_both(before, after, context, |expected, found, _| {
+    run_both(before, after, context, FEW, |expected, found, _| {
         let alike = |name: &String, a: &Tensor| {
             found.get(name).is_some_and(|b| b.dtype() == a.dtype() && b.shape() == a.shape())
         };
@@ -81,28 +85,46 @@ fn run_both(
     before: &Model,
     after: &Model,
     context: &Context<'_>,
+    most: usize,
     judge: impl Fn(Tensors, &Tensors, &'static str) -> Result<(), Difference>,
 ) -> Result<Checked, Difference> {
-    let (mut original, batches, source) = match inputs_of(before, context) {
+    let (batches, source) = match inputs_of(before, context, most) {
         Ok(found) => found,
         Err(reason) => return Ok(Checked::NotChecked(reason)),
     };
     let mut samples = 0;
-    let mut changed: Option<Box<dyn Session>> = None;
+    let mut sessions: [Option<Box<dyn Session>>; 2] = [None, None];
     for inputs in &batches {
-        let expected = match original.run(inputs) {
+        let [original, changed] = &mut sessions;
+        // Side by side: each worker has a process of its own.
+        let (expected, found) =
+            rayon::join(|| run(original, before, inputs, context), || run(changed, after, inputs, context));
+        let expected = match expected {
             Ok(outputs) => outputs,
-            Err(error) => return Ok(Checked::NotChecked(format!("the original does not run: {error}"))),
+            Err(reason) => return Ok(Checked::NotChecked(not_run(&reason))),
         };
-        let session = match &mut changed {
-            Some(session) => session,
-            None => changed.insert(load(after, inputs, context).map_err(Difference::Run)?),
-        };
-        let found = session.run(inputs).map_err(|e| Difference::Run(e.to_string()))?;
-        judge(expected, &found, source)?;
+        judge(expected, &found.map_err(Difference::Run)?, source)?;
         samples += inputs.values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
     }
     Ok(Checked::Same { samples, source })
+}
+
+fn not_run(reason: &str) -> String {
+    format!("the original does not run: {reason}")
+}
+
+/// Runs a model, which is loaded at the first call.
+fn run(
+    session: &mut Option<Box<dyn Session>>,
+    model: &Model,
+    inputs: &Tensors,
+    context: &Context<'_>,
+) -> Result<Tensors, String> {
+    let session = match session {
+        Some(session) => session,
+        None => session.insert(load(model, inputs, context)?),
+    };
+    session.run(inputs).map_err(|e| e.to_string())
 }
 
 fn load(model: &Model, inputs: &Tensors, context: &Context<'_>) -> Result<Box<dyn Session>, String> {
@@ -148,11 +170,8 @@ pub fn compare(expected: &Tensors, found: &Tensors, source_of: &'static str) -> 
     Ok(())
 }
 
-/// A session of the original, batches that it runs on, and where these came from.
-type Inputs = (Box<dyn Session>, Vec<Tensors>, &'static str);
-
-fn inputs_of(model: &Model, context: &Context<'_>) -> Result<Inputs, String> {
-    let not_run = |reason: String| format!("the original does not run: {reason}");
+/// Batches that the original is run on, and where they came from.
+fn inputs_of(model: &Model, context: &Context<'_>, most: usize) -> Result<(Vec<Tensors>, &'static str), String> {
     let specs = model.inputs();
     if let Some(data) = context.data {
         data.check_against(&specs).map_err(|e| e.to_string())?;
@@ -161,14 +180,11 @@ fn inputs_of(model: &Model, context: &Context<'_>) -> Result<Inputs, String> {
             DimSpec::Fixed(n) => Some(*n as usize),
             _ => None,
         });
-        let samples = fixed.unwrap_or(SAMPLES).min(data.len());
+        let samples = fixed.unwrap_or(most).min(data.len());
         if fixed.is_none_or(|n| n == samples && n > 0) {
-            let runs =
-                if fixed.is_some() { (SAMPLES / samples.max(1)).clamp(1, data.len() / samples.max(1)) } else { 1 };
+            let runs = if fixed.is_some() { (most / samples.max(1)).clamp(1, data.len() / samples.max(1)) } else { 1 };
             let batches: Vec<Tensors> = (0..runs).map(|i| data.batch(i * samples..(i + 1) * samples)).collect();
-            let first = batches.first().ok_or("the data hold no samples")?;
-            let session = load(model, first, context).map_err(not_run)?;
-            return Ok((session, batches, "given"));
+            return if batches.is_empty() { Err("the data hold no samples".into()) } else { Ok((batches, "given")) };
         }
     }
     let ranges = ranges::of(model, context.ranges)?;
@@ -179,12 +195,12 @@ fn inputs_of(model: &Model, context: &Context<'_>) -> Result<Inputs, String> {
             (0..DRAWN).map(|_| draw::inputs(&mut dice, &specs, &ranges, open)).collect::<Result<_, _>>()?;
         let Some(first) = batches.first() else { continue };
         // Shapes that do not fit are refused at load or in the first run, so both are tried.
-        match load(model, first, context).and_then(|mut s| s.run(first).map(|_| s).map_err(|e| e.to_string())) {
-            Ok(session) => return Ok((session, batches, "drawn")),
+        match run(&mut None, model, first, context) {
+            Ok(_) => return Ok((batches, "drawn")),
             Err(error) => last = error,
         }
     }
-    Err(not_run(last))
+    Err(not_run(&last))
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! tested is our own code; executors run behind their own limits.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -15,7 +16,7 @@ use plimsoll_onnx::{
     proto::{Message, ModelProto, NodeProto},
     shape::{Bindings, infer},
 };
-use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
+use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session, Summary};
 use plimsoll_transform::{
     Context, Pass,
     prune::{PruneOptions, Share, Sparsity, Structured, Target},
@@ -86,6 +87,9 @@ struct Numbers(Vec<String>);
 impl Session for Numbers {
     fn run(&mut self, _: &Tensors) -> Result<Tensors, ExecError> {
         Ok(self.0.iter().map(|name| (name.clone(), Tensor::vector(&[-1.5f32, 0.0, 2.5]))).collect())
+    }
+    fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
+        Ok(BTreeMap::new())
     }
     fn time(&mut self, _: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError> {
         Ok(vec![1; runs])

@@ -3,7 +3,14 @@
 
 use faer::{
     Accum, Mat, MatRef, Par, Side,
-    linalg::{matmul::matmul, solvers::Llt, triangular_inverse::invert_lower_triangular},
+    linalg::{
+        matmul::{
+            matmul,
+            triangular::{self, BlockStructure},
+        },
+        solvers::Llt,
+        triangular_inverse::invert_lower_triangular,
+    },
     prelude::Solve,
 };
 
@@ -118,21 +125,14 @@ impl Moments {
     fn of(x: &Columns<'_>, t: &Columns<'_>, mean_x: &[f64], mean_t: &[f64], which: impl Fn(usize) -> bool) -> Self {
         let (x_rows, t_rows) = (x.taken(mean_x, &which), t.taken(mean_t, &which));
         let n = x_rows.len() / x.count.max(1);
-        let a = MatRef::from_row_major_slice(&x_rows, n, x.count);
-        let b = MatRef::from_row_major_slice(&t_rows, n, t.count);
-        let product = |right: MatRef<'_, f32>| {
-            let mut out = Mat::<f32>::zeros(x.count, right.ncols());
-            matmul(&mut out, Accum::Replace, a.transpose(), right, 1.0 / n.max(1) as f32, Par::Seq);
-            Mat::from_fn(out.nrows(), out.ncols(), |i, j| f64::from(out[(i, j)]))
-        };
         let rest = |rows: &[f32], count| Columns { rows, width: count, from: 0, count }.mean(|_| true);
         Self {
             rows: n,
             mean_x: mean_x.to_vec(),
             mean_t: mean_t.to_vec(),
             rest: [rest(&x_rows, x.count), rest(&t_rows, t.count)],
-            gram: product(a),
-            cross: product(b),
+            gram: scaled(gram(&x_rows, x.count), n),
+            cross: scaled(cross(&x_rows, x.count, &t_rows, t.count), n),
         }
     }
 
@@ -155,6 +155,44 @@ impl Moments {
     pub(crate) fn shift(&self, channel: usize, weights: &[f64]) -> f64 {
         self.mean_t[channel] - weights.iter().zip(&self.mean_x).map(|(w, m)| w * m).sum::<f64>()
     }
+}
+
+/// Products of more rows are shared between workers.
+const SHARED: usize = 2048;
+
+/// XᵀX of row-major rows.
+fn gram(rows: &[f32], width: usize) -> Mat<f64> {
+    let n = rows.len() / width.max(1);
+    if n > SHARED && width > 64 {
+        let (a, b) = rows.split_at(n / 2 * width);
+        let (a, b) = rayon::join(|| gram(a, width), || gram(b, width));
+        return a + b;
+    }
+    let x = MatRef::from_row_major_slice(rows, n, width);
+    let mut out = Mat::<f32>::zeros(width, width);
+    let (lower, whole) = (BlockStructure::TriangularLower, BlockStructure::Rectangular);
+    triangular::matmul(&mut out, lower, Accum::Replace, x.transpose(), whole, x, whole, 1.0, Par::Seq);
+    Mat::from_fn(width, width, |i, j| f64::from(out[(i.max(j), i.min(j))]))
+}
+
+/// XᵀT of row-major rows.
+fn cross(x: &[f32], width: usize, t: &[f32], count: usize) -> Mat<f64> {
+    let n = x.len() / width.max(1);
+    if n > SHARED && width > 64 {
+        let ((a, b), (s, t)) = (x.split_at(n / 2 * width), t.split_at(n / 2 * count));
+        let (a, b) = rayon::join(|| cross(a, width, s, count), || cross(b, width, t, count));
+        return a + b;
+    }
+    let (x, t) = (MatRef::from_row_major_slice(x, n, width), MatRef::from_row_major_slice(t, n, count));
+    let mut out = Mat::<f32>::zeros(width, count);
+    matmul(&mut out, Accum::Replace, x.transpose(), t, 1.0, Par::Seq);
+    Mat::from_fn(width, count, |i, j| f64::from(out[(i, j)]))
+}
+
+fn scaled(mut sums: Mat<f64>, rows: usize) -> Mat<f64> {
+    let share = 1.0 / rows.max(1) as f64;
+    sums.col_iter_mut().for_each(|column| column.iter_mut().for_each(|v| *v *= share));
+    sums
 }
 
 /// The Cholesky factor of G + λI, columns in a given order.

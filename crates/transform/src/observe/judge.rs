@@ -10,7 +10,7 @@ use crate::{Context, Refusal};
 /// The outputs of the original on the runs that were held back.
 pub(crate) struct Judge<'j> {
     context: &'j Context<'j>,
-    runs: &'j Runs<'j>,
+    runs: Runs<'j>,
     outputs: Vec<String>,
     /// By run, then by output.
     expected: Vec<Vec<Vec<f32>>>,
@@ -20,14 +20,33 @@ pub(crate) struct Judge<'j> {
 
 impl<'j> Judge<'j> {
     /// Runs the original; `None` where no output is float32.
-    pub(crate) fn of(model: &Model, context: &'j Context<'j>, runs: &'j Runs<'j>) -> Result<Option<Self>, Refusal> {
-        let specs = model.outputs();
-        let outputs: Vec<String> = specs.into_iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name).collect();
+    pub(crate) fn of(model: &Model, context: &'j Context<'j>, runs: Runs<'j>) -> Result<Option<Self>, Refusal> {
+        let outputs = Self::outputs_of(model);
+        if outputs.is_empty() {
+            return Ok(None);
+        }
+        let unjudged = Self { context, runs, outputs, expected: Vec::new(), classes: Vec::new() };
+        let tensors = unjudged.run(model)?;
+        Self::new(context, unjudged.runs, unjudged.outputs, &tensors)
+    }
+
+    /// The outputs that are compared.
+    pub(crate) fn outputs_of(model: &Model) -> Vec<String> {
+        let float = |o: &plimsoll_onnx::ValueSpec| o.dtype == Some(DType::F32);
+        model.outputs().into_iter().filter(float).map(|o| o.name).collect()
+    }
+
+    /// From the original's outputs in these runs, by run, then by output; `None` where no output is float32.
+    pub(crate) fn new(
+        context: &'j Context<'j>,
+        runs: Runs<'j>,
+        outputs: Vec<String>,
+        tensors: &[Vec<Tensor>],
+    ) -> Result<Option<Self>, Refusal> {
         if outputs.is_empty() {
             return Ok(None);
         }
         let mut judge = Self { context, runs, outputs, expected: Vec::new(), classes: Vec::new() };
-        let tensors = judge.run(model)?;
         judge.classes = (0..judge.outputs.len())
             .map(|o| {
                 let classes = tensors.first()?.get(o)?.shape().last().copied().filter(|c| *c > 1)?;

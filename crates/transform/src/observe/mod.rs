@@ -7,13 +7,15 @@ mod part;
 mod reading;
 mod rows;
 mod runs;
+mod study;
 
 pub(crate) use self::{
     damage::Reference,
     judge::Judge,
     part::Part,
     reading::Reading,
-    rows::{Targets, Wanted, inputs, rows_a_run, targets},
+    rows::{Resumed, Targets, Wanted, inputs, inputs_from, rows_a_run, targets},
     runs::{Runs, floats},
+    study::{Parted, Seen, Wish, study},
 };
 pub use damage::Damage;

@@ -11,25 +11,38 @@ use plimsoll_runtime::{LoadOptions, Session};
 use crate::{Context, Refusal};
 
 /// The part of a model that leads to some values; nothing where these are inputs.
-pub(crate) struct Part(Option<Vec<u8>>);
+pub(crate) struct Part {
+    bytes: Option<Vec<u8>>,
+    /// The values that it is fed.
+    inputs: HashSet<String>,
+}
 
 impl Part {
+    /// All that leads to these values.
     pub(crate) fn of(model: &Model, values: &[&str]) -> Result<Self, Refusal> {
+        Self::between(model, values, |_| false)
+    }
+
+    /// What leads to these values from others that are known.
+    pub(crate) fn between(model: &Model, values: &[&str], known: impl Fn(&str) -> bool) -> Result<Self, Refusal> {
         let view = model.view();
         let mut ends: Vec<&str> = values.iter().copied().filter(|v| view.producer(v).is_some()).collect();
         ends.sort_unstable();
         ends.dedup();
         if ends.is_empty() {
-            return Ok(Self(None));
+            return Ok(Self { bytes: None, inputs: HashSet::new() });
         }
         let mut open = ends.clone();
         let mut nodes: HashSet<NodeId> = HashSet::new();
         let mut read: HashSet<&str> = HashSet::new();
+        let mut starts: Vec<&str> = Vec::new();
         while let Some(name) = open.pop() {
             if !read.insert(name) {
                 continue;
             }
-            if let Some((id, n)) = view.producer(name)
+            if known(name) && !ends.contains(&name) {
+                starts.push(name);
+            } else if let Some((id, n)) = view.producer(name)
                 && nodes.insert(id)
             {
                 open.extend(n.input.iter().map(String::as_str).filter(|i| !i.is_empty()));
@@ -45,14 +58,25 @@ impl Part {
         });
         graph.initializer.retain(|t| read.contains(t.name.as_str()));
         graph.sparse_initializer.retain(|t| read.contains(t.values.name.as_str()));
+        graph.input.retain(|i| read.contains(i.name.as_str()));
+        // A node with several outputs may compute a value that is known beside one that is not.
+        let computed: HashSet<String> = graph.node.iter().flat_map(|n| n.output.iter().cloned()).collect();
+        let starts = starts.into_iter().filter(|s| !computed.contains(*s));
+        graph.input.extend(starts.map(float_value));
         graph.output = ends.iter().map(|name| float_value(name)).collect();
         graph.value_info.clear();
+        let inputs = graph.input.iter().map(|i| i.name.clone()).collect();
         let bytes = Model::from_proto(proto).map_err(|e| Refusal::CheckFailed(e.to_string()))?.to_bytes();
-        Ok(Self(Some(bytes.map_err(|e| Refusal::CheckFailed(e.to_string()))?)))
+        Ok(Self { bytes: Some(bytes.map_err(|e| Refusal::CheckFailed(e.to_string()))?), inputs })
+    }
+
+    /// Whether it is fed this value.
+    pub(crate) fn reads(&self, value: &str) -> bool {
+        self.inputs.contains(value)
     }
 
     pub(crate) fn load(&self, context: &Context<'_>, options: &LoadOptions) -> Result<Loaded, Refusal> {
-        Ok(Loaded(self.0.as_ref().map(|bytes| context.executor.load(bytes, options)).transpose()?))
+        Ok(Loaded(self.bytes.as_ref().map(|bytes| context.executor.load(bytes, options)).transpose()?))
     }
 }
 

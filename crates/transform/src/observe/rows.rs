@@ -1,5 +1,6 @@
-//! Captures rows of what layers compute in the original, and of what they read in the partly quantized model. Only what leads to these values is executed; of each run a few positions are kept, so that memory does not
-//! grow with the data set. Knows executors by their trait only.
+//! Rows of what layers compute in the original, and of what they read in a partly changed model. Only what leads to these values
+//! is executed, from values that were kept before where there are such; of each run a few positions are taken, so that memory
+//! does not grow with the data set. Knows executors by their trait only.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,8 @@ use crate::{Context, Refusal};
 const ROWS: usize = 12_288;
 /// Elements of rows that are held at a time.
 const ELEMENTS: usize = 64 << 20;
+/// Bytes of values that are kept to start from.
+const RESUMED: usize = 256 << 20;
 
 /// One layer to capture.
 pub(crate) struct Wanted<'w> {
@@ -24,7 +27,7 @@ pub(crate) struct Wanted<'w> {
     pub(crate) width: usize,
     /// Output channels.
     pub(crate) channels: usize,
-    /// The value to capture: what the node computes in the original, or what it reads in the partly quantized model.
+    /// The value to capture: what the node computes in the original, or what it reads in the partly changed model.
     pub(crate) value: String,
 }
 
@@ -53,41 +56,110 @@ pub(crate) fn targets(
     wanted: &[Wanted<'_>],
     each: usize,
 ) -> Result<BTreeMap<NodeId, Targets>, Refusal> {
-    let parts = stream(original, context, runs, wanted, |w, tensor, run, found: &mut Targets| {
-        let shape = tensor.shape();
-        if found.shape.is_empty() {
-            found.shape = shape.to_vec();
-        }
-        let positions = w.reading.positions(shape, w.channels).filter(|_| found.shape == shape);
-        let positions = positions.ok_or_else(|| misfit(&w.value, shape))?;
-        let values = floats(&w.value, tensor)?;
-        let before = found.rows.len();
-        for position in picked(positions, each, context.seed ^ run as u64) {
-            w.reading.output(&values, shape, position, &mut found.rows);
-        }
-        found.runs += 1;
-        finite(&w.value, &found.rows[before..])
-    })?;
+    let take = |w: &Wanted<'_>, tensor: &Tensor, run: usize, found: &mut Targets| {
+        observe(w, tensor, each, context.seed ^ run as u64, found)
+    };
+    Ok(gathered(stream(original, context, runs, wanted, &BTreeMap::new(), take)?))
+}
+
+/// Takes rows out of what a layer computed in one run.
+pub(super) fn observe(
+    w: &Wanted<'_>,
+    tensor: &Tensor,
+    each: usize,
+    seed: u64,
+    found: &mut Targets,
+) -> Result<(), Refusal> {
+    let shape = tensor.shape();
+    if found.shape.is_empty() {
+        found.shape = shape.to_vec();
+    }
+    let positions = w.reading.positions(shape, w.channels).filter(|_| found.shape == shape);
+    let positions = positions.ok_or_else(|| misfit(&w.value, shape))?;
+    let values = floats(&w.value, tensor)?;
+    let before = found.rows.len();
+    for position in picked(positions, each, seed) {
+        w.reading.output(&values, shape, position, &mut found.rows);
+    }
+    found.runs += 1;
+    finite(&w.value, &found.rows[before..])
+}
+
+/// The shares of the workers put together.
+pub(super) fn gathered<'w>(parts: Vec<(&Wanted<'w>, Targets)>) -> BTreeMap<NodeId, Targets> {
     let mut all: BTreeMap<NodeId, Targets> = BTreeMap::new();
     for (w, found) in parts {
         let entry = all.entry(w.id).or_default();
         entry.rows.extend(found.rows);
         entry.runs += found.runs;
-        entry.shape = found.shape;
+        // A worker may have had no run.
+        if !found.shape.is_empty() {
+            entry.shape = found.shape;
+        }
     }
-    Ok(all)
+    all
 }
 
-/// What each layer reads in the partly quantized model, at the positions of its targets.
+/// Values of a partly changed model that later calls can start from: what layers read there, run by run.
+#[derive(Debug, Default)]
+pub(crate) struct Resumed {
+    values: BTreeMap<NodeId, Vec<Tensor>>,
+    names: BTreeMap<NodeId, String>,
+    /// In the order in which they came.
+    order: Vec<NodeId>,
+    bytes: usize,
+}
+
+impl Resumed {
+    /// Says what the values are called in the model at hand.
+    pub(crate) fn called(&mut self, names: BTreeMap<NodeId, String>) -> &mut Self {
+        self.names = names;
+        self
+    }
+
+    /// Keeps what a layer reads; the oldest goes where memory runs out.
+    fn keep(&mut self, id: NodeId, tensors: Vec<Tensor>) {
+        let size = |tensors: &[Tensor]| tensors.iter().map(|t| t.bytes().len()).sum::<usize>();
+        self.bytes += size(&tensors);
+        self.values.insert(id, tensors);
+        self.order.push(id);
+        while self.bytes > RESUMED && !self.order.is_empty() {
+            let oldest = self.order.remove(0);
+            if let Some(gone) = self.values.remove(&oldest) {
+                self.bytes -= size(&gone);
+            }
+        }
+    }
+
+    /// By the names that the values have in the model at hand.
+    fn by_name(&self) -> BTreeMap<&str, &[Tensor]> {
+        self.values.iter().filter_map(|(id, kept)| Some((self.names.get(id)?.as_str(), kept.as_slice()))).collect()
+    }
+}
+
+/// What each layer reads in the partly changed model, at the positions of its targets.
 pub(crate) fn inputs(
-    quantized: &Model,
+    changed: &Model,
     context: &Context<'_>,
     runs: &Runs<'_>,
     wanted: &[Wanted<'_>],
     targets: &BTreeMap<NodeId, Targets>,
     each: usize,
 ) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
-    let parts = stream(quantized, context, runs, wanted, |w, tensor, run, found: &mut Vec<f32>| {
+    inputs_from(&mut Resumed::default(), changed, context, runs, wanted, targets, each)
+}
+
+/// The same, starting from what earlier calls kept; what leads to those values must be as it was then.
+pub(crate) fn inputs_from(
+    resumed: &mut Resumed,
+    changed: &Model,
+    context: &Context<'_>,
+    runs: &Runs<'_>,
+    wanted: &[Wanted<'_>],
+    targets: &BTreeMap<NodeId, Targets>,
+    each: usize,
+) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
+    let take = |w: &Wanted<'_>, tensor: &Tensor, run: usize, (found, whole): &mut (Vec<f32>, Vec<Tensor>)| {
         let (shape, output) = (tensor.shape(), targets.get(&w.id).map(|t| t.shape.as_slice()).unwrap_or_default());
         let positions = w.reading.positions(output, w.channels).filter(|_| w.reading.fits(shape, output, w.width));
         let positions = positions.ok_or_else(|| misfit(&w.value, shape))?;
@@ -96,13 +168,20 @@ pub(crate) fn inputs(
         for position in picked(positions, each, context.seed ^ run as u64) {
             w.reading.input(&values, shape, output, position, found);
         }
+        whole.push(tensor.clone());
         finite(&w.value, &found[before..])
-    })?;
-    let mut all: BTreeMap<NodeId, Vec<f32>> = BTreeMap::new();
-    for (w, found) in parts {
-        all.entry(w.id).or_default().extend(found);
+    };
+    let mut all: BTreeMap<NodeId, (Vec<f32>, Vec<Tensor>)> = BTreeMap::new();
+    for (w, (rows, whole)) in stream(changed, context, runs, wanted, &resumed.by_name(), take)? {
+        let (all_rows, all_whole) = all.entry(w.id).or_default();
+        all_rows.extend(rows);
+        all_whole.extend(whole);
     }
-    Ok(all)
+    let keep = |(id, (rows, whole)): (NodeId, (Vec<f32>, Vec<Tensor>))| {
+        resumed.keep(id, whole);
+        (id, rows)
+    };
+    Ok(all.into_iter().map(keep).collect())
 }
 
 /// Runs what leads to the wanted values and hands each, run by run, to `take`; what was gathered in the order of the runs.
@@ -111,16 +190,24 @@ fn stream<'w, T: Default + Send>(
     context: &Context<'_>,
     runs: &Runs<'_>,
     wanted: &'w [Wanted<'w>],
+    known: &BTreeMap<&str, &[Tensor]>,
     take: impl Fn(&Wanted<'_>, &Tensor, usize, &mut T) -> Result<(), Refusal> + Sync,
 ) -> Result<Vec<(&'w Wanted<'w>, T)>, Refusal> {
     let values: Vec<&str> = wanted.iter().map(|w| w.value.as_str()).collect();
-    let part = Part::of(model, &values)?;
-    let options = LoadOptions::for_inputs(&runs.feed(0));
+    let part = Part::between(model, &values, |name| known.contains_key(name))?;
+    let feed = |run: usize| {
+        let mut fed = runs.feed(run);
+        fed.retain(|name, _| part.reads(name) || values.contains(&name.as_str()));
+        let kept = known.iter().filter(|(name, _)| part.reads(name));
+        fed.extend(kept.filter_map(|(name, tensors)| Some(((*name).to_owned(), tensors.get(run)?.clone()))));
+        fed
+    };
+    let options = LoadOptions::for_inputs(&feed(0));
     let parts = runs.shared(|span| {
         let mut session = part.load(context, &options)?;
         let mut found: Vec<T> = wanted.iter().map(|_| T::default()).collect();
         for run in span {
-            let fed = runs.feed(run);
+            let fed = feed(run);
             let captured = session.run(&fed)?;
             for (w, found) in wanted.iter().zip(&mut found) {
                 take(w, value(&w.value, &captured, &fed)?, run, found)?;
@@ -154,8 +241,9 @@ fn finite(value: &str, rows: &[f32]) -> Result<(), Refusal> {
 }
 
 fn value<'t>(name: &str, captured: &'t Tensors, fed: &'t Tensors) -> Result<&'t Tensor, Refusal> {
-    captured
-        .get(name)
-        .or_else(|| fed.get(name))
-        .ok_or_else(|| Refusal::CheckFailed(format!("the executor did not return the captured value `{name}`")))
+    captured.get(name).or_else(|| fed.get(name)).ok_or_else(|| missing(name))
+}
+
+pub(super) fn missing(value: &str) -> Refusal {
+    Refusal::CheckFailed(format!("the executor did not return the captured value `{value}`"))
 }

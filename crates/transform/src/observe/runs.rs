@@ -65,6 +65,11 @@ impl<'d> Runs<'d> {
         self.data.batch(at * self.batch..(at + 1) * self.batch)
     }
 
+    /// The place of a run of `others` among these; `None` where it is not one of them. Both are cut from the same samples.
+    pub(crate) fn place(&self, others: &Self, run: usize) -> Option<usize> {
+        self.at.binary_search(others.at.get(run)?).ok()
+    }
+
     /// Position in the data set of the first sample of a run.
     pub(crate) fn first_sample(&self, run: usize) -> usize {
         self.at.get(run).copied().unwrap_or(0) * self.batch

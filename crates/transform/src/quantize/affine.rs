@@ -2,44 +2,7 @@
 //! Networks for Efficient Integer-Arithmetic-Only Inference", arXiv 1712.05877). Knows numbers, not graphs.
 
 use plimsoll_onnx::{DType, Tensor, TensorError};
-
-/// What an activation was seen to lie in.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Range {
-    pub(super) lo: f32,
-    pub(super) hi: f32,
-}
-
-impl Range {
-    pub(super) const EMPTY: Self = Self { lo: f32::INFINITY, hi: f32::NEG_INFINITY };
-
-    /// The smallest range that holds both.
-    pub(super) fn union(self, other: Self) -> Self {
-        Self { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
-    }
-
-    /// Widened to all these values; NaN counts as outside of every range and is reported by returning `false`.
-    pub(super) fn observe(&mut self, values: &[f32]) -> bool {
-        let mut finite = true;
-        for &v in values {
-            finite &= v.is_finite();
-            self.lo = self.lo.min(v);
-            self.hi = self.hi.max(v);
-        }
-        finite
-    }
-
-    /// u8, asymmetric: zero has a code of its own, so that padding and ReLU are exact.
-    pub(super) fn to_u8(self) -> Codes {
-        let span = f64::from(self.hi.max(0.0)) - f64::from(self.lo.min(0.0));
-        if !(span.is_finite() && span > f64::from(f32::MIN_POSITIVE) * 255.0) {
-            return Codes::ONE;
-        }
-        let scale = (span / 255.0) as f32;
-        let zero = (-f64::from(self.lo.min(0.0)) / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
-        Codes { scale, zero }
-    }
-}
+use plimsoll_stats::Range;
 
 /// Scale and zero point of a u8 activation: real = scale · (code − zero).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -55,6 +18,17 @@ impl Codes {
     /// The nearest code of a value.
     pub(super) fn nearest(self, value: f32) -> u8 {
         ((value / self.scale).round_ties_even() + f32::from(self.zero)).clamp(0.0, 255.0) as u8
+    }
+
+    /// u8, asymmetric, for values of a range: zero has a code of its own, so that padding and ReLU are exact.
+    pub(super) fn covering(range: Range) -> Self {
+        let span = f64::from(range.hi.max(0.0)) - f64::from(range.lo.min(0.0));
+        if !(span.is_finite() && span > f64::from(f32::MIN_POSITIVE) * 255.0) {
+            return Self::ONE;
+        }
+        let scale = (span / 255.0) as f32;
+        let zero = (-f64::from(range.lo.min(0.0)) / f64::from(scale)).round_ties_even().clamp(0.0, 255.0) as u8;
+        Self { scale, zero }
     }
 
     /// The largest real number that has a code.

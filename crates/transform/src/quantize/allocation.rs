@@ -92,7 +92,7 @@ fn damages<'m>(
         return Ok(None);
     }
     let runs = Runs::of(model, context, samples)?.thinned(RUNS);
-    let Some(judge) = Judge::of(model, context, &runs)? else { return Ok(None) };
+    let Some(judge) = Judge::of(model, context, runs)? else { return Ok(None) };
     let base = judge.distance(&twin(eights)?.0)?;
     let one = |weight: &Candidate<'m>| {
         let mut alone = eights.clone();

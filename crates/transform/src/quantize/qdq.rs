@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, btree_map::Entry};
 
 use plimsoll_onnx::{Model, NodeId, Patch, View, node};
+use plimsoll_runtime::Keep;
 
 use super::{
     Granularity, QuantizeOptions,
@@ -90,12 +91,12 @@ impl Pass for StaticInt8 {
         let anchors = anchors(&view, &plan)?;
         let activations = Activations::of(&view, &plan, options.activations);
         let mut solution = Solution { activations, layers: BTreeMap::new() };
+        let method = options.repair(context)?;
+        let keep = calibrate::keep(options.calibration);
         let classes = solution.activations.members();
-        let mut found = if classes.is_empty() {
-            Vec::new()
-        } else {
-            calibrate::ranges(model, context, classes, options.calibration, options.samples)?
-        };
+        let summarise: BTreeMap<String, Keep> = classes.iter().flatten().map(|v| ((*v).to_owned(), keep)).collect();
+        let (kept, evidence) = repair::evidence(model, &view, context, &anchors, method, options.samples, summarise)?;
+        let mut found = calibrate::ranges(classes, kept, options.calibration);
         let rows = plan.tables.iter().filter_map(|(id, table)| {
             let output = view.node(*id).output.first().filter(|o| plan.coded.contains(o.as_str()))?;
             Some((solution.activations.class(output)?, table::bulk(&table.tensor)?))
@@ -143,12 +144,9 @@ impl Pass for StaticInt8 {
         let books: BTreeMap<NodeId, Codebook> =
             solution.layers.iter().map(|(site, layer)| (site.node, layer.weight.book)).collect();
         let job = Job {
-            model,
-            view: &view,
             context,
             anchors: &anchors,
-            method: options.repair(context)?,
-            samples: options.samples,
+            method,
             twin: &twin,
             least: &|anchor, solution, bias| {
                 let own = matches!(anchor.place, BiasPlace::Own);
@@ -157,7 +155,7 @@ impl Pass for StaticInt8 {
             },
             book: &|id| books.get(&id).copied().unwrap_or(options.codebook()),
         };
-        let (solution, repaired) = repair::repair(&job, solution)?;
+        let (solution, repaired) = repair::repair(&job, evidence.as_ref(), solution)?;
         patch.because(repaired);
         let mut patch = writer.write(&solution, Form::Stored, patch)?.patch;
         if let Some(data) = context.data {

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use plimsoll_onnx::{NodeId, Tensor, TensorError, View};
+use plimsoll_stats::Range;
 
 use super::{
     ActivationType,
-    affine::{Codes, Range, Weight},
+    affine::{Codes, Weight},
     plan::{Kind, Plan},
 };
 
@@ -129,7 +130,7 @@ impl<'m> Activations<'m> {
     /// Fixes scale and zero point of each class from the range of its values, in the order of [`Self::members`].
     pub(super) fn settle(&mut self, ranges: &[Range]) {
         for (codes, range) in self.codes.iter_mut().zip(ranges) {
-            *codes = range.to_u8();
+            *codes = Codes::covering(*range);
         }
     }
 

@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 
 use plimsoll_onnx::{DType, NodeId, Tensor, Use, View, attr, node, proto::NodeProto};
+use plimsoll_stats::Range;
 
 use super::{
     Granularity, QuantizeOptions,
-    affine::{Codebook, Range, Weight},
+    affine::{Codebook, Weight},
     emit::{Emitter, Stored},
     float_constant, rounding,
     solution::Site,

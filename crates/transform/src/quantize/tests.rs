@@ -182,11 +182,14 @@ fn names_of_choices_round_trip() {
 
 #[test]
 fn range_holds_zero_and_its_ends() {
-    let codes = affine::Range { lo: -1.0, hi: 3.0 }.to_u8();
+    let codes = affine::Codes::covering(plimsoll_stats::Range { lo: -1.0, hi: 3.0 });
     let real = |code: f32| codes.scale * (code - f32::from(codes.zero));
     assert!((real(0.0) + 1.0).abs() < codes.scale && (real(255.0) - 3.0).abs() < codes.scale);
-    assert_eq!(affine::Range { lo: 1.0, hi: 3.0 }.to_u8().zero, 0);
-    assert_eq!(affine::Range { lo: 0.0, hi: 0.0 }.to_u8(), affine::Codes { scale: 1.0, zero: 0 });
+    assert_eq!(affine::Codes::covering(plimsoll_stats::Range { lo: 1.0, hi: 3.0 }).zero, 0);
+    assert_eq!(
+        affine::Codes::covering(plimsoll_stats::Range { lo: 0.0, hi: 0.0 }),
+        affine::Codes { scale: 1.0, zero: 0 }
+    );
 }
 
 #[test]

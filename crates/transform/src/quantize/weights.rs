@@ -89,20 +89,19 @@ impl Pass for WeightsOnly {
                 patch.because(why);
             }
         }
+        let (_, evidence) =
+            repair::evidence(model, &view, context, &stored.anchors, method, options.samples, BTreeMap::new())?;
         let books: BTreeMap<NodeId, Codebook> =
             solution.layers.iter().map(|(site, layer)| (site.node, layer.weight.book)).collect();
         let job = Job {
-            model,
-            view: &view,
             context,
             anchors: &stored.anchors,
             method,
-            samples: options.samples,
             twin: &twin,
             least: &|_, _, _| 0.0,
             book: &|id| books.get(&id).copied().unwrap_or(eight),
         };
-        let (solution, repaired) = repair::repair(&job, solution)?;
+        let (solution, repaired) = repair::repair(&job, evidence.as_ref(), solution)?;
         patch.because(repaired);
         let written = stored.write(model, &view, &solution, Form::Stored, patch)?;
         drop_orphans(model, written.patch)

@@ -2,10 +2,7 @@
 //! Kullback–Leibler divergence (Migacz, "8-bit Inference with TensorRT", GTC 2017). Values beyond a candidate range are counted
 //! at its ends; codes spread evenly over the bins in use. Candidates are as wide on both sides of zero as data reach.
 
-use super::{
-    Range,
-    histogram::{Bin, Histogram},
-};
+use plimsoll_stats::{Bin, Histogram, Range};
 
 /// Bins that are looked at, at least (up to twice as many), where values spread at all. With many more, each holds so few values that every range
 /// but the whole looks alike.
@@ -96,7 +93,7 @@ fn divergence(counts: &[f64], start: usize, end: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{prune::testing::Dice, quantize::calibrate::Statistic};
+    use crate::prune::testing::Dice;
 
     fn check(values: &[f32]) -> Range {
         let mut histogram = Histogram::new();

@@ -2,7 +2,9 @@
 //! each other (Sung et al., "Resiliency of Deep Neural Networks under Quantization", arXiv 1511.06488; Nagel et al., "A White
 //! Paper on Neural Network Quantization", arXiv 2106.08295, section 3.1). Searched on a grid from both ends in turn.
 
-use super::{Range, histogram::Histogram};
+use plimsoll_stats::{Histogram, Range};
+
+use crate::quantize::affine::Codes;
 
 /// Steps of the coarse grid from the whole range down to a tenth, and of the fine one between its neighbours.
 const COARSE: usize = 48;
@@ -88,7 +90,7 @@ impl End {
 
 /// The sum of squares between values and their codes.
 fn error(points: &[(f32, f32)], range: Range) -> f64 {
-    let codes = range.to_u8();
+    let codes = Codes::covering(range);
     let (inverse, zero) = (1.0 / codes.scale, f32::from(codes.zero));
     let one = |&(value, count): &(f32, f32)| {
         let code = ((value * inverse).round_ties_even() + zero).clamp(0.0, 255.0);
@@ -101,7 +103,7 @@ fn error(points: &[(f32, f32)], range: Range) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{prune::testing::Dice, quantize::calibrate::Statistic};
+    use crate::prune::testing::Dice;
 
     /// Sums of twelve draws are nearly normal, of variance 4.
     fn bell(n: usize) -> Vec<f32> {

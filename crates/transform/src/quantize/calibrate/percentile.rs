@@ -1,7 +1,7 @@
 //! Percentile calibration: a small share of the values, the largest magnitudes, is clipped (Wu et al., "Integer Quantization for
 //! Deep Learning Inference", arXiv 2004.09602, section 5.2). The share is parted between both ends where both are in use.
 
-use super::{Range, histogram::Histogram};
+use plimsoll_stats::{Histogram, Range};
 
 /// The range that holds this share of the values.
 pub(super) fn range(histogram: &Histogram, share: f64) -> Range {
@@ -34,7 +34,6 @@ pub(super) fn range(histogram: &Histogram, share: f64) -> Range {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::quantize::calibrate::Statistic;
 
     fn check(values: &[f32], share: f64) -> Range {
         let mut histogram = Histogram::new();

@@ -71,14 +71,13 @@ impl Group<'_> {
 
     /// The refit that does best on unseen rows, and its damping; the original weights where none does better.
     fn refit(&self, split: &Split) -> Option<(Option<f64>, Mat<f64>)> {
-        let mut best = (split.unseen.loss(&self.w0), None, self.w0.clone());
-        for share in DAMPINGS {
-            let refitted = least_squares::refit(&self.w0, &split.fit, &factor(&split.fit, share)?.0);
-            let loss = split.unseen.loss(&refitted);
-            if loss < best.0 {
-                best = (loss, Some(share), refitted);
-            }
-        }
+        let one = |share: &f64| {
+            let refitted = least_squares::refit(&self.w0, &split.fit, &factor(&split.fit, *share)?.0);
+            Some((split.unseen.loss(&refitted), Some(*share), refitted))
+        };
+        let tried: Option<Vec<_>> = DAMPINGS.par_iter().map(one).collect();
+        let kept = (split.unseen.loss(&self.w0), None, self.w0.clone());
+        let best = tried?.into_iter().fold(kept, |best, next| if next.0 < best.0 { next } else { best });
         Some((best.1, best.2))
     }
 

@@ -19,6 +19,7 @@ mod tests;
 use std::collections::{BTreeMap, HashMap};
 
 use plimsoll_onnx::{Model, NodeId, View, attr, captured_names, node};
+use plimsoll_runtime::{Keep, Kept};
 use rayon::prelude::*;
 
 pub(super) use self::gptq::search_scale;
@@ -30,7 +31,7 @@ use super::{
 };
 use crate::{
     Context, Refusal,
-    observe::{Judge, Reading, Runs, Targets, Wanted, inputs, rows_a_run, targets},
+    observe::{Parted, Reading, Resumed, Runs, Seen, Wanted, Wish, inputs_from, rows_a_run, study},
 };
 
 /// One run in so many is held back to judge by.
@@ -41,14 +42,10 @@ pub(super) type Twin = (Model, BTreeMap<NodeId, String>);
 
 /// What is to be repaired, and with what.
 pub(super) struct Job<'j, 'm> {
-    pub(super) model: &'m Model,
-    pub(super) view: &'j View<'m>,
     pub(super) context: &'j Context<'j>,
     /// The layers that may be changed.
     pub(super) anchors: &'j BTreeMap<NodeId, Anchor<'m>>,
     pub(super) method: Repair,
-    /// At most so many samples are used.
-    pub(super) samples: usize,
     /// Makes the model of a solution.
     pub(super) twin: &'j (dyn Fn(&Solution<'m>) -> Result<Twin, Refusal> + Sync),
     /// The least weight scale under which a bias of the anchor can be stored.
@@ -72,34 +69,76 @@ impl Layer<'_> {
     }
 }
 
-/// The better one of a solution and its repaired form, with one line about what came of it.
-pub(super) fn repair<'m>(job: &Job<'_, 'm>, before: Solution<'m>) -> Result<(Solution<'m>, String), Refusal> {
-    if job.method == Repair::None {
-        return Ok((before, "not repaired: --repair none".into()));
+/// What repair knows of the original.
+pub(super) struct Evidence<'j, 'm> {
+    layers: BTreeMap<NodeId, Layer<'m>>,
+    levels: Vec<Vec<NodeId>>,
+    parted: Parted<'j>,
+    each: usize,
+    seen: Seen<'j>,
+}
+
+/// Runs the original once over at most `samples` samples: for what is to be summarised, and for the repair of the anchors unless
+/// there is to be none. What was kept of the values, and the evidence.
+pub(super) fn evidence<'j, 'm>(
+    model: &'m Model,
+    view: &View<'m>,
+    context: &'j Context<'j>,
+    anchors: &BTreeMap<NodeId, Anchor<'m>>,
+    method: Repair,
+    samples: usize,
+    summarise: BTreeMap<String, Keep>,
+) -> Result<(BTreeMap<String, Kept>, Option<Evidence<'j, 'm>>), Refusal> {
+    let method = if anchors.is_empty() { Repair::None } else { method };
+    if method == Repair::None && summarise.is_empty() {
+        return Ok((BTreeMap::new(), None));
     }
-    let (runs, held) = Runs::of(job.model, job.context, job.samples)?.held_back(HELD_BACK);
-    let layers = layers(job);
-    let levels = levels(job.view, &layers);
-    let mut solution = before.clone();
-    job.context.progress.start("repair", (levels.len() + 1) * runs.len());
+    let runs = Runs::of(model, context, samples)?;
+    if method == Repair::None {
+        let wish = Wish { summarise, ..Wish::default() };
+        return Ok((study(model, context, &runs, None, &wish)?.kept, None));
+    }
+    let (fit, held) = runs.clone().held_back(HELD_BACK);
+    let parted = Parted { fit, held };
+    let layers = layers(view, anchors);
+    let levels = levels(view, &layers);
     let wanted: Vec<Wanted<'_>> = layers.iter().map(|(id, l)| l.wanted(*id, l.output.to_owned())).collect();
     let widest = levels.iter().map(|level| level.iter().filter_map(|id| layers.get(id)).map(|l| l.width).sum()).max();
     let channels: usize = layers.values().map(|l| l.channels).sum();
-    let each = rows_a_run(&runs, channels + widest.unwrap_or(0));
-    let targets = targets(job.model, job.context, &runs, &wanted, each)?;
-    for level in &levels {
-        let changed = one_level(job, &runs, &layers, level, &solution, &targets, each)?;
+    let each = rows_a_run(&parted.fit, channels + widest.unwrap_or(0));
+    let wish = Wish { summarise, layers: &wanted, each };
+    let mut seen = study(model, context, &runs, Some(&parted), &wish)?;
+    let kept = std::mem::take(&mut seen.kept);
+    Ok((kept, Some(Evidence { layers, levels, parted, each, seen })))
+}
+
+/// The better one of a solution and its repaired form, with one line about what came of it.
+pub(super) fn repair<'m>(
+    job: &Job<'_, 'm>,
+    evidence: Option<&Evidence<'_, 'm>>,
+    before: Solution<'m>,
+) -> Result<(Solution<'m>, String), Refusal> {
+    let Some(evidence) = evidence else {
+        let why = if job.method == Repair::None { "--repair none" } else { "no layer can be" };
+        return Ok((before, format!("not repaired: {why}")));
+    };
+    let (levels, count) = (&evidence.levels, evidence.layers.len());
+    let mut solution = before.clone();
+    job.context.progress.start("repair", levels.len() * evidence.parted.fit.len());
+    let mut resumed = Resumed::default();
+    for level in levels {
+        let changed = one_level(job, evidence, level, &solution, &mut resumed)?;
         solution.layers.extend(changed.into_iter().map(|(id, layer)| (Site::anchor(id), layer)));
     }
     job.context.progress.finish();
-    let Some(judge) = Judge::of(job.model, job.context, &held)? else {
-        return Ok((solution, format!("{} layers repaired by {}; no output to judge by", layers.len(), job.method)));
+    let Some(judge) = &evidence.seen.judge else {
+        return Ok((solution, format!("{count} layers repaired by {}; no output to judge by", job.method)));
     };
     let (unrepaired, repaired) = (judge.distance(&(job.twin)(&before)?.0)?, judge.distance(&(job.twin)(&solution)?.0)?);
-    let figures =
-        format!("distance from the original on {} held-back runs {unrepaired:.3e} → {repaired:.3e}", held.len());
+    let held = evidence.parted.held.len();
+    let figures = format!("distance from the original on {held} held-back runs {unrepaired:.3e} → {repaired:.3e}");
     if repaired < unrepaired {
-        Ok((solution, format!("{} layers repaired by {}: {figures}", layers.len(), job.method)))
+        Ok((solution, format!("{count} layers repaired by {}: {figures}", job.method)))
     } else {
         Ok((before, format!("not repaired: {} does not help: {figures}", job.method)))
     }
@@ -107,17 +146,17 @@ pub(super) fn repair<'m>(job: &Job<'_, 'm>, before: Solution<'m>) -> Result<(Sol
 
 fn one_level<'m>(
     job: &Job<'_, 'm>,
-    runs: &Runs<'_>,
-    layers: &BTreeMap<NodeId, Layer<'m>>,
+    evidence: &Evidence<'_, 'm>,
     level: &[NodeId],
     solution: &Solution<'m>,
-    targets: &BTreeMap<NodeId, Targets>,
-    each: usize,
+    resumed: &mut Resumed,
 ) -> Result<Vec<(NodeId, super::solution::Layer)>, Refusal> {
+    let (layers, targets) = (&evidence.layers, &evidence.seen.targets);
     let (model, values) = (job.twin)(solution)?;
     let wanted = level.iter().filter_map(|id| Some(layers.get(id)?.wanted(*id, values.get(id)?.clone())));
     let wanted: Vec<Wanted<'_>> = wanted.collect();
-    let rows = inputs(&model, job.context, runs, &wanted, targets, each)?;
+    let resumed = resumed.called(values);
+    let rows = inputs_from(resumed, &model, job.context, &evidence.parted.fit, &wanted, targets, evidence.each)?;
     let one = |(id, rows): (&NodeId, &Vec<f32>)| {
         let (anchor, layer, targets) = (job.anchors.get(id)?, layers.get(id)?, targets.get(id)?);
         let before = solution.layers.get(&Site::anchor(*id))?;
@@ -128,10 +167,10 @@ fn one_level<'m>(
     Ok(rows.par_iter().filter_map(one).collect())
 }
 
-fn layers<'m>(job: &Job<'_, 'm>) -> BTreeMap<NodeId, Layer<'m>> {
+fn layers<'m>(view: &View<'m>, anchors: &BTreeMap<NodeId, Anchor<'m>>) -> BTreeMap<NodeId, Layer<'m>> {
     let mut found = BTreeMap::new();
-    for (&id, anchor) in job.anchors {
-        let n = job.view.node(id);
+    for (&id, anchor) in anchors {
+        let n = view.node(id);
         let groups = if node::is(n, "Conv") { attr::int(n, "group").unwrap_or(1) } else { 1 };
         let (Some(reading), Some(output)) = (Reading::of(n, &anchor.operands.shape), n.output.first()) else {
             continue;

@@ -4,7 +4,9 @@
 //! width doubles and neighbours join, which gives exactly the bins that counting at that width from the start would have given.
 //! So the result depends on the values alone: not on their order, nor on how they were shared among workers.
 
-use super::{Range, Statistic};
+use serde::{Deserialize, Serialize};
+
+use crate::Range;
 
 /// The most bins; at least half as many are in use once values spread at all.
 const MOST_BINS: usize = 8192;
@@ -13,9 +15,9 @@ const NUMBER_BITS: i32 = 40;
 /// The narrowest width, a power of two, of any histogram.
 const NARROWEST: i32 = -140;
 
-/// The statistic.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Histogram {
+/// How often values were seen, zeros apart, with the range that they lie in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Histogram {
     /// Log2 of the width of a bin.
     exponent: i32,
     /// Number of the first bin: it starts at that many widths.
@@ -26,30 +28,38 @@ pub(super) struct Histogram {
     seen: Range,
 }
 
-/// A bin as methods see it.
+/// A bin.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Bin {
+pub struct Bin {
     /// Its left edge.
-    pub(super) lo: f64,
+    pub lo: f64,
     /// Its right edge.
-    pub(super) hi: f64,
+    pub hi: f64,
     /// Values in it, zeros apart.
-    pub(super) count: u64,
+    pub count: u64,
 }
 
 impl Bin {
     /// Where its values are taken to be.
-    pub(super) fn centre(self) -> f64 {
+    pub fn centre(self) -> f64 {
         (self.lo + self.hi) / 2.0
     }
 }
 
-impl Statistic for Histogram {
-    fn new() -> Self {
+impl Default for Histogram {
+    fn default() -> Self {
         Self { exponent: NARROWEST, first: 0, counts: Vec::new(), zeros: 0, seen: Range::EMPTY }
     }
+}
 
-    fn observe(&mut self, values: &[f32]) -> bool {
+impl Histogram {
+    /// Of nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Counts these values; `false` where one is NaN or an infinity, and then nothing is counted.
+    pub fn observe(&mut self, values: &[f32]) -> bool {
         let mut seen = Range::EMPTY;
         if !seen.observe(values) {
             return false;
@@ -69,7 +79,8 @@ impl Statistic for Histogram {
         true
     }
 
-    fn merge(mut self, mut other: Self) -> Self {
+    /// Both together, in any order.
+    pub fn merge(mut self, mut other: Self) -> Self {
         if other.seen == Range::EMPTY {
             return self;
         }
@@ -82,21 +93,19 @@ impl Statistic for Histogram {
         self.zeros += other.zeros;
         self
     }
-}
 
-impl Histogram {
     /// What was seen.
-    pub(super) fn seen(&self) -> Range {
+    pub fn seen(&self) -> Range {
         self.seen
     }
 
     /// Exact zeros.
-    pub(super) fn zeros(&self) -> u64 {
+    pub fn zeros(&self) -> u64 {
         self.zeros
     }
 
     /// The bins, empty ones included, from the lowest.
-    pub(super) fn bins(&self) -> impl DoubleEndedIterator<Item = Bin> + ExactSizeIterator + '_ {
+    pub fn bins(&self) -> impl DoubleEndedIterator<Item = Bin> + ExactSizeIterator + '_ {
         let width = exp2(self.exponent);
         self.counts.iter().enumerate().map(move |(i, &count)| {
             let lo = (self.first + i as i64) as f64 * width;
@@ -144,13 +153,16 @@ fn exp2(exponent: i32) -> f64 {
 
 /// Number of the bin that holds a value. `scale` is one over the width, a power of two: the product is exact.
 fn number(value: f32, scale: f64) -> i64 {
-    (f64::from(value) * scale).floor() as i64
+    // The floor by comparison: where the target has no rounding instruction, `floor` is a call.
+    let exact = f64::from(value) * scale;
+    let towards_zero = exact as i64;
+    towards_zero - i64::from(exact < towards_zero as f64)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prune::testing::Dice;
+    use crate::Random;
 
     fn of(values: &[f32]) -> Histogram {
         let mut histogram = Histogram::new();
@@ -179,10 +191,9 @@ mod tests {
 
     #[test]
     fn the_order_of_samples_and_workers_does_not_matter() {
-        let mut dice = Dice(1);
-        let mut part = |n: usize, scale: f32| -> Vec<f32> {
-            dice.tensor(&[n]).to_vec::<f32>().unwrap().iter().map(|v| v * scale).collect()
-        };
+        let mut random = Random::new(1);
+        let mut part =
+            |n: usize, scale: f32| -> Vec<f32> { (0..n).map(|_| (random.unit() * 2.0 - 1.0) as f32 * scale).collect() };
         let (a, b, c) = (part(50, 1e-3), part(50, 40.0), part(50, 1.0));
         check(&[&a, &b, &c]);
         check(&[&c, &[], &[0.0, 0.0], &a]);
