@@ -5,7 +5,7 @@
 //! "DepGraph: Towards Any Structural Pruning" (Fang et al., arXiv 2301.12900). What cannot be shown to keep channels apart fixes
 //! the labels that reach it, with a typed reason. Knows graphs and shapes, not scores.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_onnx::{
     Model, NodeId, Use, View, node,
@@ -30,8 +30,8 @@ pub enum Reason {
         /// Its operator.
         op: String,
     },
-    /// A grouped convolution that is not depthwise.
-    #[error("node `{0}` is a grouped convolution")]
+    /// A grouped layer whose groups cannot be told from its weight.
+    #[error("node `{0}` has groups that do not divide its channels")]
     Grouped(String),
     /// They meet channels that cannot be tracked.
     #[error("node `{0}` combines them with channels that are not computed by a prunable layer")]
@@ -90,10 +90,33 @@ pub(super) struct Cut<'m> {
 /// A change to a node that must follow its channels.
 #[derive(Debug, Clone)]
 pub(super) enum Edit {
-    /// A depthwise convolution's `group` counts these.
-    Group(Vec<usize>),
+    /// An attribute counts these: `group`, `hidden_size`, `num_groups`.
+    Count { attribute: &'static str, labels: Vec<usize> },
     /// Input `slot` becomes a constant shape, whose entry `index` counts these.
     Shape { slot: usize, dims: Vec<i64>, index: usize, labels: Vec<usize> },
+    /// The sizes of a Split's parts count these; from operator set 13 on they are an input, before an attribute.
+    Parts { input: bool, parts: Vec<Vec<usize>> },
+    /// A Gather takes these positions along the labelled axis.
+    Picks { labels: Vec<usize>, at: Vec<usize> },
+    /// A Slice takes these positions along the labelled axis.
+    Slice { window: Window, labels: Vec<usize>, at: Vec<usize> },
+    /// Input `slot` holds zeros, as if it were absent, and is left out.
+    Zeros { slot: usize, labels: Vec<usize> },
+}
+
+/// The bounds of a Slice, an entry an axis.
+#[derive(Debug, Clone)]
+pub(super) struct Window {
+    pub(super) starts: Vec<i64>,
+    pub(super) ends: Vec<i64>,
+    pub(super) axes: Vec<i64>,
+    pub(super) steps: Vec<i64>,
+    /// Which entry is that of the labelled axis.
+    pub(super) entry: usize,
+    /// The labelled axis.
+    pub(super) axis: usize,
+    /// Whether the bounds are inputs; attributes before operator set 10.
+    pub(super) inputs: bool,
 }
 
 /// A layer that makes channels.
@@ -126,8 +149,20 @@ impl Labels {
         label
     }
 
+    /// The root, halving the way to it.
+    fn find(&mut self, mut label: usize) -> usize {
+        while self.parent[label] != label {
+            self.parent[label] = self.parent[self.parent[label]];
+            label = self.parent[label];
+        }
+        label
+    }
+
     pub(super) fn unite(&mut self, a: usize, b: usize) {
-        let (a, b) = (self.root(a), self.root(b));
+        let (a, b) = (self.find(a), self.find(b));
+        if a == b {
+            return;
+        }
         let (keep, gone) = (a.min(b), a.max(b));
         self.parent[gone] = keep;
         if self.fixed[keep].is_none() {
@@ -137,9 +172,21 @@ impl Labels {
 
     pub(super) fn fix(&mut self, labels: &[usize], reason: &Reason) {
         for &label in labels {
-            let root = self.root(label);
+            let root = self.find(label);
             self.fixed[root].get_or_insert_with(|| reason.clone());
         }
+    }
+
+    /// Unites every label with the one `apart` places before it, from the second stretch on.
+    pub(super) fn unite_stretches(&mut self, labels: &[usize], apart: usize) {
+        for i in apart.max(1)..labels.len() {
+            self.unite(labels[i - apart.max(1)], labels[i]);
+        }
+    }
+
+    /// Unites the labels of each block.
+    pub(super) fn unite_blocks(&mut self, labels: &[usize], block: usize) {
+        labels.chunks(block.max(1)).for_each(|b| b.iter().for_each(|l| self.unite(b[0], *l)));
     }
 
     fn fixed(&self, label: usize) -> Option<&Reason> {
@@ -161,6 +208,8 @@ pub struct Group {
     pub layers: Vec<String>,
     /// The removable channels, by their number in the model.
     pub channels: Vec<usize>,
+    /// How many channels of all its layers they are: coupled ones count each.
+    pub width: usize,
 }
 
 /// The removable channels of a model, and what must change with them.
@@ -174,6 +223,9 @@ pub struct Groups<'m> {
     pub(super) cuts: Vec<Cut<'m>>,
     pub(super) edits: BTreeMap<NodeId, Vec<Edit>>,
     pub(super) tracked: BTreeMap<&'m str, Vec<usize>>,
+    /// Along which axis.
+    #[cfg(test)]
+    pub(super) axes: BTreeMap<&'m str, usize>,
     /// Sets of channels of which some must stay: those of each producer, in order, then those that something else reads apart
     /// from the rest (a part of a Split).
     pub(super) floors: Vec<Vec<usize>>,
@@ -186,13 +238,17 @@ pub(super) struct Walk<'v, 'm> {
     pub(super) shapes: Shapes,
     /// Shapes as they are in every run.
     pub(super) open: Shapes,
-    pub(super) tracks: HashMap<&'m str, Track>,
+    pub(super) tracks: BTreeMap<&'m str, Track>,
     pub(super) labels: Labels,
+    /// The operator set of the default domain.
+    pub(super) opset: i64,
     /// No axis longer than this is followed: what reads it needs a weight that is as long.
     pub(super) most: usize,
     pub(super) cuts: Vec<Cut<'m>>,
     pub(super) edits: BTreeMap<NodeId, Vec<Edit>>,
     pub(super) producers: Vec<Producer>,
+    /// Channels that something reads apart from the rest of their axis.
+    pub(super) parts: Vec<Vec<usize>>,
 }
 
 impl<'m> Groups<'m> {
@@ -203,12 +259,14 @@ impl<'m> Groups<'m> {
             view: &view,
             shapes: infer(model, &Bindings::batch(1)),
             open: infer(model, &Bindings::none()),
-            tracks: HashMap::new(),
+            tracks: BTreeMap::new(),
+            opset: model.opset("").unwrap_or(1),
             labels: Labels::default(),
             most: model.encoded_len(),
             cuts: Vec::new(),
             edits: BTreeMap::new(),
             producers: Vec::new(),
+            parts: Vec::new(),
         };
         for (id, n) in view.nodes() {
             walk.node(id, n);
@@ -221,6 +279,20 @@ impl<'m> Groups<'m> {
         walk.fix_held();
         walk.fix_shared();
         walk.finish()
+    }
+}
+
+impl Groups<'_> {
+    /// What can be removed together and what must stay, a line each, for people to read.
+    pub fn explain(&self) -> Vec<String> {
+        let group = |g: &Group| {
+            let units = g.channels.len();
+            let several = if g.width > units { format!(", {} channels in all", g.width) } else { String::new() };
+            let unit = if units == 1 { "unit" } else { "units" };
+            format!("`{}`: {units} removable {unit}{several}", g.layers.join("`, `"))
+        };
+        let refused = |(layer, reason): &(String, Reason)| format!("`{layer}` keeps channels: {reason}");
+        self.groups.iter().map(group).chain(self.refused.iter().map(refused)).collect()
     }
 }
 
@@ -260,7 +332,7 @@ impl<'m> Walk<'_, 'm> {
     }
 
     fn finish(self) -> Groups<'m> {
-        let Self { mut labels, producers, cuts, edits, tracks, .. } = self;
+        let Self { mut labels, producers, cuts, edits, tracks, parts, .. } = self;
         labels.flatten();
         let mut refused = Vec::new();
         // Layers that share a channel form one group.
@@ -287,8 +359,13 @@ impl<'m> Walk<'_, 'm> {
             if free.is_empty() {
                 continue;
             }
-            let group = groups.entry(group_of[p]).or_insert_with(|| Group { layers: Vec::new(), channels: Vec::new() });
+            let group = groups.entry(group_of[p]).or_insert_with(|| Group {
+                layers: Vec::new(),
+                channels: Vec::new(),
+                width: 0,
+            });
             group.layers.push(producer.label.clone());
+            group.width += free.len();
             group.channels.extend(free);
         }
         let mut groups: Vec<Group> = groups.into_values().collect();
@@ -297,8 +374,21 @@ impl<'m> Walk<'_, 'm> {
             group.channels.dedup();
         }
         let whole = |p: &Producer| (p.first..p.first + p.count).map(|l| labels.root(l)).collect();
-        let floors = producers.iter().map(whole).collect();
+        let apart = parts.iter().map(|part| part.iter().map(|l| labels.root(*l)).collect());
+        let floors = producers.iter().map(whole).chain(apart).collect();
+        #[cfg(test)]
+        let axes = tracks.iter().map(|(v, t)| (*v, t.axis)).collect();
         let tracked = tracks.into_iter().map(|(v, t)| (v, t.labels)).collect();
-        Groups { groups, refused, labels, cuts, edits, tracked, floors }
+        Groups {
+            groups,
+            refused,
+            labels,
+            cuts,
+            edits,
+            tracked,
+            #[cfg(test)]
+            axes,
+            floors,
+        }
     }
 }

@@ -59,14 +59,16 @@ pub(super) fn order(
         channels.sort_by(|a, b| score(a).total_cmp(&score(b)).then(a.cmp(b)));
         let count = channels.len() as f64;
         for (rank, channel) in channels.into_iter().enumerate() {
-            let key = match allocation {
-                Allocation::Global => score(&channel),
-                Allocation::Uniform => (rank + 1) as f64 / count,
-            };
+            let key = if allocation == Allocation::Uniform { (rank + 1) as f64 / count } else { score(&channel) };
             ranked.push((key, score(&channel), channel));
         }
     }
     ranked.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)));
+    limited(groups, ranked.into_iter().map(|(_, _, channel)| channel), least)
+}
+
+/// The channels of an order that may go so that no layer is left with fewer than `least`.
+pub(super) fn limited(groups: &Groups<'_>, ranked: impl IntoIterator<Item = usize>, least: usize) -> Vec<usize> {
     // How many channels each layer has left, and which layers each channel belongs to.
     let mut left: Vec<usize> = groups.floors.iter().map(Vec::len).collect();
     let mut members: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
@@ -74,7 +76,7 @@ pub(super) fn order(
         floor.iter().for_each(|&label| members.entry(label).or_default().push(f));
     }
     let mut order = Vec::new();
-    for (_, _, channel) in ranked {
+    for channel in ranked {
         let layers = members.get(&channel).map(Vec::as_slice).unwrap_or_default();
         let takes = |p: usize| layers.iter().filter(|l| **l == p).count();
         if layers.iter().all(|&p| left[p] >= least.max(1) + takes(p)) {

@@ -4,14 +4,30 @@
 //! the same shapes, a smaller file once compressed, no time saved. Choosing by weight norms is in `magnitude`; which channels
 //! must go together is in [`groups`]. This module must not know budgets, nor measure time.
 
+mod allocate;
+mod choose;
+mod edits;
 pub mod groups;
+mod layers;
+mod linear;
 mod magnitude;
+mod meter;
 mod movement;
+mod norms;
+mod observed;
+mod orders;
+mod picking;
 mod propagate;
+mod recurrent;
+mod refit;
 mod removal;
 pub mod sparsity;
 pub mod structured;
 
+#[cfg(test)]
+mod generator;
+#[cfg(test)]
+mod mask_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
@@ -20,8 +36,9 @@ mod tests;
 use std::str::FromStr;
 
 pub use groups::{Group, Groups, Reason};
+pub use meter::{Allocation, Repair, Score, Target, UnknownChoice};
 pub use sparsity::Sparsity;
-pub use structured::{Allocation, PruneOptions, Structured, Target};
+pub use structured::{PruneOptions, Structured};
 
 /// A share, above 0 and below 1; written as `30%` or `0.3`.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]

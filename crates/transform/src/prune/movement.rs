@@ -11,6 +11,9 @@ use super::{
     propagate::positive,
 };
 
+/// As many values may lie side by side in one, to be taken apart again.
+const PACKED: usize = 4;
+
 impl<'m> Walk<'_, 'm> {
     pub(super) fn concat(&mut self, n: &'m NodeProto) -> Option<()> {
         let rank = self.shape(n.output.first()?).map(|s| s.len());
@@ -48,32 +51,6 @@ impl<'m> Walk<'_, 'm> {
         self.set(n, first.axis, first.labels)
     }
 
-    pub(super) fn slice(&mut self, n: &'m NodeProto) -> Option<()> {
-        let track = self.track(n, 0)?;
-        let rank = self.shape(&n.input[0])?.len();
-        let (axes, starts, ends, steps) = if n.input.len() > 1 {
-            let optional = |slot: usize| node::input(n, slot).map(|v| self.ints(v));
-            (optional(3), optional(1).flatten(), optional(2).flatten(), optional(4))
-        } else {
-            let list = |name: &str| attr::ints(n, name).map(<[i64]>::to_vec);
-            (list("axes").map(Some), list("starts"), list("ends"), None)
-        };
-        let axes = match axes {
-            Some(axes) => axes?,
-            None => (0..starts.as_ref()?.len() as i64).collect(),
-        };
-        let at = axes.iter().position(|&a| positive(a, rank) == Some(track.axis));
-        let whole = match at {
-            None => true,
-            Some(i) => {
-                let step = steps.map_or(Some(1), |s| s?.get(i).copied())?;
-                let (start, end) = (*starts?.get(i)?, *ends?.get(i)?);
-                step == 1 && start == 0 && end >= track.labels.len() as i64
-            }
-        };
-        if whole { self.set(n, track.axis, track.labels) } else { self.across(n) }
-    }
-
     pub(super) fn pad(&mut self, n: &'m NodeProto) -> Option<()> {
         let track = self.track(n, 0)?;
         let rank = self.shape(&n.input[0])?.len();
@@ -98,37 +75,6 @@ impl<'m> Walk<'_, 'm> {
             None => (rank - 1).checked_sub(track.axis)?,
         };
         self.set(n, axis, track.labels)
-    }
-
-    pub(super) fn reduce(&mut self, n: &'m NodeProto) -> Option<()> {
-        let track = self.track(n, 0)?;
-        let rank = self.shape(&n.input[0])?.len();
-        let axes = match node::input(n, 1) {
-            Some(value) => self.ints(value)?,
-            None => attr::ints(n, "axes").unwrap_or_default().to_vec(),
-        };
-        if axes.is_empty() {
-            return self.across(n);
-        }
-        let axes: Vec<usize> = axes.into_iter().map(|a| positive(a, rank)).collect::<Option<_>>()?;
-        if axes.contains(&track.axis) {
-            return self.across(n);
-        }
-        let keep = attr::int(n, "keepdims").unwrap_or(1) != 0;
-        let gone = if keep { 0 } else { axes.iter().filter(|a| **a < track.axis).count() };
-        self.set(n, track.axis.checked_sub(gone)?, track.labels)
-    }
-
-    /// Softmax and its kin normalise along one axis (from opset 13 on; before, across all from it on).
-    pub(super) fn along(&mut self, n: &'m NodeProto) -> Option<()> {
-        let track = self.track(n, 0)?;
-        let rank = self.shape(&n.input[0])?.len();
-        let axis = positive(attr::int(n, "axis").unwrap_or(-1), rank)?;
-        if axis + 1 == rank && attr::has(n, "axis") && axis != track.axis {
-            self.set(n, track.axis, track.labels)
-        } else {
-            self.across(n)
-        }
     }
 
     /// A Shape is harmless where only other dimensions are picked from it.
@@ -260,7 +206,8 @@ impl<'m> Walk<'_, 'm> {
             self.unknown_shape(n, output)?;
             return Some(None);
         };
-        match regrouped(&track, &from, &to, self.most) {
+        let found = regrouped(&track, &from, &to, self.most).or_else(|| self.parted(&track, &from, &to));
+        match found {
             Some((axis, labels)) => {
                 self.set(n, axis, labels)?;
                 Some(Some(axis))
@@ -270,6 +217,38 @@ impl<'m> Walk<'_, 'm> {
                 Some(None)
             }
         }
+    }
+}
+
+impl Walk<'_, '_> {
+    /// Where the axis itself is cut into others, one of these carries the channels once those in the same place of it are one:
+    /// whole heads of an attention, whole groups.
+    fn parted(&mut self, track: &Track, from: &[usize], to: &[usize]) -> Option<(usize, Vec<usize>)> {
+        let labels = &track.labels;
+        if from.get(track.axis) != Some(&labels.len()) || labels.is_empty() || from.contains(&0) {
+            return None;
+        }
+        let size_of = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let inner = size_of(&from[track.axis + 1..])?;
+        let mut best: Option<(bool, usize, usize, usize)> = None;
+        for (axis, &size) in to.iter().enumerate() {
+            let own = size_of(&to[axis + 1..])?;
+            if size < 2 || own % inner != 0 {
+                continue;
+            }
+            let block = own / inner;
+            let whole = block.checked_mul(size).is_some_and(|b| labels.len().is_multiple_of(b));
+            // Heads where there are several, rather than the same place of every head; never what only packs queries, keys and
+            // values side by side.
+            let heads = own > 1 && size > PACKED;
+            if whole && best.is_none_or(|(apart, most, ..)| (heads, size) >= (apart, most)) {
+                best = Some((heads, size, axis, block));
+            }
+        }
+        let (_, size, axis, block) = best?;
+        self.labels.unite_blocks(labels, block);
+        self.labels.unite_stretches(labels, block * size);
+        Some((axis, labels.iter().step_by(block).take(size).copied().collect()))
     }
 }
 

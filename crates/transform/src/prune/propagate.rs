@@ -1,11 +1,15 @@
-//! How each operator carries channel labels from its inputs to its outputs. One rule an operator family; what has no rule fixes
-//! the labels that reach it. Knows operators, not scores.
+//! How each operator carries channel labels from its inputs to its outputs: which rule is whose, and element-wise operators.
+//! What has no rule fixes the labels that reach it. Knows operators, not scores.
 
-use plimsoll_onnx::{NodeId, Tensor, attr, node, proto::NodeProto, shape::Element};
+use plimsoll_onnx::{
+    NodeId, Tensor, node,
+    proto::NodeProto,
+    shape::{Dim, Element},
+};
 
-use super::groups::{Cut, Edit, Producer, Reason, Role, Track, Walk};
+use super::groups::{Cut, Producer, Reason, Role, Track, Walk};
 
-const UNARY: [&str; 43] = [
+const UNARY: [&str; 44] = [
     "Relu",
     "LeakyRelu",
     "Elu",
@@ -43,15 +47,16 @@ const UNARY: [&str; 43] = [
     "Atanh",
     "Identity",
     "Cast",
-    "Dropout",
     "Clip",
     "Not",
     "IsNaN",
     "IsInf",
     "ThresholdedRelu",
+    "Swish",
+    "Shrink",
 ];
 
-const BROADCAST: [&str; 17] = [
+const BROADCAST: [&str; 20] = [
     "Add",
     "Sub",
     "Mul",
@@ -69,9 +74,12 @@ const BROADCAST: [&str; 17] = [
     "Less",
     "LessOrEqual",
     "And",
+    "Or",
+    "Xor",
+    "Mod",
 ];
 
-const REDUCE: [&str; 10] = [
+const REDUCE: [&str; 12] = [
     "ReduceMean",
     "ReduceSum",
     "ReduceMax",
@@ -82,6 +90,8 @@ const REDUCE: [&str; 10] = [
     "ReduceLogSum",
     "ReduceLogSumExp",
     "ReduceSumSquare",
+    "ArgMax",
+    "ArgMin",
 ];
 
 const POOL: [&str; 6] = ["MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"];
@@ -95,22 +105,30 @@ impl<'m> Walk<'_, 'm> {
             "Gemm" => self.gemm(id, n),
             "MatMul" => self.matmul(id, n),
             "Gather" => self.gather(id, n),
+            "LSTM" | "GRU" | "RNN" => self.recurrent(id, n),
             // From here on only what reads tracked channels matters.
             _ if !n.input.iter().any(|v| self.tracks.contains_key(v.as_str())) => return,
             "BatchNormalization" | "InstanceNormalization" => self.per_channel(id, n),
+            "GroupNormalization" => self.group_norm(id, n),
+            "LayerNormalization" | "RMSNormalization" => self.layer_norm(n),
             "Concat" => self.concat(n),
-            "Slice" => self.slice(n),
+            "Split" => self.split(id, n),
+            "Slice" => self.slice(id, n),
+            "Tile" => self.tile(n),
             "Pad" => self.pad(n),
+            "Resize" | "Upsample" => self.resize(id, n),
             "Transpose" => self.transpose(n),
             "Reshape" => self.reshape(id, n),
             "Flatten" | "Squeeze" | "Unsqueeze" => self.regroup(n).map(|_| ()),
             "Expand" => self.expand(id, n),
             "Softmax" | "LogSoftmax" | "Hardmax" => self.along(n),
+            "LpNormalization" | "CumSum" | "ReverseSequence" | "MeanVarianceNormalization" | "LRN" => self.beside(n),
             "Shape" => self.shape_of(n),
-            op if UNARY.contains(&op) && (op != "Dropout" || n.output.len() == 1) => self.pass(n, |t| Some(t.axis)),
+            "Dropout" | "CastLike" => self.first_alone(n),
+            op if UNARY.contains(&op) => self.pass(n, |t| Some(t.axis)),
             op if BROADCAST.contains(&op) => self.broadcast(id, n),
             op if REDUCE.contains(&op) => self.reduce(n),
-            op if POOL.contains(&op) && n.output.len() == 1 => self.pass(n, |t| (t.axis == 1).then_some(1)),
+            op if POOL.contains(&op) && !self.is_used(n, 1) => self.pass(n, |t| (t.axis == 1).then_some(1)),
             _ => None,
         };
         if done.is_none() {
@@ -147,6 +165,19 @@ impl<'m> Walk<'_, 'm> {
         Some(())
     }
 
+    /// Whether an output beyond the first is read at all.
+    pub(super) fn is_used(&self, n: &NodeProto, output: usize) -> bool {
+        n.output.get(output).is_some_and(|o| !self.view.uses(o).is_empty())
+    }
+
+    /// Whether an axis has length 1 in every run.
+    pub(super) fn is_one(&self, value: &str, axis: usize) -> bool {
+        match self.view.constant(value) {
+            Some(t) => t.dims.get(axis) == Some(&1),
+            None => self.open.dims(value).and_then(|d| d.get(axis)) == Some(&Dim::Known(1)),
+        }
+    }
+
     pub(super) fn shape(&self, value: &str) -> Option<Vec<usize>> {
         match self.view.constant(value) {
             Some(t) => t.dims.iter().map(|&d| usize::try_from(d).ok()).collect(),
@@ -171,18 +202,18 @@ impl<'m> Walk<'_, 'm> {
         }
     }
 
-    fn cut(&mut self, node: NodeId, param: &'m str, axis: usize, labels: &[usize], role: Role) {
+    pub(super) fn cut(&mut self, node: NodeId, param: &'m str, axis: usize, labels: &[usize], role: Role) {
         self.cuts.push(Cut { param, node, axis, labels: labels.to_vec(), role });
     }
 
-    fn produce(&mut self, n: &'m NodeProto, count: usize) -> Vec<usize> {
+    pub(super) fn produce(&mut self, n: &'m NodeProto, count: usize) -> Vec<usize> {
         let labels = self.labels.fresh(count);
         self.producers.push(Producer { label: node::label(n), first: labels.first().copied().unwrap_or(0), count });
         labels
     }
 
     /// The first input's channels come out on the axis that `axis` says.
-    fn pass(&mut self, n: &'m NodeProto, axis: impl Fn(&Track) -> Option<usize>) -> Option<()> {
+    pub(super) fn pass(&mut self, n: &'m NodeProto, axis: impl Fn(&Track) -> Option<usize>) -> Option<()> {
         // Bounds and the like are scalars; tracked channels there are none of this rule's business.
         if n.input.iter().skip(1).any(|v| self.tracks.contains_key(v.as_str())) {
             return None;
@@ -194,151 +225,12 @@ impl<'m> Walk<'_, 'm> {
         }
     }
 
-    fn conv(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
-        let weight = node::input(n, 1)?;
-        let bias = node::input(n, 2);
-        let read = self.track(n, 0);
-        let constant = |v: &str| self.view.constant(v).is_some();
-        if !constant(weight) || !bias.is_none_or(constant) {
-            return self.refuse(n, Reason::ComputedWeight(node::label(n)));
-        }
-        let shape = self.shape(weight).filter(|s| s.len() >= 3)?;
-        let transposed = n.op_type == "ConvTranspose";
-        let (in_axis, out_axis) = if transposed { (0, 1) } else { (1, 0) };
-        let group = usize::try_from(attr::int(n, "group").unwrap_or(1)).ok().filter(|g| *g > 0)?;
-        if read.as_ref().is_some_and(|t| t.axis != 1) {
-            return self.across(n);
-        }
-        if group > 1 {
-            let Some(read) = read else { return Some(()) };
-            if transposed || group != read.labels.len() || shape[0] % group != 0 || shape[1] != 1 {
-                return self.refuse(n, Reason::Grouped(node::label(n)));
-            }
-            // Depthwise: each channel has its own filters and becomes channels of its own.
-            let each = shape[0] / group;
-            let labels: Vec<usize> = read.labels.iter().flat_map(|&l| std::iter::repeat_n(l, each)).collect();
-            self.cut(id, weight, 0, &labels, Role::Follows);
-            if let Some(bias) = bias {
-                self.cut(id, bias, 0, &labels, Role::Follows);
-            }
-            self.edits.entry(id).or_default().push(Edit::Group(read.labels));
-            return self.set(n, 1, labels);
-        }
-        if let Some(read) = read {
-            if read.labels.len() != shape[in_axis] {
-                return self.unknown_shape(n, weight);
-            }
-            self.cut(id, weight, in_axis, &read.labels, Role::Follows);
-        }
-        let made = self.produce(n, shape[out_axis]);
-        self.cut(id, weight, out_axis, &made, Role::Makes);
-        if let Some(bias) = bias {
-            self.cut(id, bias, 0, &made, Role::Follows);
-        }
-        self.set(n, 1, made)
-    }
-
-    fn gemm(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
-        let weight = node::input(n, 1)?;
-        if self.view.constant(weight).is_none() {
-            return self.refuse(n, Reason::ComputedWeight(node::label(n)));
-        }
-        let shape = self.shape(weight).filter(|s| s.len() == 2)?;
-        let (in_axis, out_axis) = if attr::int(n, "transB").unwrap_or(0) != 0 { (1, 0) } else { (0, 1) };
-        if let Some(read) = self.track(n, 0) {
-            if attr::int(n, "transA").unwrap_or(0) != 0 || read.axis != 1 || read.labels.len() != shape[in_axis] {
-                return self.across(n);
-            }
-            self.cut(id, weight, in_axis, &read.labels, Role::Follows);
-        }
-        let made = self.produce(n, shape[out_axis]);
-        self.cut(id, weight, out_axis, &made, Role::Makes);
-        if let Some(bias) = node::input(n, 2) {
-            match self.view.constant(bias).and_then(|_| self.shape(bias)) {
-                None => {
-                    let reason = Reason::ComputedWeight(node::label(n));
-                    self.labels.fix(&made, &reason);
-                    self.fix_inputs(n, &reason);
-                }
-                Some(dims) => {
-                    if dims.last().is_some_and(|d| *d == made.len() && *d != 1) {
-                        self.cut(id, bias, dims.len() - 1, &made, Role::Follows);
-                    }
-                }
-            }
-        }
-        self.set(n, 1, made)
-    }
-
-    fn matmul(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
-        let (data, weight) = (node::input(n, 0)?, node::input(n, 1)?);
-        if self.view.constant(weight).is_none() || self.view.constant(data).is_some() {
-            return self.refuse(n, Reason::ComputedWeight(node::label(n)));
-        }
-        let Some(rank) = self.shape(data).map(|s| s.len()).filter(|r| *r >= 2) else {
-            return self.unknown_shape(n, data);
-        };
-        let shape = self.shape(weight).filter(|s| s.len() == 2)?;
-        if let Some(read) = self.track(n, 0) {
-            if read.axis != rank - 1 || read.labels.len() != shape[0] {
-                return self.across(n);
-            }
-            self.cut(id, weight, 0, &read.labels, Role::Follows);
-        }
-        let made = self.produce(n, shape[1]);
-        self.cut(id, weight, 1, &made, Role::Makes);
-        self.set(n, rank - 1, made)
-    }
-
-    /// An embedding makes channels; a Gather of channels' other axes keeps them.
-    fn gather(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
-        let (data, indices) = (node::input(n, 0)?, node::input(n, 1)?);
-        let axis = attr::int(n, "axis").unwrap_or(0);
-        if self.tracks.contains_key(indices) {
+    /// Operators whose further inputs and outputs do not touch the elements of the first.
+    fn first_alone(&mut self, n: &'m NodeProto) -> Option<()> {
+        if (1..n.output.len()).any(|o| self.is_used(n, o)) {
             return None;
         }
-        if let Some(read) = self.track(n, 0) {
-            let (Some(shape), Some(picked)) = (self.shape(data), self.shape(indices)) else {
-                return self.unknown_shape(n, data);
-            };
-            let axis = positive(axis, shape.len())?;
-            return match read.axis.cmp(&axis) {
-                std::cmp::Ordering::Less => self.set(n, read.axis, read.labels),
-                std::cmp::Ordering::Equal => self.across(n),
-                std::cmp::Ordering::Greater => self.set(n, (read.axis + picked.len()).checked_sub(1)?, read.labels),
-            };
-        }
-        let table = self.view.constant(data).and_then(|_| self.shape(data));
-        if let (Some(table), Some(picked), 0) = (table.filter(|s| s.len() == 2), self.shape(indices), axis)
-            && self.view.constant(indices).is_none()
-        {
-            let made = self.produce(n, table[1]);
-            self.cut(id, data, 1, &made, Role::Makes);
-            return self.set(n, picked.len(), made);
-        }
-        Some(())
-    }
-
-    fn per_channel(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
-        let read = self.track(n, 0)?;
-        if read.axis != 1 || n.output.len() > 1 {
-            return None;
-        }
-        for slot in 1..n.input.len() {
-            let param = node::input(n, slot)?;
-            if self.view.constant(param).is_none() {
-                return self.refuse(n, Reason::ComputedWeight(node::label(n)));
-            }
-            if self.shape(param)? != [read.labels.len()] {
-                return None;
-            }
-        }
-        for slot in 1..n.input.len() {
-            if let Some(param) = node::input(n, slot) {
-                self.cut(id, param, 0, &read.labels, Role::Follows);
-            }
-        }
-        self.set(n, 1, read.labels)
+        self.pass(n, |t| Some(t.axis))
     }
 
     fn broadcast(&mut self, id: NodeId, n: &'m NodeProto) -> Option<()> {
@@ -364,8 +256,8 @@ impl<'m> Walk<'_, 'm> {
                 continue;
             }
             let shape = self.shape(value)?;
-            let axis = shape.len().checked_sub(from_right).filter(|&a| shape[a] != 1);
-            match axis {
+            let axis = shape.len().checked_sub(from_right);
+            match axis.filter(|&a| !self.is_one(value, a)) {
                 None => {}
                 Some(axis) if self.view.constant(value).is_some() && shape[axis] == count => cuts.push((value, axis)),
                 Some(_) => return self.refuse(n, Reason::Mixed(node::label(n))),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_onnx::{Model, Names, Patch, Tensor, attr, proto::NodeProto};
 
-use super::groups::{Edit, Groups};
+use super::{edits::Editor, groups::Groups};
 use crate::Refusal;
 
 /// The patch that takes these channels out.
@@ -39,24 +39,11 @@ pub(super) fn remove(model: &Model, groups: &Groups<'_>, removed: &BTreeSet<usiz
     }
     for (&id, edits) in &groups.edits {
         let n = view.node(id);
-        let mut changed = n.clone();
-        for edit in edits {
-            match edit {
-                Edit::Group(labels) => attr::set(&mut changed, attr::from_int("group", kept(labels).len() as i64)),
-                Edit::Shape { slot, dims, index, labels } => {
-                    let left = kept(labels).len();
-                    if left < labels.len() {
-                        let mut dims = dims.clone();
-                        dims[*index] = left as i64;
-                        let name = names.fresh("shape");
-                        patch.set_initializer(&name, &Tensor::vector(&dims));
-                        changed.input[*slot] = name;
-                    }
-                }
-            }
-        }
-        if changed != *n {
-            patch.replace(id, vec![changed]);
+        let mut changed = vec![n.clone()];
+        let mut editor = Editor { names: &mut names, patch: &mut patch, kept: &kept };
+        edits.iter().for_each(|edit| editor.edit(edit, &mut changed));
+        if changed.as_slice() != std::slice::from_ref(n) {
+            patch.replace(id, changed);
         }
     }
     for (value, labels) in &groups.tracked {

@@ -1,84 +1,56 @@
 //! Removing whole channels: weights, biases and normalisation parameters are cut, shapes follow, inputs and outputs stay.
+//!
+//! Which channels go first is said by scores ([`Score`]), how many of each group by an [`Allocation`], and what is left is brought
+//! back towards the original by a [`Repair`]: all label-free. Without samples there are the norms of the weights alone.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
-use plimsoll_cost::{Cost, analyse};
-use plimsoll_onnx::{
-    DimSpec, Model, Patch, ValueSpec, node,
-    shape::{Bindings, infer},
-};
+use plimsoll_onnx::{Model, NodeId, Patch, node};
 
 use super::{
-    Share,
-    groups::{Group, Groups},
+    allocate::Allocator,
+    choose::{Chosen, choose},
+    groups::Groups,
+    layers::layers,
     magnitude,
+    meter::{Allocation, Meter, Repair, Score, TOLERANCE, Target, assumes_sizes, sizes},
+    observed::{Moments, Observed},
+    orders::{Order, orders},
+    refit::refit,
     removal::{apply, remove, sweep},
 };
-use crate::{Context, Effect, Pass, Refusal};
+use crate::{
+    Context, Effect, Pass, Refusal,
+    observe::{Reference, Runs},
+};
 
-/// How far beyond the target is still what was asked for, as a share of the whole.
-const TOLERANCE: f64 = 0.02;
-/// How many sets of channels are tried to come within the tolerance.
-const TRIES: usize = 512;
-
-/// What is to be removed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Target {
-    /// A share of the multiply-accumulates.
-    Macs(Share),
-    /// A share of the parameters.
-    Params(Share),
-}
-
-impl Target {
-    fn share(self) -> f64 {
-        match self {
-            Self::Macs(s) | Self::Params(s) => s.fraction(),
-        }
-    }
-
-    fn what(self) -> &'static str {
-        match self {
-            Self::Macs(_) => "multiply-accumulates",
-            Self::Params(_) => "parameters",
-        }
-    }
-
-    fn of(self, cost: &Cost) -> u64 {
-        match self {
-            Self::Macs(_) => cost.macs,
-            Self::Params(_) => cost.params,
-        }
-    }
-}
-
-/// How the removal is spread over the layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Allocation {
-    /// The lowest scores of the whole model.
-    #[default]
-    Global,
-    /// The same share of every group.
-    Uniform,
-}
+/// Other counts of the groups that the search tries.
+const TRIES: usize = 24;
 
 /// What to remove, and how to choose it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PruneOptions {
     /// What is to be removed.
     pub target: Target,
-    /// How the removal is spread over the layers.
-    pub allocation: Allocation,
+    /// How channels are ranked. By default OBS where a refit follows, ThiNet where samples are given but none does, else magnitude.
+    pub score: Option<Score>,
+    /// How the removal is spread over the layers. By default searched for where a refit follows, else global.
+    pub allocation: Option<Allocation>,
+    /// What follows. By default least squares where samples are given.
+    pub repair: Option<Repair>,
     /// Every layer keeps at least so many channels.
     pub least_channels: usize,
     /// Nodes that keep their channels: names of nodes, or of values that they compute.
     pub exclude: Vec<String>,
+    /// At most so many samples are used.
+    pub samples: usize,
 }
 
 impl PruneOptions {
-    /// A target with the defaults: global allocation, at least two channels a layer, nothing excluded.
+    /// A target with the defaults: at least two channels a layer, nothing excluded.
     pub fn new(target: Target) -> Self {
-        Self { target, allocation: Allocation::default(), least_channels: 2, exclude: Vec::new() }
+        let (score, allocation, repair) = (None, None, None);
+        Self { target, score, allocation, repair, least_channels: 2, exclude: Vec::new(), samples: 512 }
     }
 }
 
@@ -95,6 +67,42 @@ impl Structured {
     }
 }
 
+/// The choices with the defaults filled in.
+struct Choices {
+    score: Score,
+    allocation: Allocation,
+    repair: Repair,
+}
+
+impl Choices {
+    fn of(options: &PruneOptions, context: &Context<'_>) -> Result<Self, Refusal> {
+        let given = context.data.is_some();
+        let repair = options.repair.unwrap_or(if given { Repair::LeastSquares } else { Repair::None });
+        let repaired = repair != Repair::None;
+        let score = options.score.unwrap_or(match (given, repaired) {
+            (true, true) => Score::Obs,
+            (true, false) => Score::Thinet,
+            (false, _) => Score::Magnitude,
+        });
+        let allocation = options.allocation.unwrap_or(if repaired { Allocation::Search } else { Allocation::Global });
+        let measured = matches!(allocation, Allocation::Sensitivity | Allocation::Search);
+        if !given && (repaired || measured || score != Score::Magnitude) {
+            return Err(Refusal::NeedsData);
+        }
+        if allocation == Allocation::Search && !repaired {
+            return Err(Refusal::CheckFailed(
+                "the search judges repaired models: take sensitivity, or a repair".into(),
+            ));
+        }
+        Ok(Self { score, allocation, repair })
+    }
+
+    /// Whether the original has to be observed.
+    fn observe(&self) -> bool {
+        self.repair != Repair::None || self.score != Score::Magnitude || self.allocation >= Allocation::Sensitivity
+    }
+}
+
 impl Pass for Structured {
     fn name(&self) -> &'static str {
         "prune-channels"
@@ -106,14 +114,41 @@ impl Pass for Structured {
 
     fn run(&self, model: &Model, context: &Context<'_>) -> Result<Patch, Refusal> {
         let options = &self.options;
+        let choices = Choices::of(options, context)?;
+        let groups = self.groups(model)?;
+        let meter = Meter::of(model, &groups, options.target, context)?;
+        let mut reasons = Vec::new();
+        let (chosen, repaired) = if choices.observe() {
+            self.observed(&choices, &meter, context, &mut reasons)?
+        } else {
+            let scores = magnitude::scores(&model.view(), &groups)?;
+            let order = magnitude::order(&groups, &scores, choices.allocation, options.least_channels);
+            (choose(&meter, &order, context)?, None)
+        };
+        let mut patch = remove(model, &groups, &chosen.channels)?;
+        if let Some(repaired) = repaired {
+            adopt(model, &repaired, &mut patch);
+        }
+        let mut patch = sweep(model, patch)?;
+        explain(&meter, &chosen, context, &mut patch);
+        reasons.into_iter().for_each(|r| _ = patch.because(r));
+        for (layer, reason) in &groups.refused {
+            patch.because(format!("`{layer}` keeps channels: {reason}"));
+        }
+        Ok(patch)
+    }
+}
+
+impl Structured {
+    fn groups<'m>(&self, model: &'m Model) -> Result<Groups<'m>, Refusal> {
         let known = |e: &&String| {
             let mut nodes = model.graph().node.iter();
             nodes.any(|n| **e == n.name || n.output.contains(e) || **e == node::label(n))
         };
-        if let Some(e) = options.exclude.iter().find(|e| !known(e)) {
+        if let Some(e) = self.options.exclude.iter().find(|e| !known(e)) {
             return Err(Refusal::CheckFailed(format!("`{e}` is to be excluded, but no node has this name")));
         }
-        let groups = Groups::of(model, &options.exclude);
+        let groups = Groups::of(model, &self.options.exclude);
         if groups.groups.is_empty() {
             return Err(match groups.refused.first() {
                 None => Refusal::NoMatch,
@@ -123,164 +158,130 @@ impl Pass for Structured {
                 },
             });
         }
-        let scores = magnitude::scores(&model.view(), &groups)?;
-        let order = magnitude::order(&groups, &scores, options.allocation, options.least_channels);
-        let removed = choose(model, &groups, &order, options.target, context)?;
-        let mut patch = sweep(model, remove(model, &groups, &removed.channels)?)?;
-        let percent = |share: f64| (share * 1e4).round() / 100.0;
-        let what = options.target.what();
-        let (count, share) = (removed.channels.len(), percent(removed.share));
-        patch.because(format!("{count} channels removed, {share} % of the {what}"));
-        if matches!(options.target, Target::Macs(_)) && assumes_sizes(model, context) {
-            patch.because(
-                "open dimensions of the inputs are counted as 1: layers weigh otherwise at real sizes, which samples (--data) would \
-                 tell",
-            );
+        Ok(groups)
+    }
+
+    /// Chooses by what the original does on samples, and repairs.
+    fn observed(
+        &self,
+        choices: &Choices,
+        meter: &Meter<'_, '_>,
+        context: &Context<'_>,
+        reasons: &mut Vec<String>,
+    ) -> Result<(Chosen, Option<Model>), Refusal> {
+        let (model, groups, options) = (meter.model, meter.groups, &self.options);
+        let view = model.view();
+        let layers = layers(model, groups, &sizes(model, context))?;
+        let runs = Runs::of(model, context, options.samples)?;
+        let observed = Observed::of(model, context, &layers, runs)?;
+        let wanted = choices.score != Score::Magnitude || choices.allocation >= Allocation::Sensitivity;
+        let moments: BTreeMap<NodeId, Moments> = if wanted { observed.moments(&view)? } else { BTreeMap::new() };
+        let reference = Reference::of(model, context, options.samples)?;
+        let ranked = ranked(&view, groups, &layers, &moments, choices.score)?;
+        let lists: Vec<Vec<usize>> = ranked
+            .iter()
+            .map(|order| magnitude::limited(groups, order.iter().map(|(c, _)| *c), options.least_channels))
+            .collect();
+        let allocator = Allocator { meter, observed: &observed, moments: &moments, reference: &reference, lists };
+        let simple = |allocation| -> Vec<usize> {
+            // Losses of later channels hold what earlier ones cost: never below these.
+            let scores = ranked.iter().flat_map(|order| {
+                order.iter().scan(0f64, |most, (c, loss)| {
+                    *most = most.max(*loss);
+                    Some((*c, *most))
+                })
+            });
+            magnitude::order(groups, &scores.collect(), allocation, options.least_channels)
+        };
+        let chosen = match choices.allocation {
+            Allocation::Uniform | Allocation::Global => choose(meter, &simple(choices.allocation), context)?,
+            _ => {
+                let curves = allocator.curves()?;
+                let first = choose(meter, &allocator.sequence(&curves)?, context)?;
+                if choices.allocation == Allocation::Sensitivity {
+                    first
+                } else {
+                    let global = choose(meter, &simple(Allocation::Global), context)?;
+                    let uniform = choose(meter, &simple(Allocation::Uniform), context)?;
+                    let tries = TRIES;
+                    let (chosen, [before, after]) =
+                        allocator.search(vec![first, global, uniform], tries, context.seed)?;
+                    reasons.push(format!("search: divergence of the outputs {before:.4} → {after:.4}"));
+                    chosen
+                }
+            }
+        };
+        if choices.repair == Repair::None {
+            return Ok((chosen, None));
         }
-        if removed.share > options.target.share() + TOLERANCE {
-            patch.because(format!(
-                "no set of whole channels comes nearer to {} % of the {what}",
-                percent(options.target.share())
-            ));
-        }
-        for group in &groups.groups {
-            let gone = group.channels.iter().filter(|c| removed.channels.contains(c)).count();
-            patch.because(format!(
-                "`{}`: {gone} of {} channels removed",
-                group.layers.join("`, `"),
-                group.channels.len()
-            ));
-        }
-        for (layer, reason) in &groups.refused {
-            patch.because(format!("`{layer}` keeps channels: {reason}"));
-        }
-        Ok(patch)
+        let mut pruned = model.clone();
+        apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
+        let before = reference.damage(&pruned)?.0;
+        let (repaired, count) = refit(&observed, groups, &chosen.channels, pruned)?;
+        let after = reference.damage(&repaired)?.0;
+        reasons.push(format!(
+            "{count} layers refitted by least squares: divergence of the outputs {:.4} → {:.4}",
+            before.cost(),
+            after.cost()
+        ));
+        Ok((chosen, (after.cost() < before.cost()).then_some(repaired)))
     }
 }
 
-struct Chosen {
-    channels: BTreeSet<usize>,
-    share: f64,
-}
-
-/// Bisects for the shortest prefix of the order that reaches the target.
-fn choose(
-    model: &Model,
+/// The order of each group by a score; by magnitude where no consumer of it has moments.
+fn ranked(
+    view: &plimsoll_onnx::View<'_>,
     groups: &Groups<'_>,
-    order: &[usize],
-    target: Target,
-    context: &Context<'_>,
-) -> Result<Chosen, Refusal> {
-    let sizes = sizes(model, context);
-    let whole = target.of(&cost(model, &sizes));
-    if whole == 0 {
-        return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
-    }
-    let share = |channels: &BTreeSet<usize>| -> Result<f64, Refusal> {
-        context.progress.advance(1);
-        let mut changed = model.clone();
-        apply(remove(model, groups, channels)?, &mut changed)?;
-        Ok(1.0 - target.of(&cost(&changed, &sizes)) as f64 / whole as f64)
+    layers: &[super::layers::Layer<'_>],
+    moments: &BTreeMap<NodeId, Moments>,
+    score: Score,
+) -> Result<Vec<Order>, Refusal> {
+    let plain = magnitude::scores(view, groups)?;
+    let by_norm = |group: &super::Group| {
+        let mut order: Order = group.channels.iter().map(|c| (*c, plain.get(c).copied().unwrap_or(f64::MAX))).collect();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        order
     };
-    let prefix = |k: usize| -> BTreeSet<usize> { order[..k].iter().copied().collect() };
-    context.progress.start("choose channels", order.len().max(2).ilog2() as usize + 2);
-    let most = share(&prefix(order.len()))?;
-    let wanted = target.share();
-    if most < wanted {
-        context.progress.finish();
-        let reason = format!(
-            "at most {:.1} % of the {} can be removed, {:.1} % were asked for{}",
-            most * 100.0,
-            target.what(),
-            wanted * 100.0,
-            groups.refused.first().map(|(l, r)| format!("; of `{l}`, {r}")).unwrap_or_default(),
+    let found = if score == Score::Magnitude { vec![] } else { orders(groups, layers, moments, score) };
+    let mut found = found.into_iter();
+    Ok(groups.groups.iter().map(|g| found.next().flatten().unwrap_or_else(|| by_norm(g))).collect())
+}
+
+/// Takes over what a repair changed: the nodes and constants of the repaired model that are not the original's.
+fn adopt(model: &Model, repaired: &Model, patch: &mut Patch) {
+    let view = model.view();
+    let after = repaired.view();
+    for (_, n) in after.nodes() {
+        let Some((id, before)) = n.output.iter().find(|o| !o.is_empty()).and_then(|o| view.producer(o)) else {
+            continue;
+        };
+        if before != n {
+            patch.replace(id, vec![n.clone()]);
+        }
+    }
+    for tensor in &repaired.graph().initializer {
+        if view.initializer(&tensor.name) != Some(tensor) {
+            patch.set_initializer_proto(tensor.clone());
+        }
+    }
+}
+
+/// What was removed, and what to know about it.
+fn explain(meter: &Meter<'_, '_>, chosen: &Chosen, context: &Context<'_>, patch: &mut Patch) {
+    let percent = |share: f64| (share * 1e4).round() / 100.0;
+    let (what, wanted) = (meter.target.what(), meter.target.share());
+    patch.because(format!("{} channels removed, {} % of the {what}", chosen.channels.len(), percent(chosen.share)));
+    if matches!(meter.target, Target::Macs(_)) && assumes_sizes(meter.model, context) {
+        patch.because(
+            "open dimensions of the inputs are counted as 1: layers weigh otherwise at real sizes, which samples (--data) would \
+             tell",
         );
-        return Err(Refusal::CheckFailed(reason));
     }
-    let (mut low, mut high) = (0, order.len());
-    let mut best = most;
-    while high - low > 1 {
-        let middle = low + (high - low) / 2;
-        let found = share(&prefix(middle))?;
-        if found >= wanted {
-            (high, best) = (middle, found);
-        } else {
-            low = middle;
-        }
+    if chosen.share > wanted + TOLERANCE {
+        patch.because(format!("no set of whole channels comes nearer to {} % of the {what}", percent(wanted)));
     }
-    let mut chosen = Chosen { channels: prefix(high), share: best };
-    if best > wanted + TOLERANCE {
-        chosen = nearest(groups, order, chosen, wanted, &share)?;
+    for group in &meter.groups.groups {
+        let gone = group.channels.iter().filter(|c| chosen.channels.contains(c)).count();
+        patch.because(format!("`{}`: {gone} of {} channels removed", group.layers.join("`, `"), group.channels.len()));
     }
-    context.progress.finish();
-    Ok(chosen)
-}
-
-/// Where whole channels are large, the shortest prefix overshoots. Other numbers of channels of the groups (each group's go in
-/// their order) are tried then, the nearest first, until one is within the tolerance.
-fn nearest(
-    groups: &Groups<'_>,
-    order: &[usize],
-    start: Chosen,
-    wanted: f64,
-    share: &impl Fn(&BTreeSet<usize>) -> Result<f64, Refusal>,
-) -> Result<Chosen, Refusal> {
-    let of = |group: &Group| -> Vec<usize> { order.iter().copied().filter(|c| group.channels.contains(c)).collect() };
-    let lists: Vec<Vec<usize>> = groups.groups.iter().map(of).filter(|l| !l.is_empty()).collect();
-    let counts: Vec<usize> =
-        lists.iter().map(|l| l.iter().take_while(|c| start.channels.contains(c)).count()).collect();
-    let outside = |share: f64| (wanted - share).max(share - wanted - TOLERANCE).max(0.0);
-    let mut seen = BTreeSet::from([counts.clone()]);
-    let mut open = vec![(outside(start.share), counts)];
-    let mut best = start;
-    let mut tries = TRIES;
-    while let Some(at) = (0..open.len()).min_by(|&a, &b| open[a].0.total_cmp(&open[b].0)) {
-        let (_, counts) = open.swap_remove(at);
-        for (more, less) in moves(counts.len()) {
-            let mut next = counts.clone();
-            let fits = more.is_none_or(|g| next[g] < lists[g].len()) && less.is_none_or(|g| next[g] > 0);
-            if !fits {
-                continue;
-            }
-            more.into_iter().for_each(|g| next[g] += 1);
-            less.into_iter().for_each(|g| next[g] -= 1);
-            if !seen.insert(next.clone()) {
-                continue;
-            }
-            let channels = lists.iter().zip(&next).flat_map(|(l, &n)| &l[..n]).copied().collect();
-            let found = share(&channels)?;
-            if found >= wanted && found < best.share {
-                best = Chosen { channels, share: found };
-            }
-            tries -= 1;
-            if best.share <= wanted + TOLERANCE || tries == 0 {
-                return Ok(best);
-            }
-            open.push((outside(found), next));
-        }
-    }
-    Ok(best)
-}
-
-/// One channel more of a group, one less of another, or both.
-fn moves(groups: usize) -> impl Iterator<Item = (Option<usize>, Option<usize>)> {
-    let one = move || std::iter::once(None).chain((0..groups).map(Some));
-    one().flat_map(move |more| one().map(move |less| (more, less))).filter(|(more, less)| more != less)
-}
-
-fn cost(model: &Model, sizes: &Bindings) -> Cost {
-    analyse(model, &infer(model, sizes))
-}
-
-/// One sample, of the sizes that the given ones have; without these, open dimensions are 1.
-fn sizes(model: &Model, context: &Context<'_>) -> Bindings {
-    let shapes = context.data.and_then(|d| d.one_sample(&model.inputs()));
-    shapes.map_or_else(|| Bindings::batch(1), Bindings::shapes)
-}
-
-/// Whether a count of operations rests on sizes that nobody gave.
-fn assumes_sizes(model: &Model, context: &Context<'_>) -> bool {
-    let open =
-        |s: &ValueSpec| s.dims.as_ref().is_none_or(|d| d.iter().skip(1).any(|d| !matches!(d, DimSpec::Fixed(_))));
-    sizes(model, context) == Bindings::batch(1) && model.inputs().iter().any(open)
 }

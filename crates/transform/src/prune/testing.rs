@@ -45,6 +45,11 @@ impl Builder {
         Self { graph, dice: Dice(seed), count: 0, opset: 13 }
     }
 
+    /// A further input; a dimension of -1 is open.
+    pub(crate) fn input(&mut self, name: &str, dims: &[i64]) {
+        self.graph.input.push(value(name, dims));
+    }
+
     pub(crate) fn name(&mut self) -> String {
         self.count += 1;
         format!("v{}", self.count)
@@ -70,6 +75,21 @@ impl Builder {
         let n = NodeProto { name: format!("{op}_{output}"), ..node::with(op, inputs, &[&output], attributes) };
         self.graph.node.push(n);
         output
+    }
+
+    /// A node with several outputs.
+    pub(crate) fn add_all(
+        &mut self,
+        op: &str,
+        inputs: &[&str],
+        outputs: usize,
+        attributes: Vec<AttributeProto>,
+    ) -> Vec<String> {
+        let names: Vec<String> = (0..outputs).map(|_| self.name()).collect();
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        let n = NodeProto { name: format!("{op}_{}", names[0]), ..node::with(op, inputs, &all, attributes) };
+        self.graph.node.push(n);
+        names
     }
 
     pub(crate) fn conv(&mut self, x: &str, from: usize, to: usize, kernel: usize) -> String {
