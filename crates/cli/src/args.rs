@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
-use plimsoll_transform::quantize::{Calibration, Portion};
+use plimsoll_transform::{
+    prune::{Allocation, Repair, Score},
+    quantize::{Calibration, Portion},
+};
 
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
@@ -90,11 +93,12 @@ pub(crate) enum Verb {
     Quantize(Quantize),
     /// Remove channels (smaller shapes) or set weights to zero
     ///
-    /// The model is simplified first. Channels are removed by the norm of their weights, with everything that is coupled to them;
-    /// the share removed lies between what was asked for and 2 points more. Nothing is retrained: evaluate what comes out.
+    /// The model is simplified first. Channels go with everything that is coupled to them; the share removed lies between what was
+    /// asked for and 2 points more. With --data they are chosen by what the model loses on these samples, and the layers behind them
+    /// are fitted again, without labels; without, by the norm of their weights, and nothing is repaired. Evaluate what comes out.
     /// `--sparsity` keeps the shapes: the file is smaller once compressed, and no faster.
     #[command(
-        after_help = "Example:\n  plimsoll prune model.onnx -o pruned.onnx --remove-macs 20% && plimsoll evaluate pruned.onnx --data test.npz --baseline model.onnx"
+        after_help = "Example:\n  plimsoll prune model.onnx -o pruned.onnx --data calib.npz --remove-macs 20% && plimsoll evaluate pruned.onnx --data test.npz --baseline model.onnx"
     )]
     Prune(Prune),
     /// Try recipes under the spec's profiles and rank what they make
@@ -253,9 +257,27 @@ pub(crate) struct Prune {
     pub(crate) output: Output,
     #[command(flatten)]
     pub(crate) target: PruneTarget,
-    /// Samples to run the result on
+    /// Calibration samples, an npz file without labels: channels are chosen by them and what is left is repaired
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
+    /// How channels are ranked. obs: by what their readers lose after the best compensation · thinet: by what these lose without one
+    /// · wanda: by weights times what they multiply · magnitude: by the norm of their weights [default: obs where a repair follows,
+    /// thinet where none does, magnitude without samples]
+    #[arg(long, value_parser = named::<Score>)]
+    pub(crate) score: Option<String>,
+    /// How the removal is spread over the layers. search: other counts are tried on the repaired model · sensitivity: by the
+    /// divergence of the outputs, layer by layer · global: the lowest scores · uniform: the same share of each layer
+    /// [default: search where a repair follows, else global]
+    #[arg(long, value_parser = named::<Allocation>)]
+    pub(crate) allocation: Option<String>,
+    /// What brings the result back towards the original, without labels. least-squares: each layer is fitted again (seconds) ·
+    /// distill: then all weights are trained to give the original's outputs (minutes) [default: least-squares where there are
+    /// samples]
+    #[arg(long, value_parser = named::<Repair>)]
+    pub(crate) repair: Option<String>,
+    /// Name of a node that keeps its channels; may be given more than once
+    #[arg(long, value_name = "NODE")]
+    pub(crate) exclude: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -267,6 +289,9 @@ pub(crate) struct PruneTarget {
     /// Remove channels until this share of the parameters is gone
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) remove_params: Option<f64>,
+    /// Remove channels until the file is smaller by this share
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub(crate) remove_bytes: Option<f64>,
     /// Set this share of the weights to zero: smaller when compressed, no faster
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) sparsity: Option<f64>,
@@ -300,6 +325,11 @@ fn calibration(text: &str) -> Result<String, String> {
 /// `99%` or `0.99`, both ends included.
 fn portion(text: &str) -> Result<String, String> {
     text.parse::<Portion>().map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// One of a few names.
+fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<String, String> {
+    text.parse::<T>().map(|_| text.to_owned()).map_err(|e| e.to_string())
 }
 
 /// `30%` or `0.3`.

@@ -3,7 +3,8 @@
 //! | pass | parameters |
 //! |---|---|
 //! | `simplify` | – |
-//! | `prune` | one of `remove-macs`, `remove-params`, `sparsity`: a share such as `30%` |
+//! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`; for channels, where they are |
+//! | | not the defaults, `score`, `allocation`, `repair`, `exclude` (one node a line) |
 //! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
 //! | | `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
 //! | `strip-names` | – |
@@ -11,7 +12,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_onnx::Model;
-use plimsoll_profile::PASSES;
+use plimsoll_profile::{PASSES, PRUNE_TARGETS};
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
@@ -193,19 +194,35 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(step: &Step, name: &str) 
 }
 
 fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
-    let macs: Option<Share> = parse(step, "remove-macs")?;
-    let params: Option<Share> = parse(step, "remove-params")?;
-    let sparsity: Option<Share> = parse(step, "sparsity")?;
-    let channels = |target| -> Box<dyn Pass + Send> { Box::new(Structured::new(PruneOptions::new(target))) };
-    match (macs, params, sparsity) {
-        (Some(share), None, None) => Ok(channels(Target::Macs(share))),
-        (None, Some(share), None) => Ok(channels(Target::Params(share))),
-        (None, None, Some(share)) => Ok(Box::new(Sparsity::new(share))),
-        _ => Err(RecipeError::Parameter {
-            pass: step.pass.clone(),
-            reason: "exactly one of remove-macs, remove-params, sparsity is needed".into(),
-        }),
-    }
+    let wrong = |reason: String| RecipeError::Parameter { pass: step.pass.clone(), reason };
+    let mut targets = PRUNE_TARGETS.into_iter().filter(|t| step.parameters.contains_key(*t));
+    let (Some(name), None) = (targets.next(), targets.next()) else {
+        return Err(wrong(format!("exactly one of {} is needed", PRUNE_TARGETS.join(", "))));
+    };
+    let share: Share = parse(step, name)?.ok_or_else(|| wrong(format!("{name} is missing")))?;
+    let target = match name {
+        "remove-macs" => Target::Macs(share),
+        "remove-params" => Target::Params(share),
+        "remove-bytes" => Target::Bytes(share),
+        _ => {
+            if let Some(other) = step.parameters.keys().find(|k| *k != name) {
+                return Err(wrong(format!("{other} is for the removal of channels, not for {name}")));
+            }
+            return Ok(Box::new(Sparsity::new(share)));
+        }
+    };
+    let mut options = PruneOptions::new(target);
+    options.score = parse(step, "score")?;
+    options.allocation = parse(step, "allocation")?;
+    options.repair = parse(step, "repair")?;
+    options.exclude = excluded(step);
+    Ok(Box::new(Structured::new(options)))
+}
+
+/// Names of nodes, one a line.
+fn excluded(step: &Step) -> Vec<String> {
+    let exclude = step.parameters.get("exclude").map(String::as_str).unwrap_or_default();
+    exclude.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect()
 }
 
 fn quantize_options(step: &Step) -> Result<QuantizeOptions, RecipeError> {
@@ -217,8 +234,7 @@ fn quantize_options(step: &Step) -> Result<QuantizeOptions, RecipeError> {
     options.repair = parse(step, "repair")?;
     options.target =
         quantize::Target { min_agreement: parse(step, "min-agreement")?, max_drop: parse(step, "max-drop")? };
-    let exclude = step.parameters.get("exclude").map(String::as_str).unwrap_or_default();
-    options.exclude = exclude.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect();
+    options.exclude = excluded(step);
     Ok(options)
 }
 
@@ -247,5 +263,8 @@ mod tests {
         assert!(check("prune", &[]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "30%"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));
+        assert!(check("prune", &[("remove-macs", "30%"), ("repair", "distill"), ("score", "obs")]).is_ok());
+        assert!(check("prune", &[("remove-macs", "30%"), ("repair", "pray")]).unwrap_err().contains("least-squares"));
+        assert!(check("prune", &[("sparsity", "30%"), ("score", "obs")]).unwrap_err().contains("score"));
     }
 }

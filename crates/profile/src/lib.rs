@@ -30,7 +30,7 @@ pub use error::{ConfigError, Problem};
 pub use metric::{Basis, Better, Metric, Unit};
 pub use policy::{Policy, RolloutMetric, Stage, Tolerance};
 pub use profile::{ExecutorName, Hardware, Kind, MacsPerCycle, Profile, Server, Stream};
-pub use recipe::{PASSES, RecipeSpec, StepSpec};
+pub use recipe::{PASSES, PRUNE_TARGETS, RecipeSpec, StepSpec};
 pub use source::{Place, Source, Span, Spanned, snippet};
 pub use spec::{DataPaths, Objective, PathAt, Spec};
 pub use units::{Bandwidth, Bytes, Count, Hertz, Increase, Price, Seconds, Share};

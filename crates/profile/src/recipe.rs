@@ -11,7 +11,10 @@ use crate::{
 /// Families of passes and the parameters that each takes: what a recipe may hold, wherever it comes from.
 pub const PASSES: &[(&str, &[&str])] = &[
     ("simplify", &[]),
-    ("prune", &["remove-macs", "remove-params", "sparsity"]),
+    (
+        "prune",
+        &["remove-macs", "remove-params", "remove-bytes", "sparsity", "score", "allocation", "repair", "exclude"],
+    ),
     (
         "quantize",
         &[
@@ -28,6 +31,9 @@ pub const PASSES: &[(&str, &[&str])] = &[
     ),
     ("strip-names", &[]),
 ];
+
+/// What a prune step may aim at: exactly one of these.
+pub const PRUNE_TARGETS: [&str; 4] = ["remove-macs", "remove-params", "remove-bytes", "sparsity"];
 
 /// One pass.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,12 +120,10 @@ fn step(table: &Table<'_>) -> Option<StepSpec> {
         };
         parameters.insert(name.to_owned(), Spanned { value: text, span });
     }
-    let targets = parameters.len();
+    let targets = parameters.keys().filter(|k| PRUNE_TARGETS.contains(&k.as_str())).count();
     if pass.value == "prune" && targets != 1 {
         let problem = Problem::at(pass.span, "a prune step needs exactly one target");
-        table.report(
-            problem.help("write one of `remove-macs`, `remove-params`, `sparsity`, such as remove-macs = \"20%\""),
-        );
+        table.report(problem.help(format!("write one of {}, such as remove-macs = \"20%\"", PRUNE_TARGETS.join(", "))));
     }
     Some(StepSpec { pass, parameters })
 }

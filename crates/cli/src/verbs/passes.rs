@@ -69,10 +69,17 @@ pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> 
     let target = [
         ("remove-macs", args.target.remove_macs),
         ("remove-params", args.target.remove_params),
+        ("remove-bytes", args.target.remove_bytes),
         ("sparsity", args.target.sparsity),
     ];
-    let target = target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string())));
-    let steps = vec![step("simplify"), step_with("prune", target)];
+    let mut parameters: Vec<_> =
+        target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string()))).collect();
+    let how = [("score", &args.score), ("allocation", &args.allocation), ("repair", &args.repair)];
+    parameters.extend(how.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+    if !args.exclude.is_empty() {
+        parameters.push(("exclude", args.exclude.join("\n")));
+    }
+    let steps = vec![step("simplify"), step_with("prune", parameters)];
     carry_out(world, &args.model, args.data.as_deref(), &args.output, steps, &nothing_more)
 }
 

@@ -6,6 +6,7 @@
 
 mod allocate;
 mod choose;
+mod distill;
 mod edits;
 pub mod groups;
 mod layers;

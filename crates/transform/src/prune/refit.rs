@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Refusal,
     algebra::{Columns, Factor, Moments, Split, least_squares},
-    observe::{Wanted, inputs, targets},
+    observe::{Resumed, Wanted, inputs_from, targets},
 };
 
 /// Damping relative to the mean of the Gram matrix's diagonal; the refit that does best on unseen rows decides, none at all among
@@ -44,13 +44,13 @@ pub(super) fn refit(
 ) -> Result<(Model, usize), Refusal> {
     let layers = touched(observed, groups, removed);
     let last = layers.iter().map(|l| l.level).max().unwrap_or(0);
-    let mut count = 0;
+    let (mut count, mut resumed) = (0, Resumed::default());
     for level in 0..=last {
         let here: Vec<&Layer<'_>> = layers.iter().filter(|l| l.level == level).copied().collect();
         if here.is_empty() {
             continue;
         }
-        let patch = one_level(observed, removed, &here, &pruned)?;
+        let patch = one_level(observed, removed, &here, &pruned, &mut resumed)?;
         count += here.len();
         apply(patch, &mut pruned)?;
     }
@@ -84,6 +84,7 @@ fn one_level(
     removed: &BTreeSet<usize>,
     layers: &[&Layer<'_>],
     model: &Model,
+    resumed: &mut Resumed,
 ) -> Result<Patch, Refusal> {
     let (view, runs) = (model.view(), &observed.runs);
     let mut found: Vec<(&Layer<'_>, Pruned)> = Vec::new();
@@ -113,7 +114,13 @@ fn one_level(
         .iter()
         .filter_map(|(layer, now)| Some(layer.wanted(layer.sum?.1.to_owned(), now.width, now.kept.len())))
         .collect();
-    let rows = inputs(model, observed.context, runs, &read, &observed.targets, observed.each)?;
+    // Values go by the same names in every state of the pruned model.
+    let names = observed.layers.iter().map(|l| {
+        let now = view.producer(l.output).and_then(|(_, n)| n.input.first());
+        (l.id, now.cloned().unwrap_or_else(|| l.input.to_owned()))
+    });
+    let resumed = resumed.called(names.collect());
+    let rows = inputs_from(resumed, model, observed.context, runs, &read, &observed.targets, observed.each)?;
     let others =
         if added.is_empty() { BTreeMap::new() } else { targets(model, observed.context, runs, &added, observed.each)? };
     let one = |(layer, now): &(&Layer<'_>, Pruned)| -> Option<(Vec<f32>, Option<Vec<f32>>)> {

@@ -5,11 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_onnx::{Model, NodeId, Patch, node};
+use plimsoll_cost::analyse;
+use plimsoll_onnx::{Model, NodeId, Patch, node, shape::infer};
 
 use super::{
     allocate::Allocator,
     choose::{Chosen, choose},
+    distill::distill,
     groups::Groups,
     layers::layers,
     magnitude,
@@ -217,6 +219,7 @@ impl Structured {
         let mut pruned = model.clone();
         apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
         let before = reference.damage(&pruned)?.0;
+        let unrepaired = pruned.clone();
         let (repaired, count) = refit(&observed, groups, &chosen.channels, pruned)?;
         let after = reference.damage(&repaired)?.0;
         reasons.push(format!(
@@ -224,7 +227,17 @@ impl Structured {
             before.cost(),
             after.cost()
         ));
-        Ok((chosen, (after.cost() < before.cost()).then_some(repaired)))
+        let better = if after.cost() < before.cost() { repaired } else { unrepaired };
+        if choices.repair != Repair::Distill {
+            return Ok((chosen, Some(better)));
+        }
+        let macs = [model, &better].map(|m| analyse(m, &infer(m, &sizes(m, context))).macs);
+        let (trained, [before, after]) = distill(model, &better, macs, context, options.samples)?;
+        reasons.push(match trained {
+            Some(_) => format!("distilled: divergence on held-back samples {before:.4} → {after:.4}"),
+            None => format!("not distilled: training does not bring the outputs nearer ({before:.4} → {after:.4})"),
+        });
+        Ok((chosen, Some(trained.unwrap_or(better))))
     }
 }
 

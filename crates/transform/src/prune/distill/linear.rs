@@ -1,0 +1,184 @@
+//! Convolutions and matrix products with their gradients. Knows numbers and geometry, not graphs.
+
+use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
+
+use super::tape::Op;
+
+/// c = a·b or c += a·b, all row-major; `a` is rows × inner, `b` inner × columns, each given as it lies or transposed.
+fn product(c: &mut [f32], add: bool, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
+    let (rows, columns) = (a.nrows(), b.ncols());
+    let how = if add { Accum::Add } else { Accum::Replace };
+    matmul(MatMut::from_row_major_slice_mut(c, rows, columns), how, a, b, 1.0, Par::Seq);
+}
+
+fn rows(values: &[f32], rows: usize, columns: usize) -> MatRef<'_, f32> {
+    MatRef::from_row_major_slice(values, rows, columns)
+}
+
+/// y = x·w (+ bias): rows of x times a matrix.
+pub(super) struct Product {
+    pub(super) rows: usize,
+    pub(super) inner: usize,
+    pub(super) columns: usize,
+    /// The weight lies transposed.
+    pub(super) transposed: bool,
+    /// Elements of the bias: none, 1 a column, or one for all.
+    pub(super) bias: usize,
+}
+
+impl Product {
+    fn weight<'w>(&self, w: &'w [f32]) -> MatRef<'w, f32> {
+        if self.transposed { rows(w, self.columns, self.inner).transpose() } else { rows(w, self.inner, self.columns) }
+    }
+}
+
+impl Op for Product {
+    fn forward(&self, x: &[&[f32]], y: &mut [f32]) {
+        if self.bias > 0 {
+            for row in y.chunks_exact_mut(self.columns) {
+                row.iter_mut().enumerate().for_each(|(j, v)| *v = x[2][j % self.bias]);
+            }
+        }
+        product(y, self.bias > 0, rows(x[0], self.rows, self.inner), self.weight(x[1]));
+    }
+
+    fn backward(&self, x: &[&[f32]], _: &[f32], dy: &[f32], asked: &[bool]) -> Vec<Vec<f32>> {
+        let mut found = vec![Vec::new(); asked.len()];
+        let dy_rows = rows(dy, self.rows, self.columns);
+        if asked[0] {
+            found[0] = vec![0.0; self.rows * self.inner];
+            product(&mut found[0], false, dy_rows, self.weight(x[1]).transpose());
+        }
+        if asked[1] {
+            found[1] = vec![0.0; self.inner * self.columns];
+            let x = rows(x[0], self.rows, self.inner);
+            if self.transposed {
+                product(&mut found[1], false, dy_rows.transpose(), x);
+            } else {
+                product(&mut found[1], false, x.transpose(), dy_rows);
+            }
+        }
+        if asked.get(2) == Some(&true) {
+            let mut bias = vec![0.0; self.bias];
+            for row in dy.chunks_exact(self.columns) {
+                row.iter().enumerate().for_each(|(j, v)| bias[j % self.bias] += v);
+            }
+            found[2] = bias;
+        }
+        found
+    }
+}
+
+/// A convolution of any rank: windows as columns, then a matrix product a group.
+pub(super) struct Convolution {
+    pub(super) samples: usize,
+    pub(super) groups: usize,
+    /// Channels of the input and of the output.
+    pub(super) channels: [usize; 2],
+    /// Elements of one channel of the input and of the output.
+    pub(super) areas: [usize; 2],
+    /// Elements of the kernel.
+    pub(super) taps: usize,
+    /// For each tap and output position the input position, or none in the padding.
+    pub(super) windows: Vec<Option<u32>>,
+    pub(super) bias: bool,
+}
+
+impl Convolution {
+    fn inner(&self) -> usize {
+        self.channels[0] / self.groups * self.taps
+    }
+
+    /// Whether each window is one element, in order: then the input is its own column matrix.
+    fn plain(&self) -> bool {
+        self.taps == 1
+            && self.areas[0] == self.areas[1]
+            && self.windows.iter().enumerate().all(|(i, w)| *w == Some(i as u32))
+    }
+
+    fn columns(&self, x: &[f32], out: &mut [f32]) {
+        let (area, places) = (self.areas[0], self.areas[1]);
+        for (channel, x) in x.chunks_exact(area).enumerate() {
+            let out = &mut out[channel * self.taps * places..(channel + 1) * self.taps * places];
+            for (o, w) in out.iter_mut().zip(&self.windows) {
+                *o = w.map_or(0.0, |w| x[w as usize]);
+            }
+        }
+    }
+
+    fn scatter(&self, columns: &[f32], dx: &mut [f32]) {
+        let (area, places) = (self.areas[0], self.areas[1]);
+        for (channel, dx) in dx.chunks_exact_mut(area).enumerate() {
+            let columns = &columns[channel * self.taps * places..(channel + 1) * self.taps * places];
+            for (c, w) in columns.iter().zip(&self.windows) {
+                if let Some(w) = w {
+                    dx[*w as usize] += c;
+                }
+            }
+        }
+    }
+}
+
+impl Op for Convolution {
+    fn forward(&self, x: &[&[f32]], y: &mut [f32]) {
+        let [cin, cout] = self.channels.map(|c| c / self.groups);
+        let (inner, places, plain) = (self.inner(), self.areas[1], self.plain());
+        let mut columns = vec![0f32; if plain { 0 } else { inner * places }];
+        let (x_block, y_block) = (cin * self.areas[0], cout * places);
+        for block in 0..self.samples * self.groups {
+            let group = block % self.groups;
+            let input = &x[0][block * x_block..(block + 1) * x_block];
+            let output = &mut y[block * y_block..(block + 1) * y_block];
+            if self.bias {
+                for (o, row) in output.chunks_exact_mut(places).enumerate() {
+                    row.fill(x[2][group * cout + o]);
+                }
+            }
+            let weight = &x[1][group * cout * inner..(group + 1) * cout * inner];
+            if !plain {
+                self.columns(input, &mut columns);
+            }
+            let columns = rows(if plain { input } else { &columns }, inner, places);
+            product(output, self.bias, rows(weight, cout, inner), columns);
+        }
+    }
+
+    fn backward(&self, x: &[&[f32]], _: &[f32], dy: &[f32], asked: &[bool]) -> Vec<Vec<f32>> {
+        let [cin, cout] = self.channels.map(|c| c / self.groups);
+        let (inner, places, plain) = (self.inner(), self.areas[1], self.plain());
+        let mut columns = vec![0f32; inner * places];
+        let (x_block, y_block) = (cin * self.areas[0], cout * places);
+        let mut found = vec![Vec::new(); asked.len()];
+        let ask = |slot: usize| asked.get(slot) == Some(&true);
+        (0..x.len()).filter(|&s| ask(s)).for_each(|s| found[s] = vec![0f32; x[s].len()]);
+        for block in 0..self.samples * self.groups {
+            let group = block % self.groups;
+            let input = &x[0][block * x_block..(block + 1) * x_block];
+            let dy = &dy[block * y_block..(block + 1) * y_block];
+            let span = group * cout * inner..(group + 1) * cout * inner;
+            if ask(1) {
+                if !plain {
+                    self.columns(input, &mut columns);
+                }
+                let columns = rows(if plain { input } else { &columns }, inner, places);
+                product(&mut found[1][span.clone()], true, rows(dy, cout, places), columns.transpose());
+            }
+            if ask(0) {
+                let dx = &mut found[0][block * x_block..(block + 1) * x_block];
+                let weight = rows(&x[1][span], cout, inner).transpose();
+                if plain {
+                    product(dx, false, weight, rows(dy, cout, places));
+                } else {
+                    product(&mut columns, false, weight, rows(dy, cout, places));
+                    self.scatter(&columns, dx);
+                }
+            }
+            if ask(2) {
+                for (o, row) in dy.chunks_exact(places).enumerate() {
+                    found[2][group * cout + o] += row.iter().sum::<f32>();
+                }
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,210 @@
+//! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, on the calibration samples and
+//! mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531). Steps are
+//! those of Adam (Kingma and Ba, arXiv 1412.6980), each tensor's scaled by its own magnitude (as in LAMB, You et al., arXiv
+//! 1904.00962): networks whose normalisation was folded have weights of very different sizes. The best weights on samples that
+//! were held back are kept, never worse ones than those at the start. The same seed gives the same weights on any number of threads. Knows neither scores nor groups.
+
+mod batches;
+mod elementwise;
+mod geometry;
+mod linear;
+mod loss;
+mod movement;
+mod rules;
+mod tape;
+#[cfg(test)]
+mod tests;
+mod windows;
+
+use plimsoll_onnx::{DType, Model, Patch, Tensor};
+use rayon::prelude::*;
+
+use self::{batches::Samples, loss::Kind, tape::Tape};
+use super::{layers::set_constant, removal::apply};
+use crate::{Context, Refusal, draw::Dice, observe::Runs};
+
+/// The values of several tensors.
+type Tensors = Vec<Vec<f32>>;
+
+/// Samples that one thread takes at a time; gradients are summed in this grain, so that the number of threads does not matter.
+const GRAIN: usize = 8;
+/// Grains in a step.
+const GRAINS: usize = 4;
+/// One run in so many is held back to judge by.
+const HELD_BACK: usize = 5;
+/// Multiply-accumulates that all steps together may take: a few minutes on one core.
+const WORK: f64 = 2.5e12;
+const STEPS: [usize; 2] = [50, 4000];
+/// The largest step, relative to a tensor's magnitude.
+const RATE: f64 = 0.01;
+/// Share of the steps over which the rate rises; it falls over the rest.
+const RISE: f64 = 0.05;
+const DECAYS: [f64; 2] = [0.9, 0.99];
+/// Share of samples that are mixed with others.
+const MIXED: f64 = 0.5;
+/// How often the weights are judged.
+const JUDGED: usize = 20;
+
+/// The pruned model with trained weights, and its distance from the original on samples held back before and after; `None` where
+/// training does not bring it nearer.
+pub(super) fn distill(
+    original: &Model,
+    pruned: &Model,
+    macs: [u64; 2],
+    context: &Context<'_>,
+    samples: usize,
+) -> Result<(Option<Model>, [f64; 2]), Refusal> {
+    let runs = Runs::of(original, context, samples)?;
+    let fixed = runs.batch > 1;
+    let grain = if fixed { runs.batch } else { GRAIN };
+    let (fit, held) = runs.held_back(HELD_BACK);
+    let (fit, held) = (Samples::of(context, &fit, grain)?, Samples::of(context, &held, grain)?);
+    let outputs: Vec<String> =
+        original.outputs().into_iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name).collect();
+    if outputs.is_empty() {
+        return Err(Refusal::CheckFailed("no output is float32: there is nothing to distil from".into()));
+    }
+    let teacher = Tape::of(original, &fit.shapes, &outputs)?;
+    let student = Tape::of(pruned, &fit.shapes, &outputs)?;
+    let lesson = Lesson::of(teacher, student, &held)?;
+    let each = (macs[0] as f64 + 3.0 * macs[1] as f64).max(1.0) * (grain * GRAINS) as f64;
+    let steps = ((WORK / each) as usize).clamp(STEPS[0], STEPS[1]);
+    let start: Tensors = lesson.student.weights.iter().map(|(_, v)| v.clone()).collect();
+    let (best, distances) = lesson.train(start, &fit, steps, context)?;
+    let Some(best) = best else { return Ok((None, distances)) };
+    let mut changed = pruned.clone();
+    let mut patch = Patch::new();
+    let view = pruned.view();
+    for ((name, _), values) in lesson.student.weights.iter().zip(&best) {
+        let shape: Vec<usize> = match view.constant(name) {
+            Some(t) => t.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect(),
+            None => continue,
+        };
+        set_constant(&view, &mut patch, name, &Tensor::from_elements(&shape, values)?);
+    }
+    apply(patch, &mut changed)?;
+    Ok((Some(changed), distances))
+}
+
+/// Teacher and student, and how they are compared.
+struct Lesson {
+    teacher: Tape,
+    student: Tape,
+    taught: Tensors,
+    kinds: Vec<Kind>,
+    held: Vec<(tape::Inputs, Tensors)>,
+}
+
+impl Lesson {
+    fn of(teacher: Tape, student: Tape, held: &Samples) -> Result<Self, Refusal> {
+        let taught: Tensors = teacher.weights.iter().map(|(_, v)| v.clone()).collect();
+        let batches: Vec<tape::Inputs> = (0..held.count / held.batch).map(|b| held.batch(b * held.batch)).collect();
+        let batches = if batches.is_empty() { vec![held.batch(0)] } else { batches };
+        let one = |batch: tape::Inputs| -> Result<(tape::Inputs, Tensors), Refusal> {
+            let values = teacher.forward(&taught, &batch)?;
+            let outputs = teacher.outputs(&values).into_iter().map(<[f32]>::to_vec).collect();
+            Ok((batch, outputs))
+        };
+        let held: Vec<_> = batches.into_par_iter().map(one).collect::<Result<_, _>>()?;
+        let kind = |o: usize| {
+            let all: Vec<f32> = held.iter().flat_map(|(_, outputs)| outputs[o].iter().copied()).collect();
+            Kind::of(&all, &teacher.shapes[o], o == 0)
+        };
+        let kinds = (0..teacher.shapes.len()).map(kind).collect();
+        Ok(Self { teacher, student, taught, kinds, held })
+    }
+
+    /// The distance on the samples that were held back.
+    fn judge(&self, weights: &[Vec<f32>]) -> Result<f64, Refusal> {
+        let one = |(batch, expected): &(tape::Inputs, Tensors)| -> Result<f64, Refusal> {
+            let values = self.student.forward(weights, batch)?;
+            let found = self.student.outputs(&values);
+            Ok(self.kinds.iter().zip(expected).zip(found).map(|((k, t), s)| k.loss(t, s).0).sum())
+        };
+        let all: Vec<f64> = self.held.par_iter().map(one).collect::<Result<_, _>>()?;
+        let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
+        Ok(if mean.is_nan() { f64::INFINITY } else { mean })
+    }
+
+    /// The gradient of one grain by each weight.
+    fn gradient(&self, weights: &[Vec<f32>], batch: &tape::Inputs) -> Result<Tensors, Refusal> {
+        let taught = self.teacher.forward(&self.taught, batch)?;
+        let values = self.student.forward(weights, batch)?;
+        let pairs = self.teacher.outputs(&taught).into_iter().zip(self.student.outputs(&values));
+        let by: Tensors = self.kinds.iter().zip(pairs).map(|(k, (t, s))| k.loss(t, s).1).collect();
+        Ok(self.student.backward(weights, &values, by))
+    }
+
+    /// The best weights on held-back samples, where they are better than the first, and the distances of both.
+    fn train(
+        &self,
+        start: Tensors,
+        samples: &Samples,
+        steps: usize,
+        context: &Context<'_>,
+    ) -> Result<(Option<Tensors>, [f64; 2]), Refusal> {
+        context.progress.start("distil", steps);
+        let first = self.judge(&start)?;
+        let mut best: (f64, Option<Tensors>) = (first, None);
+        let mut dice = Dice::new(context.seed);
+        let mut adam = Adam::of(&start);
+        let mut weights = start;
+        for step in 0..steps {
+            let batches: Vec<tape::Inputs> = (0..GRAINS).map(|_| samples.drawn(&mut dice, MIXED)).collect();
+            let parts: Vec<Tensors> =
+                batches.par_iter().map(|b| self.gradient(&weights, b)).collect::<Result<_, _>>()?;
+            adam.step(&mut weights, &parts, rate(step, steps));
+            context.progress.advance(1);
+            if (step + 1) % (steps / JUDGED).max(1) == 0 {
+                let found = self.judge(&weights)?;
+                if found < best.0 {
+                    best = (found, Some(weights.clone()));
+                }
+            }
+        }
+        context.progress.finish();
+        Ok((best.1, [first, best.0]))
+    }
+}
+
+/// The size of a step: rising at first, then falling as a cosine.
+fn rate(step: usize, steps: usize) -> f64 {
+    let at = (step as f64 + 1.0) / steps.max(1) as f64;
+    RATE * if at < RISE { at / RISE } else { 0.5 * (1.0 + ((at - RISE) / (1.0 - RISE) * std::f64::consts::PI).cos()) }
+}
+
+/// First and second moments of the gradients.
+struct Adam {
+    moments: Vec<[Vec<f32>; 2]>,
+    scales: Vec<f32>,
+    steps: i32,
+}
+
+impl Adam {
+    fn of(weights: &[Vec<f32>]) -> Self {
+        let rms = |w: &Vec<f32>| (w.iter().map(|v| v * v).sum::<f32>() / w.len().max(1) as f32).sqrt();
+        let moments = weights.iter().map(|w| [vec![0.0; w.len()], vec![0.0; w.len()]]).collect();
+        Self { moments, scales: weights.iter().map(rms).collect(), steps: 0 }
+    }
+
+    fn step(&mut self, weights: &mut [Vec<f32>], parts: &[Tensors], rate: f64) {
+        self.steps += 1;
+        let corrected = DECAYS.map(|d| (1.0 - d.powi(self.steps)) as f32);
+        let [keep, spread] = DECAYS.map(|d| d as f32);
+        let many = parts.len().max(1) as f32;
+        for (w, tensor) in weights.iter_mut().enumerate() {
+            let scale = rate as f32 * self.scales[w];
+            let [mean, square] = &mut self.moments[w];
+            for (i, value) in tensor.iter_mut().enumerate() {
+                let g = parts.iter().map(|p| p[w].get(i).copied().unwrap_or(0.0)).sum::<f32>() / many;
+                let g = if g.is_finite() { g } else { 0.0 };
+                mean[i] = keep * mean[i] + (1.0 - keep) * g;
+                square[i] = spread * square[i] + (1.0 - spread) * g * g;
+                let size = (square[i] / corrected[1]).sqrt();
+                if size > 0.0 {
+                    *value -= scale * (mean[i] / corrected[0]) / (size + 1e-12);
+                }
+            }
+        }
+    }
+}
