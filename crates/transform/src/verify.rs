@@ -4,13 +4,19 @@
 //! Where there is neither, nothing is compared, and that is said: inputs out of thin air prove nothing about a model whose
 //! domain is not known. This module must not know passes.
 
-use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
+use plimsoll_cost::analyse;
+use plimsoll_onnx::{
+    DType, DimSpec, Model, Tensor, Tensors,
+    shape::{Bindings, infer},
+};
 use plimsoll_runtime::{LoadOptions, Session};
 
 use crate::{Context, draw, quantize::runnable, ranges};
 
-/// Samples that are run, where samples are given.
+/// Samples that are run, where samples are given and no more than [`WORK`] comes of it.
 const SAMPLES: usize = 8;
+/// Multiply-accumulates after which more samples of a large model are not worth the wait.
+const WORK: u64 = 1 << 30;
 /// Samples that are run to see that a model does run; more than one, so that a batch does.
 const FEW: usize = 2;
 /// Batches that are drawn, where ranges are known.
@@ -63,7 +69,9 @@ pub fn same(before: &Model, after: &Model, context: &Context<'_>) -> Result<Chec
     if let Some(operator) = draw::random_operator(before) {
         return Ok(Checked::NotChecked(format!("{operator} gives other results each time")));
     }
-    run_both(before, after, context, SAMPLES, |expected, found, source| {
+    let macs = analyse(before, &infer(before, &Bindings::batch(1))).macs;
+    let samples = usize::try_from(WORK / macs.max(1)).unwrap_or(SAMPLES).clamp(FEW, SAMPLES);
+    run_both(before, after, context, samples, |expected, found, source| {
         compare(&as_declared(before, expected), found, source)
     })
 }
