@@ -231,6 +231,10 @@ pub(crate) struct Quantize {
     /// Weights use 7 of 8 bits (int8, int8-dynamic): sums of u8·i8 products then cannot saturate on x86 without VNNI
     #[arg(long)]
     pub(crate) reduce_range: bool,
+    /// Factors that move between layers first, so that no channel takes the codes of others; what is computed stays the same.
+    /// cross-layer: from the weights · smooth: from activations and weights · auto: where the scheme gains by it
+    #[arg(long, default_value = "auto", value_parser = ["none", "cross-layer", "smooth", "auto"])]
+    pub(crate) equalize: String,
     /// How the result is brought back towards the original, each method with those before it [default: gptq where there are samples]
     #[arg(long, value_parser = ["none", "bias", "least-squares", "gptq"])]
     pub(crate) repair: Option<String>,

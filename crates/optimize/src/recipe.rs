@@ -6,7 +6,7 @@
 //! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`; for channels, where they are |
 //! | | not the defaults, `score`, `allocation`, `repair`, `exclude` (one node a line) |
 //! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
-//! | | `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
+//! | | `equalize`, `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
 //! | `strip-names` | – |
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use plimsoll_profile::{PASSES, PRUNE_TARGETS};
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
+    equalize::Equalize,
     opset::RaiseOpset,
     prune::{PruneOptions, Share, Sparsity, Structured, Target},
     quantize::{self, QuantizeOptions, Scheme},
@@ -89,8 +90,14 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
                 made.passes.extend(steps.into_iter().map(record));
                 made.checked.push(checked);
             }
-            Parsed::Lossy(pass, opset) => {
-                raise(&mut made, opset, context)?;
+            Parsed::Quantize(equalize, options) => {
+                raise(&mut made, quantize::opset_of(&options), context)?;
+                equalized(&mut made, &equalize, context)?;
+                let (model, steps, _) = run(&made.model, &[&*quantize::pass(options)], 1, context)?;
+                made.model = model;
+                made.passes.extend(steps.into_iter().map(record));
+            }
+            Parsed::Prune(pass) => {
                 let (model, steps, _) = run(&made.model, &[&*pass], 1, context)?;
                 made.model = model;
                 made.passes.extend(steps.into_iter().map(record));
@@ -108,10 +115,22 @@ pub fn before_quantization(
     context: &Context<'_>,
 ) -> Result<Option<(Model, QuantizeOptions)>, RecipeError> {
     let Some(at) = recipe.steps.iter().position(|s| s.pass == "quantize") else { return Ok(None) };
-    let options = quantize_options(&recipe.steps[at])?;
+    let (equalize, options) = quantize_options(&recipe.steps[at])?;
     let mut made = apply(&Recipe::new(&recipe.name, recipe.steps[..at].to_vec()), model, context)?;
     raise(&mut made, quantize::opset_of(&options), context)?;
+    equalized(&mut made, &equalize, context)?;
     Ok(Some((made.model, options)))
+}
+
+/// Moves factors between layers where the quantization that follows gains by it.
+fn equalized(made: &mut Made, pass: &Equalize, context: &Context<'_>) -> Result<(), RecipeError> {
+    let (model, steps, checked) = run(&made.model, &[pass], 1, context)?;
+    if steps.iter().any(|s| s.outcome != Outcome::NothingToDo) {
+        made.model = model;
+        made.passes.extend(steps.into_iter().map(record));
+        made.checked.push(checked);
+    }
+    Ok(())
 }
 
 /// Raises the operator set where the pass that follows needs a newer one; checked by running the model before and after.
@@ -162,8 +181,8 @@ fn record(step: plimsoll_transform::Step) -> PassRecord {
 enum Parsed {
     Simplify,
     StripNames,
-    /// A pass, and the operator set that it needs.
-    Lossy(Box<dyn Pass + Send>, i64),
+    Prune(Box<dyn Pass + Send>),
+    Quantize(Equalize, QuantizeOptions),
 }
 
 impl Parsed {
@@ -178,11 +197,10 @@ impl Parsed {
         Ok(match step.pass.as_str() {
             "simplify" => Self::Simplify,
             "strip-names" => Self::StripNames,
-            "prune" => Self::Lossy(prune(step)?, 1),
+            "prune" => Self::Prune(prune(step)?),
             _ => {
-                let options = quantize_options(step)?;
-                let opset = quantize::opset_of(&options);
-                Self::Lossy(quantize::pass(options), opset)
+                let (equalize, options) = quantize_options(step)?;
+                Self::Quantize(equalize, options)
             }
         })
     }
@@ -225,7 +243,7 @@ fn excluded(step: &Step) -> Vec<String> {
     exclude.lines().filter(|l| !l.is_empty()).map(str::to_owned).collect()
 }
 
-fn quantize_options(step: &Step) -> Result<QuantizeOptions, RecipeError> {
+fn quantize_options(step: &Step) -> Result<(Equalize, QuantizeOptions), RecipeError> {
     let mut options = QuantizeOptions::new(parse(step, "scheme")?.unwrap_or(Scheme::Int8));
     options.granularity = parse(step, "granularity")?.unwrap_or_default();
     options.calibration = parse(step, "calibration")?.unwrap_or_default();
@@ -235,7 +253,7 @@ fn quantize_options(step: &Step) -> Result<QuantizeOptions, RecipeError> {
     options.target =
         quantize::Target { min_agreement: parse(step, "min-agreement")?, max_drop: parse(step, "max-drop")? };
     options.exclude = excluded(step);
-    Ok(options)
+    Ok((Equalize::new(parse(step, "equalize")?.unwrap_or_default(), options.clone()), options))
 }
 
 #[cfg(test)]
@@ -259,6 +277,8 @@ mod tests {
         assert!(check("quantize", &[("calibration", "percentile:7")]).unwrap_err().contains("percentile:7"));
         assert!(check("quantize", &[("min-agreement", "99%"), ("max-drop", "0.01")]).is_ok());
         assert!(check("quantize", &[("min-agreement", "101%")]).unwrap_err().contains("101%"));
+        assert!(check("quantize", &[("equalize", "smooth")]).is_ok());
+        assert!(check("quantize", &[("equalize", "smoothly")]).unwrap_err().contains("smoothly"));
         assert!(check("quantize", &[("reduce-range", "maybe")]).unwrap_err().contains("reduce-range"));
         assert!(check("prune", &[]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "30%"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));

@@ -23,6 +23,7 @@ pub const PASSES: &[(&str, &[&str])] = &[
             "calibration",
             "activations",
             "reduce-range",
+            "equalize",
             "repair",
             "exclude",
             "min-agreement",

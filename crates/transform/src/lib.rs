@@ -12,6 +12,7 @@ mod strip_names;
 #[cfg(test)]
 mod testing;
 
+pub mod equalize;
 pub mod opset;
 pub mod prune;
 pub mod quantize;

@@ -39,13 +39,16 @@ use std::{fmt, str::FromStr};
 
 use plimsoll_onnx::{DType, Model, Patch, Tensor, View, node, proto::NodeProto};
 
-pub(crate) use self::runnable::{holds_int4, runnable};
 pub use self::{
     activation::ActivationType,
     calibrate::{Calibration, Percentage},
     nodes::{QuantizedNode, quantized_nodes, quantized_of},
     sensitivity::{NodeCost, sensitivity},
     target::{NotAPortion, Portion, Target},
+};
+pub(crate) use self::{
+    runnable::{holds_int4, runnable},
+    sensitivity::{quantized, split},
 };
 pub use crate::observe::Damage;
 use crate::{Context, Pass, Refusal, observe};

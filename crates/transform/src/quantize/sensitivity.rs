@@ -97,7 +97,7 @@ fn cost(model: &Model, changed: &Model, unit: &[String], reference: &Reference<'
 }
 
 /// The model that a scheme makes, whatever its size.
-fn quantized(model: &Model, options: &QuantizeOptions, context: &Context<'_>) -> Result<Model, Refusal> {
+pub(crate) fn quantized(model: &Model, options: &QuantizeOptions, context: &Context<'_>) -> Result<Model, Refusal> {
     let quiet = Context { progress: &Silent, ..*context };
     let patch = propose(options.clone()).run(model, &quiet)?;
     let mut changed = model.clone();
@@ -131,7 +131,7 @@ fn units(model: &Model, outputs: &[String]) -> Vec<Vec<String>> {
 }
 
 /// Samples to calibrate with, and samples to judge by: every fourth run. Labels go along.
-pub(super) fn split(model: &Model, data: &Dataset) -> Result<(Dataset, Dataset), Refusal> {
+pub(crate) fn split(model: &Model, data: &Dataset) -> Result<(Dataset, Dataset), Refusal> {
     let inputs = model.inputs();
     data.check_against(&inputs).map_err(|e| Refusal::CheckFailed(e.to_string()))?;
     let fixed = inputs.iter().find_map(|i| match i.dims.as_ref()?.first()? {
