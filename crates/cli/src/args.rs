@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use plimsoll_transform::{
-    prune::{Allocation, Repair, Score},
+    prune::{Allocation, Blocks, Compensation, Repair, Score},
     quantize::{Calibration, Portion},
 };
 
@@ -276,8 +276,9 @@ pub(crate) struct Prune {
     pub(crate) allocation: Option<String>,
     /// What brings the result back towards the original, without labels. least-squares: each layer is fitted again (seconds) ·
     /// distill: then all weights are trained to give the original's outputs (minutes) [default: least-squares where there are
-    /// samples]
-    #[arg(long, value_parser = named::<Repair>)]
+    /// samples]. For --sparsity and --pattern, obs: zeros are chosen so that the weights left make up for them [default: obs where
+    /// there are samples]
+    #[arg(long, value_parser = repair)]
     pub(crate) repair: Option<String>,
     /// Name of a node that keeps its channels; may be given more than once
     #[arg(long, value_name = "NODE")]
@@ -299,6 +300,9 @@ pub(crate) struct PruneTarget {
     /// Set this share of the weights to zero: smaller when compressed, no faster
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) sparsity: Option<f64>,
+    /// Keep at most N of each M weights along the input channels, such as 2:4: smaller when compressed, no faster
+    #[arg(long, value_name = "N:M", value_parser = named::<Blocks>)]
+    pub(crate) pattern: Option<String>,
 }
 
 /// A number between two others; clap has ranges for types of known width only.
@@ -334,6 +338,12 @@ fn portion(text: &str) -> Result<String, String> {
 /// One of a few names.
 fn named<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<String, String> {
     text.parse::<T>().map(|_| text.to_owned()).map_err(|e| e.to_string())
+}
+
+/// A repair of channels or of single weights; which one fits the target the recipe says.
+fn repair(text: &str) -> Result<String, String> {
+    let sparse = text.parse::<Compensation>().is_ok();
+    if sparse { Ok(text.to_owned()) } else { named::<Repair>(text) }
 }
 
 /// `30%` or `0.3`.

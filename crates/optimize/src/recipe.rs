@@ -3,8 +3,8 @@
 //! | pass | parameters |
 //! |---|---|
 //! | `simplify` | – |
-//! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`; for channels, where they are |
-//! | | not the defaults, `score`, `allocation`, `repair`, `exclude` (one node a line) |
+//! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`, or `pattern`, such as `2:4`; |
+//! | | where they are not the defaults, `repair`, `exclude` (one node a line); for channels `score`, `allocation` |
 //! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
 //! | | `equalize`, `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
 //! | `strip-names` | – |
@@ -18,7 +18,7 @@ use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
     equalize::Equalize,
     opset::RaiseOpset,
-    prune::{PruneOptions, Share, Sparsity, Structured, Target},
+    prune::{Pattern, PruneOptions, Share, Sparsity, Structured, Target},
     quantize::{self, QuantizeOptions, Scheme},
     run, simplify, strip_names,
     verify::{self, Checked},
@@ -217,17 +217,14 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
     let (Some(name), None) = (targets.next(), targets.next()) else {
         return Err(wrong(format!("exactly one of {} is needed", PRUNE_TARGETS.join(", "))));
     };
+    if let "sparsity" | "pattern" = name {
+        return sparsity(step, name);
+    }
     let share: Share = parse(step, name)?.ok_or_else(|| wrong(format!("{name} is missing")))?;
     let target = match name {
         "remove-macs" => Target::Macs(share),
         "remove-params" => Target::Params(share),
-        "remove-bytes" => Target::Bytes(share),
-        _ => {
-            if let Some(other) = step.parameters.keys().find(|k| *k != name) {
-                return Err(wrong(format!("{other} is for the removal of channels, not for {name}")));
-            }
-            return Ok(Box::new(Sparsity::new(share)));
-        }
+        _ => Target::Bytes(share),
     };
     let mut options = PruneOptions::new(target);
     options.score = parse(step, "score")?;
@@ -235,6 +232,23 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
     options.repair = parse(step, "repair")?;
     options.exclude = excluded(step);
     Ok(Box::new(Structured::new(options)))
+}
+
+/// Zeros in weights whose shapes stay.
+fn sparsity(step: &Step, name: &str) -> Result<Box<dyn Pass + Send>, RecipeError> {
+    let wrong = |reason: String| RecipeError::Parameter { pass: step.pass.clone(), reason };
+    if let Some(other) = ["score", "allocation"].into_iter().find(|k| step.parameters.contains_key(*k)) {
+        return Err(wrong(format!("{other} is for the removal of channels, not for {name}")));
+    }
+    let pattern = match (parse(step, "sparsity")?, parse(step, "pattern")?) {
+        (Some(share), _) => Pattern::Anywhere(share),
+        (None, Some(blocks)) => Pattern::Blocks(blocks),
+        (None, None) => return Err(wrong(format!("{name} is missing"))),
+    };
+    let mut pass = Sparsity::of(pattern);
+    pass.repair = parse(step, "repair")?;
+    pass.exclude = excluded(step);
+    Ok(Box::new(pass))
 }
 
 /// Names of nodes, one a line.
@@ -282,6 +296,11 @@ mod tests {
         assert!(check("quantize", &[("reduce-range", "maybe")]).unwrap_err().contains("reduce-range"));
         assert!(check("prune", &[]).unwrap_err().contains("exactly one"));
         assert!(check("prune", &[("remove-macs", "30%"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));
+        assert!(check("prune", &[("pattern", "2:4"), ("repair", "obs"), ("exclude", "a\nb")]).is_ok());
+        assert!(check("prune", &[("pattern", "4:2")]).unwrap_err().contains("4:2"));
+        assert!(check("prune", &[("pattern", "2:4"), ("sparsity", "50%")]).unwrap_err().contains("exactly one"));
+        assert!(check("prune", &[("sparsity", "50%"), ("repair", "distill")]).unwrap_err().contains("distill"));
+        assert!(check("prune", &[("sparsity", "50%"), ("score", "obs")]).unwrap_err().contains("score"));
         assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "distill"), ("score", "obs")]).is_ok());
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "pray")]).unwrap_err().contains("least-squares"));

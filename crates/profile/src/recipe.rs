@@ -13,7 +13,17 @@ pub const PASSES: &[(&str, &[&str])] = &[
     ("simplify", &[]),
     (
         "prune",
-        &["remove-macs", "remove-params", "remove-bytes", "sparsity", "score", "allocation", "repair", "exclude"],
+        &[
+            "remove-macs",
+            "remove-params",
+            "remove-bytes",
+            "sparsity",
+            "pattern",
+            "score",
+            "allocation",
+            "repair",
+            "exclude",
+        ],
     ),
     (
         "quantize",
@@ -34,7 +44,7 @@ pub const PASSES: &[(&str, &[&str])] = &[
 ];
 
 /// What a prune step may aim at: exactly one of these.
-pub const PRUNE_TARGETS: [&str; 4] = ["remove-macs", "remove-params", "remove-bytes", "sparsity"];
+pub const PRUNE_TARGETS: [&str; 5] = ["remove-macs", "remove-params", "remove-bytes", "sparsity", "pattern"];
 
 /// One pass.
 #[derive(Debug, Clone, PartialEq)]

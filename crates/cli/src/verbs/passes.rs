@@ -75,7 +75,12 @@ pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> 
     ];
     let mut parameters: Vec<_> =
         target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string()))).collect();
-    let how = [("score", &args.score), ("allocation", &args.allocation), ("repair", &args.repair)];
+    let how = [
+        ("pattern", &args.target.pattern),
+        ("score", &args.score),
+        ("allocation", &args.allocation),
+        ("repair", &args.repair),
+    ];
     parameters.extend(how.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
     if !args.exclude.is_empty() {
         parameters.push(("exclude", args.exclude.join("\n")));

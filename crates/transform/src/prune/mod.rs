@@ -38,7 +38,7 @@ use std::str::FromStr;
 
 pub use groups::{Group, Groups, Reason};
 pub use meter::{Allocation, Repair, Score, Target, UnknownChoice};
-pub use sparsity::Sparsity;
+pub use sparsity::{Blocks, Compensation, Pattern, Sparsity};
 pub use structured::{PruneOptions, Structured};
 
 /// A share, above 0 and below 1; written as `30%` or `0.3`.
