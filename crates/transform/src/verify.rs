@@ -69,16 +69,14 @@ pub fn same(before: &Model, after: &Model, context: &Context<'_>) -> Result<Chec
     if let Some(operator) = draw::random_operator(before) {
         return Ok(Checked::NotChecked(format!("{operator} gives other results each time")));
     }
-    let macs = analyse(before, &infer(before, &Bindings::batch(1))).macs;
-    let samples = usize::try_from(WORK / macs.max(1)).unwrap_or(SAMPLES).clamp(FEW, SAMPLES);
-    run_both(before, after, context, samples, |expected, found, source| {
+    run_both(before, after, context, samples(before, SAMPLES), |expected, found, source| {
         compare(&as_declared(before, expected), found, source)
     })
 }
 
 /// Whether a model that was changed on purpose still runs where the original does, with outputs of the same dtypes and shapes.
 pub fn runs(before: &Model, after: &Model, context: &Context<'_>) -> Result<Checked, Difference> {
-    run_both(before, after, context, FEW, |expected, found, _| {
+    run_both(before, after, context, samples(before, FEW), |expected, found, _| {
         let alike = |name: &String, a: &Tensor| {
             found.get(name).is_some_and(|b| b.dtype() == a.dtype() && b.shape() == a.shape())
         };
@@ -87,6 +85,12 @@ pub fn runs(before: &Model, after: &Model, context: &Context<'_>) -> Result<Chec
             None => Ok(()),
         }
     })
+}
+
+/// At most so many samples; fewer of a large model.
+fn samples(model: &Model, most: usize) -> usize {
+    let macs = analyse(model, &infer(model, &Bindings::batch(1))).macs;
+    usize::try_from(WORK * most as u64 / SAMPLES as u64 / macs.max(1)).unwrap_or(most).clamp(1, most)
 }
 
 fn run_both(

@@ -80,8 +80,10 @@ impl Split {
         let fitted = |row: usize| !parted || !unseen(row);
         let mean = |c: &Columns<'_>| if centred { c.mean(fitted) } else { vec![0.0; c.count] };
         let (mean_x, mean_t) = (mean(&x), mean(&t));
-        let fit = Moments::of(&x, &t, &mean_x, &mean_t, fitted);
-        let unseen = Moments::of(&x, &t, &mean_x, &mean_t, |row| !parted || unseen(row));
+        let (fit, unseen) = rayon::join(
+            || Moments::of(&x, &t, &mean_x, &mean_t, fitted),
+            || Moments::of(&x, &t, &mean_x, &mean_t, |row| !parted || unseen(row)),
+        );
         Self { fit, unseen, centred }
     }
 

@@ -2,7 +2,10 @@
 //! is executed, from values that were kept before where there are such; of each run a few positions are taken, so that memory
 //! does not grow with the data set. Knows executors by their trait only.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use plimsoll_onnx::{Model, NodeId, Tensor, Tensors};
 use plimsoll_runtime::LoadOptions;
@@ -159,6 +162,7 @@ pub(crate) fn inputs_from(
     targets: &BTreeMap<NodeId, Targets>,
     each: usize,
 ) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
+    let held = AtomicUsize::new(0);
     let take = |w: &Wanted<'_>, tensor: &Tensor, run: usize, (found, whole): &mut (Vec<f32>, Vec<Tensor>)| {
         let (shape, output) = (tensor.shape(), targets.get(&w.id).map(|t| t.shape.as_slice()).unwrap_or_default());
         let positions = w.reading.positions(output, w.channels).filter(|_| w.reading.fits(shape, output, w.width));
@@ -168,7 +172,10 @@ pub(crate) fn inputs_from(
         for position in picked(positions, each, context.seed ^ run as u64) {
             w.reading.input(&values, shape, output, position, found);
         }
-        whole.push(tensor.clone());
+        let size = tensor.bytes().len();
+        if held.fetch_add(size, Ordering::Relaxed) + size <= RESUMED {
+            whole.push(tensor.clone());
+        }
         finite(&w.value, &found[before..])
     };
     let mut all: BTreeMap<NodeId, (Vec<f32>, Vec<Tensor>)> = BTreeMap::new();
@@ -178,7 +185,9 @@ pub(crate) fn inputs_from(
         all_whole.extend(whole);
     }
     let keep = |(id, (rows, whole)): (NodeId, (Vec<f32>, Vec<Tensor>))| {
-        resumed.keep(id, whole);
+        if whole.len() == runs.len() {
+            resumed.keep(id, whole);
+        }
         (id, rows)
     };
     Ok(all.into_iter().map(keep).collect())

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ops::Range as Span};
 
 use plimsoll_onnx::{Model, NodeId, Tensor};
-use plimsoll_runtime::{Keep, Kept, LoadOptions, Summary};
+use plimsoll_runtime::{Keep, Kept, LoadOptions, Session, Summary};
 
 use super::{
     Judge, Runs, Targets, Wanted,
@@ -40,6 +40,9 @@ pub(crate) struct Seen<'d> {
     pub(crate) targets: BTreeMap<NodeId, Targets>,
     /// Holds changed models against the original; `None` where it has no float32 output, or nothing is held back.
     pub(crate) judge: Option<Judge<'d>>,
+    /// While a session lives, so does the process that it runs in, which later loads of its thread share: starting one takes longer
+    /// than loading a few layers.
+    _processes: Vec<Box<dyn Session>>,
 }
 
 /// What one worker saw.
@@ -48,6 +51,7 @@ struct Part {
     rows: Vec<Targets>,
     outputs: Vec<Vec<Tensor>>,
     first: usize,
+    session: Box<dyn Session>,
 }
 
 /// Runs the original on all samples. Without `parted` there are summaries only.
@@ -82,13 +86,13 @@ pub(crate) fn study<'d>(
             }
             context.progress.advance(runs.batch);
         }
-        Ok(Part { summaries: session.summaries()?, rows, outputs, first })
+        Ok(Part { summaries: session.summaries()?, rows, outputs, first, session })
     };
     context.progress.start("calibrate", runs.len() * runs.batch);
     let parts = runs.shared(work);
     context.progress.finish();
     let mut kept: BTreeMap<String, Kept> = BTreeMap::new();
-    let (mut found, mut outputs) = (Vec::new(), Vec::new());
+    let (mut found, mut outputs, mut sessions) = (Vec::new(), Vec::new(), Vec::new());
     for part in parts? {
         for (name, summary) in part.summaries {
             if let Some(run) = summary.not_finite {
@@ -103,10 +107,11 @@ pub(crate) fn study<'d>(
         }
         found.extend(layers.iter().zip(part.rows));
         outputs.extend(part.outputs);
+        sessions.push(part.session);
     }
     let judge = match parted {
         Some(parted) => Judge::new(context, parted.held.clone(), names.to_vec(), &outputs)?,
         None => None,
     };
-    Ok(Seen { kept, targets: gathered(found), judge })
+    Ok(Seen { kept, targets: gathered(found), judge, _processes: sessions })
 }
