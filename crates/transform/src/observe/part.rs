@@ -40,7 +40,7 @@ impl Part {
             if !read.insert(name) {
                 continue;
             }
-            if known(name) && !ends.contains(&name) {
+            if known(name) && !ends.contains(&name) && view.producer(name).is_some() {
                 starts.push(name);
             } else if let Some((id, n)) = view.producer(name)
                 && nodes.insert(id)
