@@ -132,7 +132,13 @@ impl<'m> Walk<'_, 'm> {
             _ => None,
         };
         if done.is_none() {
-            self.fix_inputs(n, &Reason::Operator { node: node::label(n), op: n.op_type.clone() });
+            // A rule that has no shape to go by says nothing about its operator.
+            let mut tracked = n.input.iter().filter(|v| self.tracks.contains_key(v.as_str()));
+            let reason = match tracked.find(|v| self.shape(v).is_none()) {
+                Some(value) if known => Reason::UnknownShape(value.clone()),
+                _ => Reason::Operator { node: node::label(n), op: n.op_type.clone() },
+            };
+            self.fix_inputs(n, &reason);
         }
     }
 

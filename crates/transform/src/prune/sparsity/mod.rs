@@ -1,6 +1,6 @@
-//! Sparsity: single weights become zero, anywhere or N of each M. Which ones: those of smallest magnitude, one threshold for the
-//! whole model (Han et al., "Learning both Weights and Connections", arXiv 1506.02626); with samples, those whose error the
-//! others can best compensate ([`compensate`]). Shapes stay: the file gets smaller only once it is compressed, and dense
+//! Sparsity: single weights become zero, anywhere or N of each M. Which ones: those of smallest magnitude within their layer, one
+//! threshold for the whole model once layers are scaled (LAMP, Lee et al., arXiv 2010.07611); with samples, as many of each
+//! layer, those whose error the others can best compensate ([`compensate`]). Shapes stay: the file gets smaller only once it is compressed, and dense
 //! executors save no time. Says so. This module must not know budgets.
 
 mod compensate;
@@ -215,24 +215,38 @@ impl Weight<'_> {
     }
 }
 
-/// The one threshold for all weights; ties at it go in stored order until the count is exact.
+/// One threshold for the scores of all weights; ties at it go in stored order until the count is exact.
 fn anywhere(weights: &[Weight<'_>], wanted: usize) -> Vec<Vec<f32>> {
-    let mut magnitudes: Vec<f32> = weights.iter().flat_map(|w| w.values.iter().map(|x| x.abs())).collect();
-    let (_, &mut threshold, _) = magnitudes.select_nth_unstable_by(wanted - 1, f32::total_cmp);
-    let below: usize = weights.iter().map(|w| w.values.iter().filter(|x| x.abs() < threshold).count()).sum();
-    let mut ties = wanted - below;
-    let one = |w: &Weight<'_>| {
+    let scores: Vec<Vec<f64>> = weights.iter().map(|w| scores(&w.values)).collect();
+    let mut all: Vec<f64> = scores.iter().flatten().copied().collect();
+    let (_, &mut threshold, _) = all.select_nth_unstable_by(wanted - 1, f64::total_cmp);
+    let mut ties = wanted - all.iter().filter(|s| **s < threshold).count();
+    let one = |(w, scores): (&Weight<'_>, &Vec<f64>)| {
         let mut values = w.values.clone();
-        for v in &mut values {
-            let tie = v.abs() == threshold && ties > 0;
+        for (v, score) in values.iter_mut().zip(scores) {
+            let tie = *score == threshold && ties > 0;
             ties -= usize::from(tie);
-            if tie || v.abs() < threshold {
+            if tie || *score < threshold {
                 *v = 0.0;
             }
         }
         values
     };
-    weights.iter().map(one).collect()
+    weights.iter().zip(&scores).map(one).collect()
+}
+
+/// What share of a layer's power a weight has among those that are no smaller: layers compare whatever their scale, and none
+/// loses all.
+fn scores(values: &[f32]) -> Vec<f64> {
+    let power = |i: usize| f64::from(values[i]).powi(2);
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|a, b| power(*b).total_cmp(&power(*a)).then(b.cmp(a)));
+    let (mut scores, mut sum) = (vec![0.0; values.len()], 0.0);
+    for i in order {
+        sum += power(i);
+        scores[i] = if sum > 0.0 { power(i) / sum } else { 0.0 };
+    }
+    scores
 }
 
 /// Zeros in each block along the summed axis.
