@@ -4,12 +4,14 @@
 //! is bounded by what the file really holds.
 
 mod dataset;
+mod draw;
 mod error;
 mod npy;
 mod npz;
 mod onnx_test;
 
 pub use dataset::Dataset;
+pub use draw::draw;
 pub use error::DatasetError;
 pub use npy::encode_table;
 pub use onnx_test::read_test_data_set;

@@ -5,8 +5,8 @@
 
 use std::time::{Duration, Instant};
 
-use plimsoll_dataset::Dataset;
-use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
+use plimsoll_dataset::{Dataset, draw};
+use plimsoll_onnx::{DimSpec, Model, Tensors};
 use plimsoll_record::Figure;
 use plimsoll_runtime::{Executor, LoadOptions, Session};
 use plimsoll_stats::{Random, interval};
@@ -262,39 +262,11 @@ fn inputs_for(model: &Model, data: Option<&Dataset>, batch: usize, seed: u64) ->
             _ => 1,
         };
         let shape: Vec<usize> = dims.iter().enumerate().map(dim).collect();
-        inputs.insert(
-            spec.name.clone(),
-            draw(dtype, shape, &mut random)
-                .map_err(|why| MeasureError::Model(format!("input `{}`: {why}", spec.name)))?,
-        );
+        // Whole numbers in {0, 1} are valid as indices of whatever has two rows.
+        let range = if dtype.is_float() { [-1.0, 1.0] } else { [0.0, 1.0] };
+        let tensor = draw(&mut random, dtype, &shape, range);
+        let tensor = tensor.map_err(|why| MeasureError::Model(format!("input `{}`: {why}", spec.name)))?;
+        inputs.insert(spec.name.clone(), tensor);
     }
     Ok(inputs)
-}
-
-/// Floats in −1 … 1, whole numbers in {0, 1}: valid as indices of whatever has two rows.
-fn draw(dtype: DType, shape: Vec<usize>, random: &mut Random) -> Result<Tensor, String> {
-    // More than any input, less than what would exhaust the machine.
-    const MOST: usize = 1 << 28;
-    let elements = shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|n| *n <= MOST);
-    let elements = elements.ok_or_else(|| format!("the shape {shape:?} is too large to draw"))?;
-    let float = |random: &mut Random| (random.unit() * 2.0 - 1.0) as f32;
-    let floats = |random: &mut Random| (0..elements).map(|_| float(random)).collect::<Vec<f32>>();
-    let text = |e: plimsoll_onnx::TensorError| e.to_string();
-    match dtype {
-        DType::F32 => Tensor::from_elements(&shape, &floats(random)).map_err(text),
-        DType::F64 => {
-            let values: Vec<f64> = floats(random).into_iter().map(f64::from).collect();
-            Tensor::from_elements(&shape, &values).map_err(text)
-        }
-        DType::F16 => Tensor::from_elements(&shape, &floats(random)).and_then(|t| t.to_f16()).map_err(text),
-        d if d.is_float() || d.bits() < 8 || matches!(d, DType::C64 | DType::C128) => {
-            Err(format!("{d} cannot be drawn"))
-        }
-        d => {
-            let width = d.bits() / 8;
-            let mut bytes = vec![0u8; elements * width];
-            bytes.chunks_exact_mut(width).for_each(|b| b[0] = (random.next() & 1) as u8);
-            Tensor::new(d, shape, bytes).map_err(text)
-        }
-    }
 }

@@ -11,6 +11,16 @@ pub fn int(node: &NodeProto, name: &str) -> Option<i64> {
     find(node, name).filter(|a| a.type_ == AttributeType::INT.into()).map(|a| a.i)
 }
 
+/// A switch: an integer attribute that is 0 or 1. `None` for other numbers, which executors read differently (some ask for 1,
+/// others for anything but 0).
+pub fn flag(node: &NodeProto, name: &str, default: bool) -> Option<bool> {
+    match int(node, name).unwrap_or(default.into()) {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
 /// A float attribute.
 pub fn float(node: &NodeProto, name: &str) -> Option<f32> {
     find(node, name).filter(|a| a.type_ == AttributeType::FLOAT.into()).map(|a| a.f)

@@ -25,7 +25,7 @@ pub use check::{Defect, check};
 pub use digest::Digest;
 pub use model::{DimSpec, Model, ReadError, ValueSpec, WriteError};
 pub use patch::{Patch, PatchError};
-pub use protos::{all_nodes, captured_names, subgraphs};
+pub use protos::{all_nodes, captured_names, rename_inputs, subgraphs, subgraphs_mut};
 pub use tensor::{DType, Element, Tensor, TensorError, Tensors};
 pub use view::{Names, NodeId, Use, View};
 

@@ -13,7 +13,8 @@ fn attribute_graphs(attribute: &AttributeProto) -> impl Iterator<Item = &GraphPr
     attribute.g.as_ref().into_iter().chain(attribute.graphs.iter())
 }
 
-pub(crate) fn subgraphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
+/// [`subgraphs`], to be changed.
+pub fn subgraphs_mut(node: &mut NodeProto) -> impl Iterator<Item = &mut GraphProto> {
     node.attribute.iter_mut().flat_map(|a| a.g.as_mut().into_iter().chain(a.graphs.iter_mut()))
 }
 
@@ -47,7 +48,7 @@ pub fn captured_names(node: &NodeProto) -> HashSet<&str> {
 }
 
 /// Renames what a node reads, in its inputs and inside its sub-graphs.
-pub(crate) fn rename_inputs(node: &mut NodeProto, rename: &impl Fn(&str) -> Option<String>) {
+pub fn rename_inputs(node: &mut NodeProto, rename: &impl Fn(&str) -> Option<String>) {
     for input in &mut node.input {
         if let Some(new) = rename(input) {
             *input = new;

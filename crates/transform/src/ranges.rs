@@ -21,9 +21,9 @@ use crate::Ranges;
 pub const METADATA_PREFIX: &str = "plimsoll.range.";
 /// How far an index is followed through operators that only move it.
 const STEPS: usize = 64;
-/// Operators that move codes about.
+/// Operators that move codes about, or keep them within bounds.
 const MOVING: &[&str] =
-    &["Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Expand", "Tile"];
+    &["Cast", "Clip", "Identity", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Transpose", "Slice", "Expand", "Tile"];
 
 /// The range of every input that a caller feeds, or why one is not known.
 pub fn of(model: &Model, declared: Option<&Ranges>) -> Result<Ranges, String> {

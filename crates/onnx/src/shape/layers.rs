@@ -40,7 +40,7 @@ impl Infer<'_> {
             "Gemm" => {
                 let side = |dims: Dims, flag: &str, last: usize| {
                     let dims = dims.filter(|d| d.len() == 2)?;
-                    Some(dims[if attr::int(n, flag).unwrap_or(0) != 0 { 1 - last } else { last }])
+                    Some(dims[if attr::flag(n, flag, false)? { 1 - last } else { last }])
                 };
                 let rows = side(self.dims(n, 0), "transA", 0);
                 let columns = side(self.dims(n, 1), "transB", 1);
@@ -89,7 +89,7 @@ impl Infer<'_> {
         let dilations = attr::ints(n, "dilations").map(<[i64]>::to_vec);
         let pads = attr::ints(n, "pads").map(<[i64]>::to_vec);
         let auto = attr::string(n, "auto_pad").unwrap_or("NOTSET").to_owned();
-        let ceil = attr::int(n, "ceil_mode").unwrap_or(0) != 0;
+        let ceil = attr::flag(n, "ceil_mode", false)?;
         let mut out = vec![dims[0], channels];
         for (axis, (&size, &k)) in spatial.iter().zip(kernel).enumerate() {
             let at =

@@ -409,9 +409,24 @@ impl Infer<'_> {
                 let quantized = ValueType { dtype: Some(DType::U8), dims: self.dims(n, 0) };
                 Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)])
             }
+            "If" | "Loop" | "Scan" => Some(body_types(n)),
             _ => self.infer_layer(n).or_else(|| self.infer_movement(n)).or_else(|| self.infer_reduction(n)),
         }
     }
+}
+
+/// Element types that the bodies of a node declare for its outputs; a `Loop` computes its condition besides.
+fn body_types(n: &NodeProto) -> Vec<ValueType> {
+    let skipped = usize::from(n.op_type == "Loop");
+    let declared = |body: &onnx_protobuf::GraphProto| -> Vec<Option<DType>> {
+        body.output.iter().skip(skipped).map(|o| ValueSpec::from_proto(o).dtype).collect()
+    };
+    let bodies: Vec<Vec<Option<DType>>> = crate::subgraphs(n).map(declared).collect();
+    let agreed = |i: usize| {
+        let first = bodies.first()?.get(i).copied()?;
+        if bodies.iter().all(|b| b.get(i) == Some(&first)) { first } else { None }
+    };
+    (0..n.output.len()).map(|i| ValueType { dtype: agreed(i), dims: None }).collect()
 }
 
 /// A negative axis counted from the end; `None` where it lies outside.

@@ -151,7 +151,7 @@ impl Infer<'_> {
                 None => return self.target(n, 1),
             },
         };
-        let zero_is_zero = attr::int(n, "allowzero").unwrap_or(0) != 0;
+        let zero_is_zero = attr::flag(n, "allowzero", false)?;
         let mut out = Vec::with_capacity(elements.len());
         let mut open = None;
         for (axis, element) in elements.iter().enumerate() {

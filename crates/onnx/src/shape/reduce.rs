@@ -16,7 +16,7 @@ impl Infer<'_> {
             "ArgMax" | "ArgMin" => {
                 let dims = self.dims(n, 0).and_then(|dims| {
                     let axis = axis_of(attr::int(n, "axis").unwrap_or(0), dims.len())?;
-                    Some(without(dims, &[axis], attr::int(n, "keepdims").unwrap_or(1) != 0))
+                    Some(without(dims, &[axis], attr::flag(n, "keepdims", true)?))
                 });
                 Some(vec![ValueType { dtype: Some(DType::I64), dims }])
             }
@@ -39,10 +39,10 @@ impl Infer<'_> {
 
     fn reduced(&mut self, n: &NodeProto) -> Dims {
         let dims = self.dims(n, 0)?;
-        let keep = attr::int(n, "keepdims").unwrap_or(1) != 0;
+        let keep = attr::flag(n, "keepdims", true)?;
         let axes = self.list(n, "axes", 1)?.unwrap_or_default();
         if axes.is_empty() {
-            if attr::int(n, "noop_with_empty_axes").unwrap_or(0) != 0 {
+            if attr::flag(n, "noop_with_empty_axes", false)? {
                 return Some(dims);
             }
             let all: Vec<usize> = (0..dims.len()).collect();

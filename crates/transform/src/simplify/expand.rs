@@ -1,12 +1,12 @@
-//! `Expand` before an operator that broadcasts anyway.
+//! `Expand` before an operator that broadcasts anyway, and what is an `Expand` in other words.
 
 use plimsoll_onnx::{
-    Model, Patch, Use, node,
+    Model, Patch, Tensor, Use, attr, node,
     proto::NodeProto,
     shape::{self, Bindings, Shapes},
 };
 
-use super::common;
+use super::{common, identities};
 use crate::{Context, Effect, Pass, Refusal};
 
 /// Operators that broadcast two inputs by the same rule as `Expand`.
@@ -62,6 +62,47 @@ impl Pass for Expands {
         if patch.is_empty() { Err(Refusal::NoMatch) } else { Ok(patch) }
     }
 }
+
+/// A tensor of zeros that is added, or of ones that is multiplied by, for its shape alone.
+pub(super) struct Fillers;
+
+impl Pass for Fillers {
+    fn name(&self) -> &'static str {
+        "fillers"
+    }
+
+    fn effect(&self) -> Effect {
+        Effect::Exact
+    }
+
+    fn run(&self, model: &Model, _: &Context<'_>) -> Result<Patch, Refusal> {
+        if model.opset("").unwrap_or(1) < 8 {
+            return Err(Refusal::NoMatch);
+        }
+        let view = model.view();
+        let mut patch = Patch::new();
+        let arithmetic = |n: &NodeProto| node::is_default_domain(&n.domain) && ARITHMETIC.contains(&n.op_type.as_str());
+        for (id, n) in view.nodes().filter(|(_, n)| arithmetic(n) && n.input.len() == 2) {
+            let found = identities::operands(n).find_map(|(x, filler)| {
+                let filler = node::input(n, filler)?;
+                view.sole_user(filler)?;
+                let (filler_id, made) = view.producer_of(filler, "ConstantOfShape")?;
+                let fill = attr::tensor(made, "value").map(Tensor::from_proto);
+                let fill = fill.map_or(Some(0.0), |t| t.ok()?.to_f64().ok()?.first().copied());
+                let neutral = fill == Some(identities::neutral_operand(n)) && !patch.touches(filler_id);
+                neutral.then_some((node::input(n, x)?, node::input(made, 0)?, filler_id))
+            });
+            let (Some((x, shape, filler)), [output]) = (found, n.output.as_slice()) else { continue };
+            patch.because(format!("{} gives its result a shape only", node::label(n)));
+            let expand = NodeProto { name: n.name.clone(), ..node::new("Expand", &[x, shape], &[output]) };
+            patch.replace(id, vec![expand]).remove(filler);
+        }
+        if patch.is_empty() { Err(Refusal::NoMatch) } else { Ok(patch) }
+    }
+}
+
+/// Operators that have a neutral operand.
+const ARITHMETIC: &[&str] = &["Add", "Sub", "Mul", "Div"];
 
 fn broadcasts_anyway(shapes: &Shapes, user: &NodeProto, expanded: &str, source: &str) -> bool {
     let known = || -> Option<bool> {

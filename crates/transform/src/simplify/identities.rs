@@ -105,16 +105,15 @@ fn gives_back(view: &View<'_>, shapes: &Shapes, n: &NodeProto, opset: i64) -> Op
     None
 }
 
-fn is_reshaping(n: &NodeProto) -> bool {
+pub(super) fn is_reshaping(n: &NodeProto) -> bool {
     node::is_default_domain(&n.domain) && RESHAPING.contains(&n.op_type.as_str())
 }
 
 /// `x + 0`, `x − 0`, `x · 1`, `x / 1`, where the result has provably the shape of `x`.
 fn neutral(view: &View<'_>, shapes: &Shapes, n: &NodeProto) -> Option<String> {
     let output = n.output.first()?;
-    let value = if matches!(n.op_type.as_str(), "Add" | "Sub") { 0.0 } else { 1.0 };
-    let commutes = matches!(n.op_type.as_str(), "Add" | "Mul");
-    for (x, c) in [(0, 1), (1, 0)].into_iter().take(if commutes { 2 } else { 1 }) {
+    let value = neutral_operand(n);
+    for (x, c) in operands(n) {
         let (x, c) = (node::input(n, x)?, node::input(n, c)?);
         let all =
             || common::constant(view, c).and_then(|t| t.to_f64().ok()).is_some_and(|v| v.iter().all(|&v| v == value));
@@ -123,6 +122,17 @@ fn neutral(view: &View<'_>, shapes: &Shapes, n: &NodeProto) -> Option<String> {
         }
     }
     None
+}
+
+/// What `Add`, `Sub`, `Mul` and `Div` change nothing with.
+pub(super) fn neutral_operand(n: &NodeProto) -> f64 {
+    if matches!(n.op_type.as_str(), "Add" | "Sub") { 0.0 } else { 1.0 }
+}
+
+/// The slots of an operand of `Add`, `Sub`, `Mul` or `Div` and of the other that may be neutral.
+pub(super) fn operands(n: &NodeProto) -> impl Iterator<Item = (usize, usize)> {
+    let commutes = matches!(n.op_type.as_str(), "Add" | "Mul");
+    [(0, 1), (1, 0)].into_iter().take(if commutes { 2 } else { 1 })
 }
 
 /// One node for two in a row: casts of which the first loses nothing, reshapes with a target that does not look at its input,
@@ -145,6 +155,8 @@ fn shortened(view: &View<'_>, shapes: &Shapes, n: &NodeProto) -> Option<NodeProt
             let perm: Vec<i64> = b.iter().map(|&p| a.get(usize::try_from(p).ok()?).copied()).collect::<Option<_>>()?;
             attr::set(&mut changed, attr::from_ints("perm", &perm));
         }
+        // A choice by a negated condition is the opposite choice.
+        ("Not", "Where") if changed.input.len() == 3 => changed.input.swap(1, 2),
         _ => return None,
     }
     changed.input[0] = source.to_owned();

@@ -1,18 +1,26 @@
 //! Removing what costs and does nothing. Every pass here is exact.
 
+mod affine;
 mod batch_norm;
+mod bodies;
+mod branches;
 mod common;
 mod concat;
 mod constants;
 mod dead;
 mod expand;
 mod fold;
+mod hard;
 mod identities;
+mod layer;
 mod lookup;
 mod merge;
 mod one_hot;
 mod pad;
+mod reshapes;
 mod shapes;
+mod slices;
+mod states;
 
 #[cfg(test)]
 mod tests;
@@ -30,15 +38,23 @@ pub fn passes() -> &'static [&'static dyn Pass] {
         &shapes::FoldShapes,
         &shapes::FixTargets,
         &fold::FoldConstants,
+        &branches::TakenBranches,
         &identities::Identities,
+        &reshapes::Reshapes,
+        &expand::Fillers,
         &expand::Expands,
         &concat::NestedConcat,
+        &slices::Slices,
+        &states::ZeroStates,
         &batch_norm::BatchNorm,
+        &affine::Affine,
+        &hard::HardSigmoids,
         &pad::Pads,
         &one_hot::OneHotProducts,
         &lookup::Lookups,
         &merge::SharedWeights,
         &merge::CommonSubexpressions,
+        &bodies::Bodies,
         &dead::Dead,
     ]
 }

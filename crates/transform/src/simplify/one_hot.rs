@@ -283,12 +283,12 @@ fn matrix(view: &View<'_>, product: &NodeProto) -> Option<(Vec<Vec<f64>>, Vec<f6
         let rows = values.chunks(width.max(1)).map(<[f64]>::to_vec).collect();
         return (height > 0 && width > 0).then(|| (rows, vec![0.0; width]));
     }
-    if attr::int(product, "transA").unwrap_or(0) != 0 || height == 0 || width == 0 {
+    if attr::flag(product, "transA", false)? || height == 0 || width == 0 {
         return None;
     }
     let factor = |name: &str| f64::from(attr::float(product, name).unwrap_or(1.0));
     let (alpha, beta) = (factor("alpha"), factor("beta"));
-    let transposed = attr::int(product, "transB").unwrap_or(0) != 0;
+    let transposed = attr::flag(product, "transB", false)?;
     let (count, outputs) = if transposed { (width, height) } else { (height, width) };
     let at = |row: usize, column: usize| values[if transposed { column * width + row } else { row * width + column }];
     let rows = (0..count).map(|row| (0..outputs).map(|column| alpha * at(row, column)).collect()).collect();

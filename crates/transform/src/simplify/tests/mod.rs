@@ -2,7 +2,10 @@
 
 mod folding;
 mod layers;
+mod linear;
 mod lookup;
+mod nested;
+mod reshaping;
 mod structure;
 
 use plimsoll_onnx::{Model, node};
