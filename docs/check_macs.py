@@ -4,10 +4,10 @@
     python docs/check_macs.py MODEL[:INPUT=1x3x32x32,…]...   without arguments the fixtures
 
 Needs the packages onnx and onnx-tool (1.0.1), and cargo, or the path of the binary in the environment variable PLIMSOLL. Compares the
-nodes that multiply by weights or by each other: Conv, ConvTranspose, Gemm, MatMul. What onnx-tool counts besides is left out: it gives
-element-wise operators, pools and normalizations a count of their own, and one for each element that a bias is added to; `inspect`
-counts products only. Its count of an LSTM is one figure for products, biases, sigmoids and all, so that recurrent layers are not
-compared. Prints one line a model and one for each node that differs; ends with 1 where there is one.
+nodes that multiply by weights or by each other: Conv, Gemm, MatMul. What onnx-tool counts besides is left out: it gives element-wise
+operators, pools and normalizations a count of their own, and one for each element that a bias is added to; `inspect` counts products
+only. Two operators cannot be compared: of an LSTM it gives one figure for products, biases, sigmoids and all, and for ConvTranspose it
+multiplies the outputs by the output channels and the whole kernel, where each input meets each weight of its channel once. Prints one line a model and one for each node that differs; ends with 1 where there is one.
 """
 import json
 import math
@@ -23,7 +23,7 @@ from onnx_tool.node import NODE_REGISTRY, GlobalAveragePoolNode
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 # A shape rule that onnx-tool lacks.
 NODE_REGISTRY.register(type("GlobalMaxPoolNode", (GlobalAveragePoolNode,), {}))
-PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCTS = ("Conv", "Gemm", "MatMul")
 
 
 def inspected(path):
@@ -58,8 +58,8 @@ def counted(path):
 
 
 def biases(node, shape):
-    """What onnx-tool adds: one for each element that a Gemm or a convolution adds a bias to."""
-    has = node.op_type in ("Conv", "ConvTranspose", "Gemm") and len(node.input) > 2 and node.input[2]
+    """What onnx-tool adds: one for each element that a Gemm or a Conv adds a bias to."""
+    has = node.op_type in ("Conv", "Gemm") and len(node.input) > 2 and node.input[2]
     return math.prod(shape) if has else 0
 
 
