@@ -422,9 +422,11 @@ fn body_types(n: &NodeProto) -> Vec<ValueType> {
         body.output.iter().skip(skipped).map(|o| ValueSpec::from_proto(o).dtype).collect()
     };
     let bodies: Vec<Vec<Option<DType>>> = crate::subgraphs(n).map(declared).collect();
+    // The branches of an `If` give the same types; one that says nothing leaves it to the other.
     let agreed = |i: usize| {
-        let first = bodies.first()?.get(i).copied()?;
-        if bodies.iter().all(|b| b.get(i) == Some(&first)) { first } else { None }
+        let mut said = bodies.iter().filter_map(|b| b.get(i).copied().flatten());
+        let first = said.next()?;
+        said.all(|d| d == first).then_some(first)
     };
     (0..n.output.len()).map(|i| ValueType { dtype: agreed(i), dims: None }).collect()
 }

@@ -1,7 +1,7 @@
 //! Shape computations whose result inference proves.
 
 use plimsoll_onnx::{
-    DType, Model, Names, Patch, Tensor, attr, node,
+    DType, DimSpec, Model, Names, Patch, Tensor, ValueSpec, attr, node,
     proto::NodeProto,
     shape::{self, Bindings, Dim, Element, Shapes},
 };
@@ -72,6 +72,7 @@ impl Pass for FixTargets {
         }
         let view = model.view();
         let shapes = shape::infer(model, &Bindings::none());
+        let outputs = model.outputs();
         let mut names = Names::of(model);
         let mut patch = Patch::new();
         for (id, n) in view.nodes() {
@@ -83,7 +84,7 @@ impl Pass for FixTargets {
                 _ => None,
             };
             let (Some(target), Some(slot)) = (target, node::input(n, 1)) else { continue };
-            if view.constant(slot).is_some() {
+            if view.constant(slot).is_some() || n.output.first().is_some_and(|o| contradicts(&outputs, o, &target)) {
                 continue;
             }
             let name = names.fresh(&format!("{}_shape", n.output.first().map_or("", |o| o.as_str())));
@@ -95,6 +96,14 @@ impl Pass for FixTargets {
         }
         if patch.is_empty() { Err(Refusal::NoMatch) } else { Ok(patch) }
     }
+}
+
+/// Whether a target contradicts what the model declares for an output. That cannot be changed, and nobody noticed as long as the
+/// target was computed: a checker would, now.
+fn contradicts(outputs: &[ValueSpec], output: &str, target: &[i64]) -> bool {
+    let Some(dims) = outputs.iter().find(|o| o.name == output).and_then(|o| o.dims.as_ref()) else { return false };
+    let other = |(dim, &t): (&DimSpec, &i64)| matches!(dim, DimSpec::Fixed(n) if t > 0 && t.unsigned_abs() != *n);
+    dims.len() != target.len() || dims.iter().zip(target).any(other)
 }
 
 /// Numbers as they are, 0 where a dimension is copied from the same place, and at most one -1.

@@ -133,3 +133,26 @@ fn a_maximum_of_infinities_is_not_folded() {
     let net = net.node(node::with("ReduceMax", &["a"], &["m"], vec![attr::from_ints("axes", &[0])]));
     check_unrun(&net.node(node::new("Add", &["x", "m"], &["y"])).output("y", F32).build(), "ReduceMax Add");
 }
+
+#[test]
+fn a_target_that_contradicts_a_declared_output_stays_computed() {
+    let net = |declared: &[i64]| {
+        let mut net = Net::new().input("x", F32, &[2, 6]).weight("zero", &Tensor::vector(&[0i64]));
+        let attribute = vec![attr::from_int("axis", 0)];
+        net = net.weight("one", &Tensor::vector(&[1i64])).weight("rest", &Tensor::vector(&[-1i64]));
+        net = net.node(node::new("Shape", &["x"], &["s"])).node(node::new("Gather", &["s", "zero"], &["n"]));
+        net = net.node(node::with("Concat", &["n", "one", "rest"], &["t"], attribute));
+        net = net.node(node::new("Reshape", &["x", "t"], &["y"]));
+        net.graph().output.push(crate::testing::value("y", F32, Some(declared)));
+        net.build()
+    };
+    check(&net(&[2, 1, 6]), "Reshape");
+    // The same graph, where the batch is open and one declares a matrix.
+    let lying = |declared: &[i64]| {
+        let mut model = net(declared).proto().clone();
+        model.graph.mut_or_insert_default().input[0] = crate::testing::value("x", F32, Some(&[-1, 6]));
+        Model::from_proto(model).unwrap()
+    };
+    check(&lying(&[-1, 1, 6]), "Reshape");
+    check(&lying(&[-1, 6]), "Shape Gather Concat Reshape");
+}
