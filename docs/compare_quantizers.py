@@ -34,6 +34,7 @@ OURS = [
     ("plimsoll int8-dynamic", ["--scheme", "int8-dynamic"]),
     ("plimsoll int8-weights", ["--scheme", "int8-weights"]),
     ("plimsoll int4-weights", ["--scheme", "int4-weights"]),
+    ("plimsoll w4a8", ["--scheme", "w4a8"]),
     ("plimsoll f16", ["--scheme", "f16"]),
 ]
 

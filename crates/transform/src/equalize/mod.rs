@@ -283,12 +283,17 @@ fn seen(model: &Model, context: &Context<'_>, pairs: &[Pair<'_>]) -> Result<Vec<
     let runs = Runs::of(model, context, usize::MAX)?.thinned(RUNS);
     let values: Vec<&str> = pairs.iter().map(|p| p.value).collect();
     let part = observe::Part::of(model, &values)?;
-    let options = LoadOptions::for_inputs(&runs.feed(0));
+    let feed = |run: usize| {
+        let mut fed = runs.feed(run);
+        fed.retain(|name, _| part.reads(name));
+        fed
+    };
+    let options = LoadOptions::for_inputs(&feed(0));
     let shares = runs.shared(|span| {
         let mut session = part.load(context, &options)?;
         let mut found: Vec<Seen> = pairs.iter().map(|p| Seen::new(p.channels)).collect();
         for run in span {
-            let captured = session.run(&runs.feed(run))?;
+            let captured = session.run(&feed(run))?;
             for (pair, found) in pairs.iter().zip(&mut found) {
                 let tensor = captured.get(pair.value).ok_or_else(|| {
                     Refusal::CheckFailed(format!("the executor did not return the captured value `{}`", pair.value))

@@ -17,6 +17,9 @@ const SMOOTHING: f64 = 1e-4;
 /// The range.
 pub(super) fn range(histogram: &Histogram) -> Range {
     let seen = histogram.seen();
+    if is_discrete(histogram) {
+        return seen;
+    }
     // Zeros have an exact code under every range, and would drown all else.
     let bins = joined(histogram.bins().collect());
     let counts: Vec<f64> = bins.iter().map(|b| b.count as f64).collect();
@@ -45,6 +48,14 @@ pub(super) fn range(histogram: &Histogram) -> Range {
         (Some(lo), Some(hi)) => Range { lo: (lo.lo as f32).max(seen.lo), hi: (hi.hi as f32).min(seen.hi) },
         _ => seen,
     }
+}
+
+/// Whether values are few distinct ones: most bins in use stand alone. There is no distribution to speak of then, and each value
+/// has, or nearly has, a code of its own.
+fn is_discrete(histogram: &Histogram) -> bool {
+    let used: Vec<bool> = histogram.bins().map(|b| b.count > 0).collect();
+    let together = used.windows(2).filter(|pair| pair.iter().all(|u| *u)).count();
+    2 * together < used.iter().filter(|u| **u).count()
 }
 
 /// The bins, neighbours joined until they are few enough.
@@ -121,6 +132,8 @@ mod tests {
     fn few_values_are_kept_whole() {
         assert_eq!(check(&[0.0, 0.0]), Range { lo: 0.0, hi: 0.0 });
         assert_eq!(check(&[2.0]), Range { lo: 2.0, hi: 2.0 });
+        let steps: Vec<f32> = (0..100_000).map(|i| if i % 100 == 0 { 7.0 } else { (i % 5) as f32 * 0.25 }).collect();
+        assert_eq!(check(&steps), Range { lo: 0.0, hi: 7.0 });
         let even: Vec<f32> = (0..100_000).map(|i| i as f32 / 100_000.0).collect();
         assert!(check(&even).hi > 0.9);
     }

@@ -18,31 +18,40 @@ struct Matrix {
     channels: usize,
     /// Elements of a row.
     width: usize,
-    transposed: bool,
+    /// Where each element of the rows is in the weight; `None`: in the same order.
+    order: Option<Vec<usize>>,
 }
 
 impl Matrix {
     fn of(operands: &Operands<'_>) -> Self {
         let channels = operands.channels();
         let width = operands.weight.len() / channels.max(1);
-        let transposed = operands.axis != 0;
-        let rows = if transposed { transpose(&operands.weight, width, channels) } else { operands.weight.clone() };
-        Self { rows, channels, width, transposed }
+        let inner: usize = operands.shape.iter().skip(operands.axis + 1).product::<usize>().max(1);
+        let at = |o: usize, j: usize| (j / inner * channels + o) * inner + j % inner;
+        let order = (operands.axis != 0)
+            .then(|| (0..channels).flat_map(|o| (0..width).map(move |j| at(o, j))).collect::<Vec<usize>>());
+        let mut matrix = Self { rows: Vec::new(), channels, width, order };
+        matrix.rows = matrix.ordered(operands.weight.clone());
+        matrix
     }
 
     /// Values in the order of the weight as rows.
     fn ordered<T: Copy>(&self, values: Vec<T>) -> Vec<T> {
-        if self.transposed { transpose(&values, self.width, self.channels) } else { values }
+        match &self.order {
+            Some(order) => order.iter().map(|&i| values[i]).collect(),
+            None => values,
+        }
     }
 
     /// Codes of rows in the order of the weight.
     fn restored(&self, codes: Vec<i8>) -> Vec<i8> {
-        if self.transposed { transpose(&codes, self.channels, self.width) } else { codes }
+        let Some(order) = &self.order else { return codes };
+        let mut restored = vec![0i8; codes.len()];
+        for (&at, code) in order.iter().zip(codes) {
+            restored[at] = code;
+        }
+        restored
     }
-}
-
-fn transpose<T: Copy>(values: &[T], rows: usize, columns: usize) -> Vec<T> {
-    (0..columns).flat_map(|c| (0..rows).map(move |r| values[r * columns + c])).collect()
 }
 
 /// Repairs a layer; `before` is how it is quantized now. `None` where its rows are not usable.

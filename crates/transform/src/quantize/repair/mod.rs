@@ -4,7 +4,8 @@
 //! pre-activations from its input as it is after everything before it was quantized ("quantized prefix"):
 //! - bias correction: the mean error of each channel goes into its bias (Nagel et al., arXiv 1906.04721);
 //! - least squares: before rounding, the weights are refitted ([`least_squares`](crate::algebra::least_squares));
-//! - GPTQ: codes compensate each other's rounding ([`gptq`]).
+//! - GPTQ: codes compensate each other's rounding ([`gptq`]); those of recurrent layers by the original's inputs and states
+//!   ([`recurrent`]).
 //!
 //! In the end the repaired model is held against the unrepaired one on samples that were kept back, and the better one is taken.
 //! This module must not know how nodes are written: it is handed a way to make a model of a [`Solution`].
@@ -12,6 +13,7 @@
 mod fit;
 mod gptq;
 mod layer;
+mod recurrent;
 
 #[cfg(test)]
 mod tests;
@@ -76,6 +78,7 @@ pub(super) struct Evidence<'j, 'm> {
     parted: Parted<'j>,
     each: usize,
     seen: Seen<'j>,
+    recurrent: recurrent::Weights,
 }
 
 /// Runs the original once over at most `samples` samples: for what is to be summarised, and for the repair of the anchors unless
@@ -89,7 +92,8 @@ pub(super) fn evidence<'j, 'm>(
     samples: usize,
     summarise: BTreeMap<String, Keep>,
 ) -> Result<(BTreeMap<String, Kept>, Option<Evidence<'j, 'm>>), Refusal> {
-    let method = if anchors.is_empty() { Repair::None } else { method };
+    let recurs = method >= Repair::Gptq && recurrent::any(view);
+    let method = if anchors.is_empty() && !recurs { Repair::None } else { method };
     if method == Repair::None && summarise.is_empty() {
         return Ok((BTreeMap::new(), None));
     }
@@ -109,7 +113,9 @@ pub(super) fn evidence<'j, 'm>(
     let wish = Wish { summarise, layers: &wanted, each };
     let mut seen = study(model, context, &runs, Some(&parted), &wish)?;
     let kept = std::mem::take(&mut seen.kept);
-    Ok((kept, Some(Evidence { layers, levels, parted, each, seen })))
+    let recurrent =
+        if recurs { recurrent::observed(model, view, context, &parted.fit)? } else { recurrent::Weights::new() };
+    Ok((kept, Some(Evidence { layers, levels, parted, each, seen, recurrent })))
 }
 
 /// The better one of a solution and its repaired form, with one line about what came of it.
@@ -122,8 +128,9 @@ pub(super) fn repair<'m>(
         let why = if job.method == Repair::None { "--repair none" } else { "no layer can be" };
         return Ok((before, format!("not repaired: {why}")));
     };
-    let (levels, count) = (&evidence.levels, evidence.layers.len());
+    let (levels, count) = (&evidence.levels, evidence.layers.len() + evidence.recurrent.len());
     let mut solution = before.clone();
+    recurrent::compensate(&evidence.recurrent, &mut solution);
     job.context.progress.start("repair", levels.len() * evidence.parted.fit.len());
     let mut resumed = Resumed::default();
     for level in levels {

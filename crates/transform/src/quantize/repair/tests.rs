@@ -111,6 +111,66 @@ fn grouped_strided_dilated_and_depthwise_convolutions_are_read_as_the_executor_r
 }
 
 #[test]
+fn transposed_convolutions_and_stacks_of_one_matrix_are_repaired_too() {
+    let mut b = Builder::new(6, &[1, 8, 6, 7]);
+    let (w, c) = (b.weight(&[8, 12, 3, 2]), b.weight(&[12]));
+    let attributes = vec![
+        attr::from_ints("strides", &[2, 3]),
+        attr::from_ints("pads", &[1, 0, 0, 1]),
+        attr::from_ints("dilations", &[1, 2]),
+        attr::from_ints("output_padding", &[1, 0]),
+    ];
+    let y = b.add("ConvTranspose", &["x", &w, &c], attributes);
+    let up = b.finish(&y, &[1, 12, 13, 20]);
+    let mut b = Builder::new(7, &[1, 2, 6, 48]);
+    let w = b.weight(&[1, 1, 48, 32]);
+    let y = b.add("MatMul", &["x", &w], vec![]);
+    let stack = b.finish(&y, &[1, 2, 6, 32]);
+    for (model, shape) in [(up, [48, 8, 6, 7]), (stack, [48, 2, 6, 48])] {
+        let data = dataset(correlated(&shape, 2));
+        let error = |repair| check(&model, Scheme::Int4Weights, repair, &data).unwrap();
+        let (none, gptq) = (error(Repair::None), error(Repair::Gptq));
+        assert!(gptq < 0.8 * none, "{shape:?}: {none} {gptq}");
+    }
+}
+
+/// A recurrent layer over `x` [1, 12, 16], its last results multiplied.
+fn recurrent(op: &str, gates: usize, directions: usize, whole: bool) -> Model {
+    const HIDDEN: usize = 24;
+    let mut b = Builder::new(9, &[1, 12, 16]);
+    let x = b.add("Transpose", &["x"], vec![attr::from_ints("perm", &[1, 0, 2])]);
+    let rows = gates * HIDDEN;
+    let small = |b: &mut Builder, shape: &[usize]| {
+        let values: Vec<f32> = b.dice.tensor(shape).to_vec::<f32>().unwrap().iter().map(|v| v * 0.3).collect();
+        b.hold(&Tensor::from_elements(shape, &values).unwrap())
+    };
+    let (w, r) = (small(&mut b, &[directions, rows, 16]), small(&mut b, &[directions, rows, HIDDEN]));
+    let direction = attr::from_string("direction", if directions == 2 { "bidirectional" } else { "forward" });
+    let y = b.add(op, &[&x, &w, &r], vec![direction, attr::from_int("hidden_size", HIDDEN as i64)]);
+    if whole {
+        return b.finish(&y, &[12, directions as i64, 1, HIDDEN as i64]);
+    }
+    // Only the state at the end is read.
+    let end = b.name();
+    let n = b.graph.node.last_mut().unwrap();
+    n.output = vec![String::new(), end.clone()];
+    b.finish(&end, &[directions as i64, 1, HIDDEN as i64])
+}
+
+#[test]
+fn roundings_of_recurrent_weights_compensate_each_other() {
+    let data = dataset(correlated(&[60, 12, 16], 2));
+    for (op, gates) in [("LSTM", 4), ("GRU", 3), ("RNN", 1)] {
+        for (directions, whole) in [(1, true), (2, true), (1, false)] {
+            let model = recurrent(op, gates, directions, whole);
+            let error = |repair| check(&model, Scheme::Int8Weights, repair, &data).unwrap();
+            let (none, gptq) = (error(Repair::None), error(Repair::Gptq));
+            assert!(gptq < 0.9 * none, "{op} {directions} {whole}: {none} {gptq}");
+        }
+    }
+}
+
+#[test]
 fn a_fixed_batch_is_captured_in_runs_of_that_size() {
     let data = dataset(correlated(&[48, 8, 12, 12], 2));
     let error = |repair| check(&convolutions(4), Scheme::Int4Weights, repair, &data).unwrap();
