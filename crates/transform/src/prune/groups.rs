@@ -12,6 +12,9 @@ use plimsoll_onnx::{
     shape::{Bindings, Shapes, infer},
 };
 
+/// Labels of all values together: small files may describe long chains of wide values.
+const MOST_LABELS: usize = 1 << 24;
+
 /// Why channels must stay.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +56,9 @@ pub enum Reason {
     /// A shape that could not be inferred.
     #[error("the shape of `{0}` is not known")]
     UnknownShape(String),
+    /// A model whose channels, value by value, are more than are followed.
+    #[error("value `{0}` is one of too many channels to follow")]
+    TooMany(String),
     /// Their number is read at run time.
     #[error("node `{0}` reads their number")]
     Counted(String),
@@ -242,6 +248,8 @@ pub(super) struct Walk<'v, 'm> {
     pub(super) labels: Labels,
     /// The operator set of the default domain.
     pub(super) opset: i64,
+    /// How many labels of values may still be held.
+    pub(super) left: usize,
     /// No axis longer than this is followed: what reads it needs a weight that is as long.
     pub(super) most: usize,
     pub(super) cuts: Vec<Cut<'m>>,
@@ -262,6 +270,7 @@ impl<'m> Groups<'m> {
             tracks: BTreeMap::new(),
             opset: model.opset("").unwrap_or(1),
             labels: Labels::default(),
+            left: MOST_LABELS,
             most: model.encoded_len(),
             cuts: Vec::new(),
             edits: BTreeMap::new(),

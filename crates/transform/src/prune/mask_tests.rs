@@ -239,3 +239,26 @@ fn no_part_of_a_split_loses_all_its_channels() {
     assert_eq!(sizes, [8, 2, 2, 2, 6]);
     assert_eq!(groups.floors[3], groups.floors[0][..2]);
 }
+
+#[test]
+fn small_files_that_describe_wide_values_stay_small_in_memory() {
+    // 40 doublings of 8 channels; then a chain that carries as many as the file is long.
+    for doublings in [40, 9] {
+        let mut b = Builder::new(1, &[1, 3, 1, 1]);
+        let mut x = b.conv("x", 3, 8, 1);
+        for _ in 0..doublings {
+            x = b.add("Concat", &[&x, &x], vec![attr::from_int("axis", 1)]);
+        }
+        for _ in 0..6000 {
+            x = b.add("Relu", &[&x], vec![]);
+        }
+        let y = b.add("ReduceSum", &[&x], vec![]);
+        let model = b.finish(&y, &[1, 1, 1, 1]);
+        let groups = Groups::of(&model, &[]);
+        let held: usize = groups.tracked.values().map(Vec::len).sum();
+        assert!(held <= 1 << 24, "{held} labels");
+        assert!(groups.groups.is_empty() || held < 1 << 24);
+        let first = &groups.refused.first().expect("a refusal").1;
+        assert!(matches!(first, Reason::UnknownShape(_) | Reason::TooMany(_)), "{first}");
+    }
+}

@@ -23,6 +23,9 @@ impl<'m> Walk<'_, 'm> {
         if tracks.iter().flatten().all(|t| t.axis == axis) {
             let mut joined = Vec::new();
             for (value, track) in n.input.iter().zip(tracks) {
+                if joined.len() > self.most {
+                    return self.unknown_shape(n, &n.output[0]);
+                }
                 match track {
                     Some(track) => joined.extend(track.labels),
                     None => {

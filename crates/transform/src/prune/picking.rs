@@ -18,7 +18,7 @@ impl<'m> Walk<'_, 'm> {
         let axis = positive(attr::int(n, "axis").unwrap_or(0), rank)?;
         if axis != track.axis {
             for output in n.output.iter().filter(|o| !o.is_empty()) {
-                self.tracks.insert(output, track.clone());
+                self.follow(output, track.clone());
             }
             return Some(());
         }
@@ -42,7 +42,7 @@ impl<'m> Walk<'_, 'm> {
             rest = after;
             parts.push(part.to_vec());
             if !output.is_empty() {
-                self.tracks.insert(output, Track { axis, labels: part.to_vec() });
+                self.follow(output, Track { axis, labels: part.to_vec() });
             }
         }
         self.parts.extend(parts.iter().filter(|p| !p.is_empty()).cloned());

@@ -167,8 +167,19 @@ impl<'m> Walk<'_, 'm> {
     }
 
     pub(super) fn set(&mut self, n: &'m NodeProto, axis: usize, labels: Vec<usize>) -> Option<()> {
-        self.tracks.insert(n.output.first()?, Track { axis, labels });
+        self.follow(n.output.first()?, Track { axis, labels });
         Some(())
+    }
+
+    /// Notes which channels a value carries, as long as there is room for them.
+    pub(super) fn follow(&mut self, value: &'m str, track: Track) {
+        match self.left.checked_sub(track.labels.len()) {
+            Some(left) => {
+                self.left = left;
+                self.tracks.insert(value, track);
+            }
+            None => self.labels.fix(&track.labels, &Reason::TooMany(value.into())),
+        }
     }
 
     /// Whether an output beyond the first is read at all.

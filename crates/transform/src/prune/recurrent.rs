@@ -60,7 +60,7 @@ impl<'m> Walk<'_, 'm> {
             self.edits.entry(id).or_default().push(Edit::Count { attribute: "hidden_size", labels: made.clone() });
         }
         for (output, axis) in n.output.iter().zip([3, 2, 2]).filter(|(o, _)| !o.is_empty()) {
-            self.tracks.insert(output, Track { axis, labels: made.clone() });
+            self.follow(output, Track { axis, labels: made.clone() });
         }
         Some(())
     }
