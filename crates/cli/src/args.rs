@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
 use plimsoll_transform::{
-    prune::{Allocation, Blocks, Compensation, Repair, Score},
+    prune::{Allocation, Blocks, Compensation, Milliseconds, Repair, Score},
     quantize::{Calibration, Portion},
 };
 
@@ -297,6 +297,9 @@ pub(crate) struct PruneTarget {
     /// Remove channels until the file is smaller by this share
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) remove_bytes: Option<f64>,
+    /// Remove channels until one run takes no longer, measured here in the executor; counts are rounded to what kernels work in
+    #[arg(long, value_name = "TIME", value_parser = named::<Milliseconds>, requires = "data")]
+    pub(crate) max_latency: Option<String>,
     /// Set this share of the weights to zero: smaller when compressed, no faster
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub(crate) sparsity: Option<f64>,

@@ -4,6 +4,7 @@
 
 mod assess;
 mod budgets;
+mod clock;
 mod data;
 mod error;
 mod recipes;
@@ -13,6 +14,7 @@ pub mod recipe;
 
 pub use assess::{Assessed, Tools};
 pub use budgets::Budgeted;
+pub use clock::Stopwatch;
 pub use data::check_disjoint;
 pub use error::OptimizeError;
 pub use recipe::RecipeError;

@@ -3,8 +3,9 @@
 //! | pass | parameters |
 //! |---|---|
 //! | `simplify` | – |
-//! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`, or `pattern`, such as `2:4`; |
-//! | | where they are not the defaults, `repair`, `exclude` (one node a line); for channels `score`, `allocation` |
+//! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`; or `max-latency`, such as |
+//! | | `2.5ms`, or `pattern`, such as `2:4`; where they are not the defaults, `repair`, `exclude` (one node a line); for channels |
+//! | | `score`, `allocation` |
 //! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
 //! | | `equalize`, `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
 //! | `strip-names` | – |
@@ -81,6 +82,8 @@ pub fn step_with(pass: &str, parameters: impl IntoIterator<Item = (&'static str,
 /// Carries out a recipe. The model given is as it was.
 pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Made, RecipeError> {
     let passes = recipe.steps.iter().map(Parsed::new).collect::<Result<Vec<_>, _>>()?;
+    // Shares are those of the model that was given, not of what exact passes make of it.
+    let context = &Context { origin: Some(model), ..*context };
     let mut made = Made { model: model.clone(), passes: vec![], checked: vec![], names: BTreeMap::new() };
     for pass in passes {
         match pass {
@@ -220,11 +223,13 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
     if let "sparsity" | "pattern" = name {
         return sparsity(step, name);
     }
-    let share: Share = parse(step, name)?.ok_or_else(|| wrong(format!("{name} is missing")))?;
+    let missing = || wrong(format!("{name} is missing"));
+    let share = || -> Result<Share, RecipeError> { parse(step, name)?.ok_or_else(missing) };
     let target = match name {
-        "remove-macs" => Target::Macs(share),
-        "remove-params" => Target::Params(share),
-        _ => Target::Bytes(share),
+        "remove-macs" => Target::Macs(share()?),
+        "remove-params" => Target::Params(share()?),
+        "remove-bytes" => Target::Bytes(share()?),
+        _ => Target::Latency(parse(step, name)?.ok_or_else(missing)?),
     };
     let mut options = PruneOptions::new(target);
     options.score = parse(step, "score")?;
@@ -304,6 +309,8 @@ mod tests {
         assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "distill"), ("score", "obs")]).is_ok());
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "pray")]).unwrap_err().contains("least-squares"));
+        assert!(check("prune", &[("max-latency", "2.5ms")]).is_ok());
+        assert!(check("prune", &[("max-latency", "2.5")]).unwrap_err().contains("2.5ms"));
         assert!(check("prune", &[("sparsity", "30%"), ("score", "obs")]).unwrap_err().contains("score"));
     }
 }

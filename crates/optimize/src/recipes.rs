@@ -11,7 +11,9 @@ pub const ORIGINAL: &str = "original";
 /// need calibration samples are left out where there are none.
 pub fn default_recipes(calibrated: bool) -> Vec<Recipe> {
     let quantize = |scheme: &str| step_with("quantize", [("scheme", scheme.to_owned())]);
-    let prune = |share: &str| step_with("prune", [("remove-macs", share.to_owned())]);
+    // Every candidate is judged anyway: the search for the best counts of each would take longer than all the rest.
+    let prune =
+        |share: &str| step_with("prune", [("remove-macs", share.to_owned()), ("allocation", "global".to_owned())]);
     let mut lossy: Vec<(String, Vec<Step>)> = vec![(String::new(), vec![])];
     lossy.extend(["f16", "int8-weights"].map(|s| (s.to_owned(), vec![quantize(s)])));
     lossy.extend(["10%", "20%"].map(|s| (format!("prune-{}", s.trim_end_matches('%')), vec![prune(s)])));

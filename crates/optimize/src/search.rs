@@ -4,11 +4,12 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
 use plimsoll_profile::{Objective, Spec};
 use plimsoll_record::{RankedCandidate, Ranking, Recipe, Step, Verdict};
-use plimsoll_transform::{Context, Progress, Ranges};
+use plimsoll_transform::{Context, LatencyOracle, Progress, Ranges};
 
 use crate::{
     Assessed, OptimizeError, Tools,
     budgets::Budgeted,
+    clock::Stopwatch,
     recipe,
     recipes::{ORIGINAL, default_recipes},
 };
@@ -97,8 +98,14 @@ fn candidate(
         verdict: Verdict::Skipped("the recipe was refused".into()),
         refused: None,
     };
-    let context =
-        Context { data: task.calibration, ranges: task.ranges, seed: tools.seed, ..Context::new(tools.executor) };
+    let clock = task.calibration.map(|data| Stopwatch::new(tools.executor, data, 1));
+    let context = Context {
+        data: task.calibration,
+        ranges: task.ranges,
+        seed: tools.seed,
+        latency: clock.as_ref().map(|c| c as &dyn LatencyOracle),
+        ..Context::new(tools.executor)
+    };
     let made = match recipe::apply(recipe, task.model, &context) {
         Ok(made) => made,
         Err(error @ recipe::RecipeError::Pipeline(_)) => {

@@ -17,6 +17,7 @@ pub const PASSES: &[(&str, &[&str])] = &[
             "remove-macs",
             "remove-params",
             "remove-bytes",
+            "max-latency",
             "sparsity",
             "pattern",
             "score",
@@ -44,7 +45,8 @@ pub const PASSES: &[(&str, &[&str])] = &[
 ];
 
 /// What a prune step may aim at: exactly one of these.
-pub const PRUNE_TARGETS: [&str; 5] = ["remove-macs", "remove-params", "remove-bytes", "sparsity", "pattern"];
+pub const PRUNE_TARGETS: [&str; 6] =
+    ["remove-macs", "remove-params", "remove-bytes", "max-latency", "sparsity", "pattern"];
 
 /// One pass.
 #[derive(Debug, Clone, PartialEq)]

@@ -21,5 +21,5 @@ pub mod simplify;
 pub mod verify;
 
 pub use manager::{Outcome, PipelineError, Step, run};
-pub use pass::{Context, Effect, Pass, Progress, Ranges, Refusal, Silent};
+pub use pass::{Context, Effect, LatencyOracle, Pass, Progress, Ranges, Refusal, Silent};
 pub use strip_names::strip_names;

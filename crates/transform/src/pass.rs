@@ -81,6 +81,12 @@ impl Progress for Silent {
 /// The smallest and the largest value of an input, by its name.
 pub type Ranges = BTreeMap<String, [f64; 2]>;
 
+/// Takes the time that models need; handed in by whoever may know clocks.
+pub trait LatencyOracle: Sync {
+    /// Milliseconds of one run, in the executor that the model is made for.
+    fn milliseconds(&self, model: &Model) -> Result<f64, ExecError>;
+}
+
 /// What a pass may use besides the model.
 #[derive(Clone, Copy)]
 pub struct Context<'c> {
@@ -92,14 +98,18 @@ pub struct Context<'c> {
     pub ranges: Option<&'c Ranges>,
     /// For whatever draws random numbers.
     pub seed: u64,
+    /// The model as it came, where passes before this one changed it: what shares are counted from.
+    pub origin: Option<&'c Model>,
+    /// Takes times, where there is a clock.
+    pub latency: Option<&'c dyn LatencyOracle>,
     /// Who watches.
     pub progress: &'c dyn Progress,
 }
 
 impl<'c> Context<'c> {
-    /// An executor, and nothing else: no samples, no ranges, seed 0, nobody watching.
+    /// An executor, and nothing else: no samples, no ranges, seed 0, no clock, nobody watching.
     pub fn new(executor: &'c dyn Executor) -> Self {
-        Self { executor, data: None, ranges: None, seed: 0, progress: &Silent }
+        Self { executor, data: None, ranges: None, seed: 0, origin: None, latency: None, progress: &Silent }
     }
 
     /// The same with samples.

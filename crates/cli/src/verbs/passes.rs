@@ -6,9 +6,10 @@ use plimsoll_cost::analyse;
 use plimsoll_dataset::Dataset;
 use plimsoll_measure::{one_sample, open_dimensions};
 use plimsoll_onnx::{Model, shape::infer};
+use plimsoll_optimize::Stopwatch;
 use plimsoll_optimize::recipe::{Made, apply, before_quantization, step, step_with};
 use plimsoll_record::{NodeSensitivity, PassRecord, QuantizedComparison, Recipe, Size, Step, Transformation};
-use plimsoll_transform::verify::Checked;
+use plimsoll_transform::{Context, LatencyOracle, verify::Checked};
 
 use crate::{
     args,
@@ -75,6 +76,10 @@ pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> 
     ];
     let mut parameters: Vec<_> =
         target.into_iter().filter_map(|(name, share)| Some((name, share?.to_string()))).collect();
+    parameters.extend(args.target.max_latency.clone().map(|time| ("max-latency", time)));
+    if args.target.max_latency.is_some() {
+        world.refuse_debug_build()?;
+    }
     let how = [
         ("pattern", &args.target.pattern),
         ("score", &args.score),
@@ -117,7 +122,12 @@ fn carry_out(
         steps.push(step("strip-names"));
     }
     let recipe = Recipe::new("command line", steps);
-    let made = apply(&recipe, &model, &world.context(data.as_ref())?).of_model(path)?;
+    let clock = match &data {
+        Some(data) => Some(Stopwatch::new(world.executor()?, data, world.common.threads)),
+        None => None,
+    };
+    let latency = clock.as_ref().map(|c| c as &dyn LatencyOracle);
+    let made = apply(&recipe, &model, &Context { latency, ..world.context(data.as_ref())? }).of_model(path)?;
     let explained = explain(&model, &made, data.as_ref())?;
     made.model.write(&output.path)?;
     if output.strip_names {

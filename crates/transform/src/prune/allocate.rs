@@ -19,7 +19,9 @@ use super::{
 use crate::{Refusal, algebra::Factor, draw::Dice, observe::Reference};
 
 /// Shares of a group's channels at which its curve is measured.
-const POINTS: [f64; 6] = [0.125, 0.25, 0.375, 0.5, 0.625, 0.8];
+pub(super) const POINTS: [f64; 6] = [0.125, 0.25, 0.375, 0.5, 0.625, 0.8];
+/// Draws without anything new to try after which the search ends.
+const FRUITLESS: usize = 400;
 /// How often the cost of one channel more is taken anew while the order is made.
 const STRETCHES: usize = 16;
 
@@ -155,14 +157,21 @@ impl Allocator<'_, '_, '_> {
         Ok(self.reference.damage(&changed)?.0.cost())
     }
 
-    /// Tries at most `tries` other counts of the groups, starting from the best of some; the best found, and what became of the divergence.
-    pub(super) fn search(&self, starts: Vec<Chosen>, tries: usize, seed: u64) -> Result<(Chosen, [f64; 2]), Refusal> {
+    /// Tries at most `tries` other counts of the groups, starting from the best of some; the best found, what became of the
+    /// divergence, and how many were tried.
+    pub(super) fn search(
+        &self,
+        starts: Vec<Chosen>,
+        tries: usize,
+        seed: u64,
+    ) -> Result<(Chosen, [f64; 2], usize), Refusal> {
         let progress = self.observed.context.progress;
         progress.start("search", starts.len() + tries);
         let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
         let mut best: Option<(f64, Chosen)> = None;
         let mut first = f64::INFINITY;
         for start in starts {
+            progress.advance(1);
             if seen.insert(self.counts(&start.channels)) {
                 let cost = self.judged(&start.channels)?;
                 first = if first.is_finite() { first } else { cost };
@@ -170,23 +179,18 @@ impl Allocator<'_, '_, '_> {
                     best = Some((cost, start));
                 }
             }
-            progress.advance(1);
         }
         let Some((mut cost, mut chosen)) = best else {
             return Err(Refusal::CheckFailed("there is nothing to start the search from".into()));
         };
         let mut dice = Dice::new(seed);
-        let mut fruitless = 0;
-        let mut last: Option<(usize, usize)> = None;
-        let mut tried = 0;
-        while tried < tries && fruitless < 400 {
+        let (mut tried, mut fruitless) = (0, 0);
+        let mut again: Option<Exchange> = None;
+        while tried < tries && fruitless < FRUITLESS {
             let counts = self.counts(&chosen.channels);
-            let groups = counts.len();
-            let (more, less) = last
-                .take()
-                .unwrap_or_else(|| ((dice.next() % groups as u64) as usize, (dice.next() % groups as u64) as usize));
+            let exchange = again.take().unwrap_or_else(|| Exchange::drawn(&mut dice, counts.len()));
             fruitless += 1;
-            let Some(next) = self.exchanged(&counts, more, less)? else { continue };
+            let Some(next) = self.exchanged(&counts, exchange)? else { continue };
             if !seen.insert(self.counts(&next.channels)) {
                 continue;
             }
@@ -195,22 +199,24 @@ impl Allocator<'_, '_, '_> {
             let found = self.judged(&next.channels)?;
             if found < cost {
                 (cost, chosen, fruitless) = (found, next, 0);
-                last = Some((more, less));
+                // What helped once may help again.
+                again = Some(exchange);
             }
         }
         progress.finish();
-        Ok((chosen, [first, cost]))
+        Ok((chosen, [first, cost], tried))
     }
 
     /// Some channels more of one group go, as many of another stay as the target allows.
-    fn exchanged(&self, counts: &[usize], more: usize, less: usize) -> Result<Option<Chosen>, Refusal> {
-        let step = |g: usize| (self.lists[g].len() / 16).max(1);
-        if more == less || counts[more] + step(more) > self.lists[more].len() || counts[less] == 0 {
+    fn exchanged(&self, counts: &[usize], exchange: Exchange) -> Result<Option<Chosen>, Refusal> {
+        let Exchange { more, less, part } = exchange;
+        let step = (self.lists[more].len() / part).max(1);
+        if more == less || counts[more] + step > self.lists[more].len() || counts[less] == 0 {
             return Ok(None);
         }
         let wanted = self.meter.target.share();
         let mut next = counts.to_vec();
-        next[more] += step(more);
+        next[more] += step;
         let mut best: Option<Chosen> = None;
         while next[less] > 0 {
             next[less] -= 1;
@@ -219,7 +225,7 @@ impl Allocator<'_, '_, '_> {
             if share < wanted {
                 break;
             }
-            best = Some(Chosen { channels, share });
+            best = Some(Chosen { channels, share, measured: None });
         }
         let Some(best) = best else { return Ok(None) };
         if best.share <= wanted + TOLERANCE {
@@ -229,6 +235,21 @@ impl Allocator<'_, '_, '_> {
         let share = |c: &BTreeSet<usize>| self.meter.share(c);
         let near = nearest(self.meter.groups, &order, best, wanted, &share)?;
         Ok((near.share >= wanted && near.share <= wanted + TOLERANCE).then_some(near))
+    }
+}
+
+/// More of one group, less of another, in steps of a part of the first.
+#[derive(Clone, Copy)]
+struct Exchange {
+    more: usize,
+    less: usize,
+    part: usize,
+}
+
+impl Exchange {
+    fn drawn(dice: &mut Dice, groups: usize) -> Self {
+        let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
+        Self { more: below(groups), less: below(groups), part: [8, 16][below(2)] }
     }
 }
 

@@ -5,12 +5,17 @@ use std::collections::BTreeSet;
 
 use super::{
     groups::{Group, Groups},
-    meter::{Meter, TOLERANCE},
+    meter::{Meter, Milliseconds, TOLERANCE, Target},
 };
 use crate::{Context, Refusal};
 
 /// How many sets of channels are tried to come within the tolerance.
 const TRIES: usize = 512;
+
+/// Channels that kernels work on at a time; half of it where there are few.
+const KERNEL: usize = 8;
+/// Into how many parts of the order a time is bisected.
+const RESOLUTION: usize = 64;
 
 /// Channels that go.
 #[derive(Debug, Clone)]
@@ -18,10 +23,15 @@ pub(super) struct Chosen {
     pub(super) channels: BTreeSet<usize>,
     /// The share of the cost that goes with them.
     pub(super) share: f64,
+    /// What was measured, where the target is a time.
+    pub(super) measured: Option<String>,
 }
 
 /// Bisects for the shortest prefix of the order that reaches the target.
 pub(super) fn choose(meter: &Meter<'_, '_>, order: &[usize], context: &Context<'_>) -> Result<Chosen, Refusal> {
+    if let Target::Latency(limit) = meter.target {
+        return within(meter, order, limit, context);
+    }
     let share = |channels: &BTreeSet<usize>| -> Result<f64, Refusal> {
         context.progress.advance(1);
         meter.share(channels)
@@ -41,6 +51,12 @@ pub(super) fn choose(meter: &Meter<'_, '_>, order: &[usize], context: &Context<'
         );
         return Err(Refusal::CheckFailed(reason));
     }
+    if share(&BTreeSet::new())? >= wanted {
+        context.progress.finish();
+        let reason =
+            format!("{:.1} % of the {} are gone already, without any pruning", wanted * 100.0, meter.target.what());
+        return Err(Refusal::NoGain(reason));
+    }
     let (mut low, mut high) = (0, order.len());
     let mut best = most;
     while high - low > 1 {
@@ -52,12 +68,70 @@ pub(super) fn choose(meter: &Meter<'_, '_>, order: &[usize], context: &Context<'
             low = middle;
         }
     }
-    let mut chosen = Chosen { channels: prefix(high), share: best };
+    let mut chosen = Chosen { channels: prefix(high), share: best, measured: None };
     if best > wanted + TOLERANCE {
         chosen = nearest(meter.groups, order, chosen, wanted, &share)?;
     }
     context.progress.finish();
     Ok(chosen)
+}
+
+/// Bisects for the shortest prefix of the order, rounded to whole kernels, that runs within a time.
+fn within(
+    meter: &Meter<'_, '_>,
+    order: &[usize],
+    limit: Milliseconds,
+    context: &Context<'_>,
+) -> Result<Chosen, Refusal> {
+    let oracle =
+        context.latency.ok_or_else(|| Refusal::CheckFailed("no clock was handed in to take times by".into()))?;
+    let limit = limit.value();
+    let before = oracle.milliseconds(meter.model)?;
+    if before <= limit {
+        return Err(Refusal::NoGain(format!("the model takes {before:.3} ms already, {limit:.3} ms are allowed")));
+    }
+    context.progress.start("take times", order.len().max(2).ilog2() as usize + 2);
+    let timed = |k: usize| -> Result<(BTreeSet<usize>, f64), Refusal> {
+        let channels = rounded(meter.groups, order, k);
+        let time = oracle.milliseconds(&meter.without(&channels)?)?;
+        context.progress.advance(1);
+        Ok((channels, time))
+    };
+    let mut best = timed(order.len())?;
+    if best.1 > limit {
+        context.progress.finish();
+        let reason = format!("with the fewest channels the model still takes {:.3} ms (before {before:.3})", best.1);
+        return Err(Refusal::CheckFailed(reason));
+    }
+    let (mut low, mut high) = (0, order.len());
+    while high - low > (order.len() / RESOLUTION).max(1) {
+        let middle = low + (high - low) / 2;
+        let found = timed(middle)?;
+        if found.1 <= limit {
+            (high, best) = (middle, found);
+        } else {
+            low = middle;
+        }
+    }
+    context.progress.finish();
+    let share = meter.share(&best.0)?;
+    let measured = format!("one run takes {:.3} ms, before {before:.3} ms; {limit:.3} ms were asked for", best.1);
+    Ok(Chosen { channels: best.0, share, measured: Some(measured) })
+}
+
+/// The first `k` channels of an order, and of each group so many more that a multiple of what kernels work in is left.
+fn rounded(groups: &Groups<'_>, order: &[usize], k: usize) -> BTreeSet<usize> {
+    let mut channels: BTreeSet<usize> = order[..k].iter().copied().collect();
+    for group in &groups.groups {
+        let left = group.channels.iter().filter(|c| !channels.contains(c)).count();
+        let (gone, block) = (group.channels.len() - left, if left >= 2 * KERNEL { KERNEL } else { KERNEL / 2 });
+        if gone == 0 || left <= block {
+            continue;
+        }
+        let more = order[k..].iter().filter(|c| group.channels.contains(c)).take(left % block);
+        channels.extend(more.copied().collect::<Vec<_>>());
+    }
+    channels
 }
 
 /// Where whole channels are large, the shortest prefix overshoots. Other numbers of channels of the groups (each group's go in
@@ -94,7 +168,7 @@ pub(super) fn nearest(
             let channels = lists.iter().zip(&next).flat_map(|(l, &n)| &l[..n]).copied().collect();
             let found = share(&channels)?;
             if found >= wanted && found < best.share {
-                best = Chosen { channels, share: found };
+                best = Chosen { channels, share: found, measured: None };
             }
             tries -= 1;
             if best.share <= wanted + TOLERANCE || tries == 0 {

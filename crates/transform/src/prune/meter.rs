@@ -27,19 +27,51 @@ pub enum Target {
     Params(Share),
     /// A share of the file's bytes.
     Bytes(Share),
+    /// What is beyond a time of one run, measured. Counts of channels are rounded to what kernels work in.
+    Latency(Milliseconds),
+}
+
+/// A time above 0, written as `2.5ms`, `800us` or `1s`.
+#[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
+pub struct Milliseconds(f64);
+
+/// A text that is no time.
+#[derive(Debug, thiserror::Error, Clone, PartialEq, Eq)]
+#[error("`{0}` is no time above 0 (such as `2.5ms`)")]
+pub struct NotATime(String);
+
+impl Milliseconds {
+    /// In milliseconds.
+    pub fn value(self) -> f64 {
+        self.0
+    }
+}
+
+impl FromStr for Milliseconds {
+    type Err = NotATime;
+    fn from_str(text: &str) -> Result<Self, NotATime> {
+        let units = [("us", 1e-3), ("µs", 1e-3), ("ms", 1.0), ("s", 1e3)];
+        let (digits, scale) = units
+            .iter()
+            .find_map(|(unit, scale)| Some((text.trim().strip_suffix(unit)?, *scale)))
+            .ok_or_else(|| NotATime(text.into()))?;
+        let value = digits.trim_end().parse::<f64>().map(|v| v * scale).ok();
+        value.filter(|v| v.is_finite() && *v > 0.0).map(Self).ok_or_else(|| NotATime(text.into()))
+    }
 }
 
 impl Target {
-    /// The share to be removed.
+    /// The share to be removed, where it is one.
     pub(super) fn share(self) -> f64 {
         match self {
             Self::Macs(s) | Self::Params(s) | Self::Bytes(s) => s.fraction(),
+            Self::Latency(_) => 0.0,
         }
     }
 
     pub(super) fn what(self) -> &'static str {
         match self {
-            Self::Macs(_) => "multiply-accumulates",
+            Self::Macs(_) | Self::Latency(_) => "multiply-accumulates",
             Self::Params(_) => "parameters",
             Self::Bytes(_) => "bytes",
         }
@@ -63,7 +95,7 @@ impl<'a, 'm> Meter<'a, 'm> {
         context: &Context<'_>,
     ) -> Result<Self, Refusal> {
         let mut meter = Self { model, groups, target, sizes: sizes(model, context), whole: 0 };
-        meter.whole = meter.cost(model);
+        meter.whole = meter.cost(context.origin.unwrap_or(model));
         if meter.whole == 0 {
             return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
         }
@@ -73,17 +105,22 @@ impl<'a, 'm> Meter<'a, 'm> {
     fn cost(&self, model: &Model) -> u64 {
         let counted = || analyse(model, &infer(model, &self.sizes));
         match self.target {
-            Target::Macs(_) => counted().macs,
+            Target::Macs(_) | Target::Latency(_) => counted().macs,
             Target::Params(_) => counted().params,
             Target::Bytes(_) => model.encoded_len() as u64,
         }
     }
 
-    /// The share that is gone without these channels.
-    pub(super) fn share(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
+    /// The model without these channels.
+    pub(super) fn without(&self, channels: &BTreeSet<usize>) -> Result<Model, Refusal> {
         let mut changed = self.model.clone();
         apply(remove(self.model, self.groups, channels)?, &mut changed)?;
-        Ok(1.0 - self.cost(&changed) as f64 / self.whole as f64)
+        Ok(changed)
+    }
+
+    /// The share that is gone without these channels.
+    pub(super) fn share(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
+        Ok(1.0 - self.cost(&self.without(channels)?) as f64 / self.whole as f64)
     }
 }
 

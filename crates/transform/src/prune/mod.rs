@@ -9,6 +9,7 @@ mod choose;
 mod distill;
 mod edits;
 pub mod groups;
+mod guided;
 mod layers;
 mod linear;
 mod magnitude;
@@ -28,6 +29,8 @@ pub mod structured;
 #[cfg(test)]
 mod generator;
 #[cfg(test)]
+mod guided_tests;
+#[cfg(test)]
 mod mask_tests;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -37,7 +40,7 @@ mod tests;
 use std::str::FromStr;
 
 pub use groups::{Group, Groups, Reason};
-pub use meter::{Allocation, Repair, Score, Target, UnknownChoice};
+pub use meter::{Allocation, Milliseconds, NotATime, Repair, Score, Target, UnknownChoice};
 pub use sparsity::{Blocks, Compensation, Pattern, Sparsity};
 pub use structured::{PruneOptions, Structured};
 

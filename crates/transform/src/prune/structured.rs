@@ -3,31 +3,16 @@
 //! Which channels go first is said by scores ([`Score`]), how many of each group by an [`Allocation`], and what is left is brought
 //! back towards the original by a [`Repair`]: all label-free. Without samples there are the norms of the weights alone.
 
-use std::collections::BTreeMap;
-
-use plimsoll_cost::analyse;
-use plimsoll_onnx::{Model, NodeId, Patch, node, shape::infer};
+use plimsoll_onnx::{Model, Patch, node};
 
 use super::{
-    allocate::Allocator,
     choose::{Chosen, choose},
-    distill::distill,
     groups::Groups,
-    layers::layers,
-    magnitude,
-    meter::{Allocation, Meter, Repair, Score, TOLERANCE, Target, assumes_sizes, sizes},
-    observed::{Moments, Observed},
-    orders::{Order, orders},
-    refit::refit,
-    removal::{apply, remove, sweep},
+    guided, magnitude,
+    meter::{Allocation, Meter, Repair, Score, TOLERANCE, Target, assumes_sizes},
+    removal::{remove, sweep},
 };
-use crate::{
-    Context, Effect, Pass, Refusal,
-    observe::{Reference, Runs},
-};
-
-/// Other counts of the groups that the search tries.
-const TRIES: usize = 24;
+use crate::{Context, Effect, Pass, Refusal};
 
 /// What to remove, and how to choose it.
 #[derive(Debug, Clone, PartialEq)]
@@ -70,10 +55,10 @@ impl Structured {
 }
 
 /// The choices with the defaults filled in.
-struct Choices {
-    score: Score,
-    allocation: Allocation,
-    repair: Repair,
+pub(super) struct Choices {
+    pub(super) score: Score,
+    pub(super) allocation: Allocation,
+    pub(super) repair: Repair,
 }
 
 impl Choices {
@@ -121,7 +106,7 @@ impl Pass for Structured {
         let meter = Meter::of(model, &groups, options.target, context)?;
         let mut reasons = Vec::new();
         let (chosen, repaired) = if choices.observe() {
-            self.observed(&choices, &meter, context, &mut reasons)?
+            guided::choose(options, &choices, &meter, context, &mut reasons)?
         } else {
             let scores = magnitude::scores(&model.view(), &groups)?;
             let order = magnitude::order(&groups, &scores, choices.allocation, options.least_channels);
@@ -162,102 +147,6 @@ impl Structured {
         }
         Ok(groups)
     }
-
-    /// Chooses by what the original does on samples, and repairs.
-    fn observed(
-        &self,
-        choices: &Choices,
-        meter: &Meter<'_, '_>,
-        context: &Context<'_>,
-        reasons: &mut Vec<String>,
-    ) -> Result<(Chosen, Option<Model>), Refusal> {
-        let (model, groups, options) = (meter.model, meter.groups, &self.options);
-        let view = model.view();
-        let layers = layers(model, groups, &sizes(model, context))?;
-        let runs = Runs::of(model, context, options.samples)?;
-        let observed = Observed::of(model, context, &layers, runs)?;
-        let wanted = choices.score != Score::Magnitude || choices.allocation >= Allocation::Sensitivity;
-        let moments: BTreeMap<NodeId, Moments> = if wanted { observed.moments(&view)? } else { BTreeMap::new() };
-        let reference = Reference::of(model, context, options.samples)?;
-        let ranked = ranked(&view, groups, &layers, &moments, choices.score)?;
-        let lists: Vec<Vec<usize>> = ranked
-            .iter()
-            .map(|order| magnitude::limited(groups, order.iter().map(|(c, _)| *c), options.least_channels))
-            .collect();
-        let allocator = Allocator { meter, observed: &observed, moments: &moments, reference: &reference, lists };
-        let simple = |allocation| -> Vec<usize> {
-            // Losses of later channels hold what earlier ones cost: never below these.
-            let scores = ranked.iter().flat_map(|order| {
-                order.iter().scan(0f64, |most, (c, loss)| {
-                    *most = most.max(*loss);
-                    Some((*c, *most))
-                })
-            });
-            magnitude::order(groups, &scores.collect(), allocation, options.least_channels)
-        };
-        let chosen = match choices.allocation {
-            Allocation::Uniform | Allocation::Global => choose(meter, &simple(choices.allocation), context)?,
-            _ => {
-                let curves = allocator.curves()?;
-                let first = choose(meter, &allocator.sequence(&curves)?, context)?;
-                if choices.allocation == Allocation::Sensitivity {
-                    first
-                } else {
-                    let global = choose(meter, &simple(Allocation::Global), context)?;
-                    let uniform = choose(meter, &simple(Allocation::Uniform), context)?;
-                    let tries = TRIES;
-                    let (chosen, [before, after]) =
-                        allocator.search(vec![first, global, uniform], tries, context.seed)?;
-                    reasons.push(format!("search: divergence of the outputs {before:.4} → {after:.4}"));
-                    chosen
-                }
-            }
-        };
-        if choices.repair == Repair::None {
-            return Ok((chosen, None));
-        }
-        let mut pruned = model.clone();
-        apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
-        let before = reference.damage(&pruned)?.0;
-        let unrepaired = pruned.clone();
-        let (repaired, count) = refit(&observed, groups, &chosen.channels, pruned)?;
-        let after = reference.damage(&repaired)?.0;
-        reasons.push(format!(
-            "{count} layers refitted by least squares: divergence of the outputs {:.4} → {:.4}",
-            before.cost(),
-            after.cost()
-        ));
-        let better = if after.cost() < before.cost() { repaired } else { unrepaired };
-        if choices.repair != Repair::Distill {
-            return Ok((chosen, Some(better)));
-        }
-        let macs = [model, &better].map(|m| analyse(m, &infer(m, &sizes(m, context))).macs);
-        let (trained, [before, after]) = distill(model, &better, macs, context, options.samples)?;
-        reasons.push(match trained {
-            Some(_) => format!("distilled: divergence on held-back samples {before:.4} → {after:.4}"),
-            None => format!("not distilled: training does not bring the outputs nearer ({before:.4} → {after:.4})"),
-        });
-        Ok((chosen, Some(trained.unwrap_or(better))))
-    }
-}
-
-/// The order of each group by a score; by magnitude where no consumer of it has moments.
-fn ranked(
-    view: &plimsoll_onnx::View<'_>,
-    groups: &Groups<'_>,
-    layers: &[super::layers::Layer<'_>],
-    moments: &BTreeMap<NodeId, Moments>,
-    score: Score,
-) -> Result<Vec<Order>, Refusal> {
-    let plain = magnitude::scores(view, groups)?;
-    let by_norm = |group: &super::Group| {
-        let mut order: Order = group.channels.iter().map(|c| (*c, plain.get(c).copied().unwrap_or(f64::MAX))).collect();
-        order.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
-        order
-    };
-    let found = if score == Score::Magnitude { vec![] } else { orders(groups, layers, moments, score) };
-    let mut found = found.into_iter();
-    Ok(groups.groups.iter().map(|g| found.next().flatten().unwrap_or_else(|| by_norm(g))).collect())
 }
 
 /// Takes over what a repair changed: the nodes and constants of the repaired model that are not the original's.
@@ -290,7 +179,13 @@ fn explain(meter: &Meter<'_, '_>, chosen: &Chosen, context: &Context<'_>, patch:
              tell",
         );
     }
-    if chosen.share > wanted + TOLERANCE {
+    let gone = meter.share(&Default::default()).unwrap_or(0.0);
+    if gone > 5e-4 {
+        patch.because(format!("{} % of the {what} went before, by exact passes", percent(gone)));
+    }
+    let timed = matches!(meter.target, Target::Latency(_));
+    chosen.measured.iter().for_each(|m| _ = patch.because(m.as_str()));
+    if chosen.share > wanted + TOLERANCE && !timed {
         patch.because(format!("no set of whole channels comes nearer to {} % of the {what}", percent(wanted)));
     }
     for group in &meter.groups.groups {

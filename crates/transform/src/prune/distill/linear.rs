@@ -2,7 +2,7 @@
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 
-use super::tape::Op;
+use super::tape::{Layout, Op};
 
 /// c = a·b or c += a·b, all row-major; `a` is rows × inner, `b` inner × columns, each given as it lies or transposed.
 fn product(c: &mut [f32], add: bool, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
@@ -66,6 +66,20 @@ impl Op for Product {
             found[2] = bias;
         }
         found
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        Some(Layout { inner: self.inner, upright: !self.transposed })
+    }
+
+    fn gram(&self, x: &[&[f32]], sum: &mut [f32]) {
+        let k = self.inner;
+        for row in x[0].chunks_exact(k.max(1)) {
+            sum[k * k..].iter_mut().zip(row).for_each(|(s, v)| *s += v);
+        }
+        sum[k * k + k] += self.rows as f32;
+        let x = rows(x[0], self.rows, k);
+        product(&mut sum[..k * k], true, x.transpose(), x);
     }
 }
 
@@ -180,5 +194,23 @@ impl Op for Convolution {
             }
         }
         found
+    }
+
+    fn layout(&self) -> Option<Layout> {
+        (self.groups == 1).then(|| Layout { inner: self.inner(), upright: false })
+    }
+
+    fn gram(&self, x: &[&[f32]], sum: &mut [f32]) {
+        let (inner, places) = (self.inner(), self.areas[1]);
+        let mut columns = vec![0f32; inner * places];
+        for input in x[0].chunks_exact(self.channels[0] * self.areas[0]) {
+            self.columns(input, &mut columns);
+            for (s, row) in sum[inner * inner..].iter_mut().zip(columns.chunks_exact(places)) {
+                *s += row.iter().sum::<f32>();
+            }
+            sum[inner * inner + inner] += places as f32;
+            let columns = rows(&columns, inner, places);
+            product(&mut sum[..inner * inner], true, columns, columns.transpose());
+        }
     }
 }

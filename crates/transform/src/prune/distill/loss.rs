@@ -26,8 +26,8 @@ impl Kind {
         }
     }
 
-    /// The loss, and its gradient by the student's output.
-    pub(super) fn loss(self, teacher: &[f32], student: &[f32]) -> (f64, Vec<f32>) {
+    /// The loss at a temperature (which makes scores that are far from the best count), and its gradient by the student's output.
+    pub(super) fn loss(self, teacher: &[f32], student: &[f32], temperature: f32) -> (f64, Vec<f32>) {
         let columns = match self {
             Self::Values(energy) => {
                 let n = student.len().max(1) as f32;
@@ -38,26 +38,32 @@ impl Kind {
             Self::Probabilities(columns) | Self::Scores(columns) => columns,
         };
         let rows = (student.len() / columns).max(1) as f32;
+        let scores = |row: &[f32]| -> Vec<f32> {
+            let score = |v: &f32| match self {
+                Self::Probabilities(_) => v.max(LEAST).ln() / temperature,
+                _ => v / temperature,
+            };
+            softmax(&row.iter().map(score).collect::<Vec<_>>())
+        };
         let mut gradient = Vec::with_capacity(student.len());
         let mut total = 0f64;
-        for (t, s) in teacher.chunks_exact(columns).zip(student.chunks_exact(columns)) {
-            if let Self::Probabilities(_) = self {
-                for (t, s) in t.iter().zip(s) {
-                    let s = s.max(1e-7);
-                    total += f64::from(t * (t.max(1e-7) / s).ln());
-                    gradient.push(-t / s / rows);
-                }
-            } else {
-                let (t, s) = (softmax(t), softmax(s));
-                for (t, s) in t.iter().zip(&s) {
-                    total += f64::from(t * (t.max(1e-7) / s.max(1e-7)).ln());
-                    gradient.push((s - t) / rows);
-                }
+        for (t_row, s_row) in teacher.chunks_exact(columns).zip(student.chunks_exact(columns)) {
+            for ((t, s), own) in scores(t_row).iter().zip(scores(s_row)).zip(s_row) {
+                total += f64::from(t * (t.max(1e-7) / s.max(1e-7)).ln() * temperature * temperature);
+                let by_score = (s - t) * temperature / rows;
+                gradient.push(if matches!(self, Self::Probabilities(_)) {
+                    by_score / own.max(LEAST)
+                } else {
+                    by_score
+                });
             }
         }
         (total / f64::from(rows), gradient)
     }
 }
+
+/// Probabilities below this count as it.
+const LEAST: f32 = 1e-20;
 
 fn softmax(row: &[f32]) -> Vec<f32> {
     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

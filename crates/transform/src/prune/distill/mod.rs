@@ -1,7 +1,6 @@
 //! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, on the calibration samples and
-//! mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531). Steps are
-//! those of Adam (Kingma and Ba, arXiv 1412.6980), each tensor's scaled by its own magnitude (as in LAMB, You et al., arXiv
-//! 1904.00962): networks whose normalisation was folded have weights of very different sizes. The best weights on samples that
+//! mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531). Each step
+//! changes what a layer gives by the same small part ([`steps`]). The best weights on samples that
 //! were held back are kept, never worse ones than those at the start. The same seed gives the same weights on any number of threads. Knows neither scores nor groups.
 
 mod batches;
@@ -11,6 +10,7 @@ mod linear;
 mod loss;
 mod movement;
 mod rules;
+mod steps;
 mod tape;
 #[cfg(test)]
 mod tests;
@@ -19,6 +19,7 @@ mod windows;
 use plimsoll_onnx::{DType, Model, Patch, Tensor};
 use rayon::prelude::*;
 
+use self::steps::{Steps, measured};
 use self::{batches::Samples, loss::Kind, tape::Tape};
 use super::{layers::set_constant, removal::apply};
 use crate::{Context, Refusal, draw::Dice, observe::Runs};
@@ -33,15 +34,18 @@ const GRAINS: usize = 4;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
 /// Multiply-accumulates that all steps together may take: a few minutes on one core.
-const WORK: f64 = 2.5e12;
-const STEPS: [usize; 2] = [50, 4000];
+const WORK: f64 = 2e12;
+const STEPS: [usize; 2] = [50, 2500];
 /// The largest step, relative to a tensor's magnitude.
-const RATE: f64 = 0.01;
+const RATE: f64 = 0.004;
 /// Share of the steps over which the rate rises; it falls over the rest.
 const RISE: f64 = 0.05;
-const DECAYS: [f64; 2] = [0.9, 0.99];
+/// What class scores are divided by in training.
+const TEMPERATURE: f32 = 2.0;
 /// Share of samples that are mixed with others.
-const MIXED: f64 = 0.5;
+const MIXED: f64 = 0.9;
+/// Batches on which it is seen what layers read.
+const GRAMS: usize = 12;
 /// How often the weights are judged.
 const JUDGED: usize = 20;
 
@@ -119,11 +123,24 @@ impl Lesson {
         let one = |(batch, expected): &(tape::Inputs, Tensors)| -> Result<f64, Refusal> {
             let values = self.student.forward(weights, batch)?;
             let found = self.student.outputs(&values);
-            Ok(self.kinds.iter().zip(expected).zip(found).map(|((k, t), s)| k.loss(t, s).0).sum())
+            Ok(self.kinds.iter().zip(expected).zip(found).map(|((k, t), s)| k.loss(t, s, 1.0).0).sum())
         };
         let all: Vec<f64> = self.held.par_iter().map(one).collect::<Result<_, _>>()?;
         let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
         Ok(if mean.is_nan() { f64::INFINITY } else { mean })
+    }
+
+    /// The descent from some weights: what each layer reads is looked at on a few samples.
+    fn descent(&self, start: &Tensors, samples: &Samples) -> Result<Steps, Refusal> {
+        let layouts: Vec<_> = self.student.layouts().into_iter().map(measured).collect();
+        let mut grams: Tensors =
+            layouts.iter().map(|l| vec![0.0; l.map_or(0, |l| (l.inner + 1) * l.inner + 1)]).collect();
+        let batches = (samples.count / samples.batch).clamp(1, GRAMS);
+        for batch in 0..batches {
+            let values = self.student.forward(start, &samples.batch(batch * samples.batch))?;
+            self.student.grams(start, &values, &mut grams);
+        }
+        Ok(Steps::of(start, &layouts, &self.student.biases(), &grams))
     }
 
     /// The gradient of one grain by each weight.
@@ -131,7 +148,7 @@ impl Lesson {
         let taught = self.teacher.forward(&self.taught, batch)?;
         let values = self.student.forward(weights, batch)?;
         let pairs = self.teacher.outputs(&taught).into_iter().zip(self.student.outputs(&values));
-        let by: Tensors = self.kinds.iter().zip(pairs).map(|(k, (t, s))| k.loss(t, s).1).collect();
+        let by: Tensors = self.kinds.iter().zip(pairs).map(|(k, (t, s))| k.loss(t, s, TEMPERATURE).1).collect();
         Ok(self.student.backward(weights, &values, by))
     }
 
@@ -147,13 +164,13 @@ impl Lesson {
         let first = self.judge(&start)?;
         let mut best: (f64, Option<Tensors>) = (first, None);
         let mut dice = Dice::new(context.seed);
-        let mut adam = Adam::of(&start);
+        let mut descent = self.descent(&start, samples)?;
         let mut weights = start;
         for step in 0..steps {
             let batches: Vec<tape::Inputs> = (0..GRAINS).map(|_| samples.drawn(&mut dice, MIXED)).collect();
             let parts: Vec<Tensors> =
                 batches.par_iter().map(|b| self.gradient(&weights, b)).collect::<Result<_, _>>()?;
-            adam.step(&mut weights, &parts, rate(step, steps));
+            descent.step(&mut weights, &parts, rate(step, steps));
             context.progress.advance(1);
             if (step + 1) % (steps / JUDGED).max(1) == 0 {
                 let found = self.judge(&weights)?;
@@ -171,40 +188,4 @@ impl Lesson {
 fn rate(step: usize, steps: usize) -> f64 {
     let at = (step as f64 + 1.0) / steps.max(1) as f64;
     RATE * if at < RISE { at / RISE } else { 0.5 * (1.0 + ((at - RISE) / (1.0 - RISE) * std::f64::consts::PI).cos()) }
-}
-
-/// First and second moments of the gradients.
-struct Adam {
-    moments: Vec<[Vec<f32>; 2]>,
-    scales: Vec<f32>,
-    steps: i32,
-}
-
-impl Adam {
-    fn of(weights: &[Vec<f32>]) -> Self {
-        let rms = |w: &Vec<f32>| (w.iter().map(|v| v * v).sum::<f32>() / w.len().max(1) as f32).sqrt();
-        let moments = weights.iter().map(|w| [vec![0.0; w.len()], vec![0.0; w.len()]]).collect();
-        Self { moments, scales: weights.iter().map(rms).collect(), steps: 0 }
-    }
-
-    fn step(&mut self, weights: &mut [Vec<f32>], parts: &[Tensors], rate: f64) {
-        self.steps += 1;
-        let corrected = DECAYS.map(|d| (1.0 - d.powi(self.steps)) as f32);
-        let [keep, spread] = DECAYS.map(|d| d as f32);
-        let many = parts.len().max(1) as f32;
-        for (w, tensor) in weights.iter_mut().enumerate() {
-            let scale = rate as f32 * self.scales[w];
-            let [mean, square] = &mut self.moments[w];
-            for (i, value) in tensor.iter_mut().enumerate() {
-                let g = parts.iter().map(|p| p[w].get(i).copied().unwrap_or(0.0)).sum::<f32>() / many;
-                let g = if g.is_finite() { g } else { 0.0 };
-                mean[i] = keep * mean[i] + (1.0 - keep) * g;
-                square[i] = spread * square[i] + (1.0 - spread) * g * g;
-                let size = (square[i] / corrected[1]).sqrt();
-                if size > 0.0 {
-                    *value -= scale * (mean[i] / corrected[0]) / (size + 1e-12);
-                }
-            }
-        }
-    }
 }

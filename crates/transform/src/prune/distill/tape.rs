@@ -20,6 +20,21 @@ pub(super) trait Op: Send + Sync {
     fn forward(&self, x: &[&[f32]], y: &mut [f32]);
     /// The gradient by each input that is asked for; empty for the others.
     fn backward(&self, x: &[&[f32]], y: &[f32], dy: &[f32], asked: &[bool]) -> Vec<Vec<f32>>;
+    /// How the second input, a weight, lies, where it multiplies rows of the first.
+    fn layout(&self) -> Option<Layout> {
+        None
+    }
+    /// Adds the outer products of these rows (row-major), the rows themselves, and their number.
+    fn gram(&self, _: &[&[f32]], _: &mut [f32]) {}
+}
+
+/// How a weight lies that multiplies rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Elements of a row.
+    pub(super) inner: usize,
+    /// The weight has one row an element, not one row an output.
+    pub(super) upright: bool,
 }
 
 /// What a rule makes of a node.
@@ -198,6 +213,47 @@ impl Tape {
             Source::Constant(v) => v,
             Source::Weight(w) => weights.get(*w).map(Vec::as_slice).unwrap_or_default(),
             _ => values.get(value).map(Vec::as_slice).unwrap_or_default(),
+        }
+    }
+
+    /// The layouts of the weights that multiply rows, where each is read by one step only.
+    pub(super) fn layouts(&self) -> Vec<Option<Layout>> {
+        let mut found: Vec<Option<Layout>> = vec![None; self.weights.len()];
+        let mut readers = vec![0usize; self.weights.len()];
+        for step in &self.steps {
+            for (slot, &read) in step.reads.iter().enumerate() {
+                if let Source::Weight(w) = self.sources[read] {
+                    readers[w] += 1;
+                    found[w] = if slot == 1 { step.op.layout() } else { None };
+                }
+            }
+        }
+        found.into_iter().zip(readers).map(|(layout, readers)| layout.filter(|_| readers == 1)).collect()
+    }
+
+    /// Which weights are biases of a layer: the layer's weight.
+    pub(super) fn biases(&self) -> Vec<Option<usize>> {
+        let mut found = vec![None; self.weights.len()];
+        for step in self.steps.iter().filter(|s| s.op.layout().is_some()) {
+            if let (Some(&weight), Some(&bias)) = (step.reads.get(1), step.reads.get(2))
+                && let (Source::Weight(w), Source::Weight(b)) = (&self.sources[weight], &self.sources[bias])
+            {
+                found[*b] = Some(*w);
+            }
+        }
+        found
+    }
+
+    /// Adds the outer products of the rows that each of these weights multiplied in a run, the rows, and their number.
+    pub(super) fn grams(&self, weights: &[Vec<f32>], values: &Values, grams: &mut [Vec<f32>]) {
+        for step in &self.steps {
+            let Some(&read) = step.reads.get(1) else { continue };
+            if let Source::Weight(w) = self.sources[read]
+                && !grams[w].is_empty()
+            {
+                let x: Vec<&[f32]> = step.reads.iter().map(|&r| self.read(r, weights, values)).collect();
+                step.op.gram(&x, &mut grams[w]);
+            }
         }
     }
 

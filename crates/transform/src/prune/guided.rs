@@ -1,0 +1,181 @@
+//! Choosing by what the original does on samples, and repairing what is left. Puts scores, allocation, search and repairs together;
+//! knows none of their numbers.
+
+use std::collections::BTreeMap;
+
+use plimsoll_cost::analyse;
+use plimsoll_onnx::{Model, NodeId, View, shape::infer};
+
+use super::{
+    PruneOptions,
+    allocate::{Allocator, POINTS},
+    choose::{self, Chosen},
+    distill::distill,
+    groups::{Group, Groups},
+    layers::{Layer, layers},
+    magnitude,
+    meter::{Allocation, Meter, Repair, Score, Target, sizes},
+    observed::{Moments, Observed},
+    orders::{Order, orders},
+    refit::refit,
+    removal::{apply, remove},
+    structured::Choices,
+};
+use crate::{
+    Context, Refusal,
+    observe::{Reference, Runs},
+};
+
+/// Multiply-accumulates that allocation and search may take: under a minute on one core.
+const EFFORT: f64 = 8e11;
+/// What running the model takes beyond its multiply-accumulates, a sample, expressed in these.
+const OVERHEAD: f64 = 2e6;
+/// The least samples that allocation and search judge by, where there are so many.
+const FEWEST: usize = 48;
+/// The most other counts that the search tries.
+const TRIES: usize = 64;
+/// How often a model is run where it is refitted and judged.
+const RUNS: f64 = 2.5;
+
+/// How many samples allocation and search take, and how many counts are tried.
+struct Effort {
+    samples: usize,
+    tries: usize,
+}
+
+impl Effort {
+    /// For a model of so many multiply-accumulates, whose refit takes `fit` more, and so many groups.
+    fn of(macs: u64, fit: f64, groups: usize, samples: usize) -> Self {
+        let each = macs as f64 + OVERHEAD;
+        let curves = (groups * POINTS.len()) as f64;
+        // Half for the curves and as many tries as there are groups, or fewer samples.
+        let wanted = each * (curves + RUNS * groups as f64);
+        let samples = ((EFFORT / wanted) as usize).clamp(FEWEST.min(samples), samples);
+        let left = EFFORT - each * curves * samples as f64;
+        let tries = left / (RUNS * each * samples as f64 + fit);
+        Self { samples, tries: (tries.max(0.0) as usize).min(TRIES) }
+    }
+}
+
+/// Channels that go, and the repaired model; none where nothing is repaired.
+pub(super) fn choose(
+    options: &PruneOptions,
+    choices: &Choices,
+    meter: &Meter<'_, '_>,
+    context: &Context<'_>,
+    reasons: &mut Vec<String>,
+) -> Result<(Chosen, Option<Model>), Refusal> {
+    let (model, groups) = (meter.model, meter.groups);
+    let view = model.view();
+    let layers = layers(model, groups, &sizes(model, context))?;
+    let runs = Runs::of(model, context, options.samples)?;
+    let samples = runs.len() * runs.batch;
+    let observed = Observed::of(model, context, &layers, runs.clone())?;
+    let wanted = choices.score != Score::Magnitude || choices.allocation >= Allocation::Sensitivity;
+    let moments: BTreeMap<NodeId, Moments> = if wanted { observed.moments(&view)? } else { BTreeMap::new() };
+    let ranked = ranked(&view, groups, &layers, &moments, choices.score)?;
+    let simple = |allocation| -> Result<Chosen, Refusal> {
+        // Losses of later channels hold what earlier ones cost: never below these.
+        let scores = ranked.iter().flat_map(|order| {
+            order.iter().scan(0f64, |most, (c, loss)| {
+                *most = most.max(*loss);
+                Some((*c, *most))
+            })
+        });
+        let order = magnitude::order(groups, &scores.collect(), allocation, options.least_channels);
+        choose::choose(meter, &order, context)
+    };
+    let chosen = if choices.allocation < Allocation::Sensitivity || groups.groups.len() < 2 {
+        simple(choices.allocation)?
+    } else {
+        let limited = |order: &Order| magnitude::limited(groups, order.iter().map(|(c, _)| *c), options.least_channels);
+        let lists: Vec<Vec<usize>> = ranked.iter().map(limited).collect();
+        let macs = analyse(model, &infer(model, &sizes(model, context))).macs;
+        let fit: f64 = layers.iter().map(|l| (l.width * l.width / l.groups.max(1)) as f64).sum();
+        let fit = fit * (observed.each * runs.len()) as f64;
+        let effort = Effort::of(macs, fit, groups.groups.len(), samples);
+        let few = runs.clone().thinned((effort.samples / runs.batch.max(1)).max(1));
+        let small = if few.len() < runs.len() { Some(Observed::of(model, context, &layers, few)?) } else { None };
+        let reference = Reference::of(model, context, effort.samples)?;
+        let allocator = Allocator {
+            meter,
+            observed: small.as_ref().unwrap_or(&observed),
+            moments: &moments,
+            reference: &reference,
+            lists,
+        };
+        let curves = allocator.curves()?;
+        let first = choose::choose(meter, &allocator.sequence(&curves)?, context)?;
+        // Other counts would have to be timed one by one.
+        let timed = matches!(meter.target, Target::Latency(_));
+        if choices.allocation == Allocation::Sensitivity || timed {
+            first
+        } else {
+            let starts = vec![first, simple(Allocation::Uniform)?];
+            let (chosen, [before, after], tried) = allocator.search(starts, effort.tries, context.seed)?;
+            reasons.push(format!(
+                "{tried} numbers of channels tried on {} samples: divergence of the outputs {before:.4} → {after:.4}",
+                effort.samples
+            ));
+            chosen
+        }
+    };
+    if choices.repair == Repair::None {
+        return Ok((chosen, None));
+    }
+    let repaired = repaired(options, choices, &observed, groups, &chosen, reasons)?;
+    Ok((chosen, Some(repaired)))
+}
+
+/// The pruned model after the repair, or as it was where that does not help.
+fn repaired(
+    options: &PruneOptions,
+    choices: &Choices,
+    observed: &Observed<'_, '_>,
+    groups: &Groups<'_>,
+    chosen: &Chosen,
+    reasons: &mut Vec<String>,
+) -> Result<Model, Refusal> {
+    let (model, context) = (observed.model, observed.context);
+    let reference = Reference::of(model, context, options.samples)?;
+    let mut pruned = model.clone();
+    apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
+    let before = reference.damage(&pruned)?.0.cost();
+    let (fitted, count) = refit(observed, groups, &chosen.channels, pruned.clone())?;
+    let after = reference.damage(&fitted)?.0.cost();
+    reasons.push(if after < before {
+        format!("{count} layers refitted by least squares: divergence of the outputs {before:.4} → {after:.4}")
+    } else {
+        format!("not refitted: least squares does not help: divergence of the outputs {before:.4} → {after:.4}")
+    });
+    let fitted = if after < before { fitted } else { pruned };
+    if choices.repair != Repair::Distill {
+        return Ok(fitted);
+    }
+    let macs = [model, &fitted].map(|m| analyse(m, &infer(m, &sizes(m, context))).macs);
+    let (trained, [before, after]) = distill(model, &fitted, macs, context, options.samples)?;
+    reasons.push(match trained {
+        Some(_) => format!("distilled: divergence on samples held back {before:.4} → {after:.4}"),
+        None => format!("not distilled: training does not bring the outputs nearer: {before:.4} → {after:.4}"),
+    });
+    Ok(trained.unwrap_or(fitted))
+}
+
+/// The order of each group by a score; by magnitude where no consumer of it has moments.
+fn ranked(
+    view: &View<'_>,
+    groups: &Groups<'_>,
+    layers: &[Layer<'_>],
+    moments: &BTreeMap<NodeId, Moments>,
+    score: Score,
+) -> Result<Vec<Order>, Refusal> {
+    let plain = magnitude::scores(view, groups)?;
+    let by_norm = |group: &Group| {
+        let mut order: Order = group.channels.iter().map(|c| (*c, plain.get(c).copied().unwrap_or(f64::MAX))).collect();
+        order.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.0.cmp(&b.0)));
+        order
+    };
+    let found = if score == Score::Magnitude { vec![] } else { orders(groups, layers, moments, score) };
+    let mut found = found.into_iter();
+    Ok(groups.groups.iter().map(|g| found.next().flatten().unwrap_or_else(|| by_norm(g))).collect())
+}
