@@ -233,8 +233,9 @@ pub(crate) struct Quantize {
     pub(crate) reduce_range: bool,
     /// Factors that move between layers first, so that no channel takes the codes of others; what is computed stays the same.
     /// cross-layer: from the weights · smooth: from activations and weights · auto: where the scheme gains by it
-    #[arg(long, default_value = "auto", value_parser = ["none", "cross-layer", "smooth", "auto"])]
-    pub(crate) equalize: String,
+    /// [default: auto; none with --repair none]
+    #[arg(long, value_parser = ["none", "cross-layer", "smooth", "auto"])]
+    pub(crate) equalize: Option<String>,
     /// How the result is brought back towards the original, each method with those before it [default: gptq where there are samples]
     #[arg(long, value_parser = ["none", "bias", "least-squares", "gptq"])]
     pub(crate) repair: Option<String>,

@@ -17,7 +17,7 @@ use plimsoll_profile::{PASSES, PRUNE_TARGETS};
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
     Context, Outcome, Pass, PipelineError,
-    equalize::Equalize,
+    equalize::{Equalization, Equalize},
     opset::RaiseOpset,
     prune::{Pattern, PruneOptions, Share, Sparsity, Structured, Target},
     quantize::{self, QuantizeOptions, Scheme},
@@ -272,7 +272,9 @@ fn quantize_options(step: &Step) -> Result<(Equalize, QuantizeOptions), RecipeEr
     options.target =
         quantize::Target { min_agreement: parse(step, "min-agreement")?, max_drop: parse(step, "max-drop")? };
     options.exclude = excluded(step);
-    Ok((Equalize::new(parse(step, "equalize")?.unwrap_or_default(), options.clone()), options))
+    // Who wants nothing repaired wants nothing tried either.
+    let usual = if options.repair == Some(quantize::Repair::None) { Equalization::None } else { Equalization::Auto };
+    Ok((Equalize::new(parse(step, "equalize")?.unwrap_or(usual), options.clone()), options))
 }
 
 #[cfg(test)]

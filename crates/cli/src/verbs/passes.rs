@@ -30,10 +30,10 @@ pub(crate) fn quantize(world: &World, args: &args::Quantize) -> Result<Exit, Fai
         parameters.push(("granularity", args.granularity.clone()));
         parameters.push(("calibration", args.calibration.clone()));
         parameters.push(("activations", args.activations.clone()));
-        parameters.push(("equalize", args.equalize.clone()));
         if args.reduce_range {
             parameters.push(("reduce-range", "true".into()));
         }
+        parameters.extend(args.equalize.clone().map(|method| ("equalize", method)));
         parameters.extend(args.repair.clone().map(|repair| ("repair", repair)));
     }
     if !args.exclude.is_empty() {
