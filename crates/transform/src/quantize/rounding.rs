@@ -1,5 +1,7 @@
 //! Rounding to nearest under the scales of the least squared error. Knows numbers, not graphs.
 
+use rayon::prelude::*;
+
 use super::{
     affine::{self, Codebook, Weight},
     repair::search_scale,
@@ -11,17 +13,17 @@ pub(super) fn least_error(
     shape: &[usize],
     axis: Option<usize>,
     book: Codebook,
-    least: impl Fn(usize) -> f32,
+    least: impl Fn(usize) -> f32 + Sync,
 ) -> Weight {
     let channel = affine::channel_of(shape, axis);
     let mut channels: Vec<Vec<f64>> = vec![Vec::new(); axis.map_or(1, |a| shape[a])];
     for (i, v) in values.iter().enumerate() {
         channels[channel(i)].push(f64::from(*v));
     }
-    let scale = |(c, row): (usize, &Vec<f64>)| {
+    let scale = |(c, row): (usize, &Vec<f64>)| -> f32 {
         let found = search_scale(row, &vec![1.0; row.len()], book, f64::from(least(c)));
         affine::usable(found as f32).max(least(c))
     };
-    let scales = channels.iter().enumerate().map(scale).collect();
+    let scales = channels.par_iter().enumerate().map(scale).collect();
     affine::rounded(values, shape, axis, book, scales)
 }
