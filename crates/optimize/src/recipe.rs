@@ -127,6 +127,9 @@ pub fn before_quantization(
 
 /// Moves factors between layers where the quantization that follows gains by it.
 fn equalized(made: &mut Made, pass: &Equalize, context: &Context<'_>) -> Result<(), RecipeError> {
+    if pass.is_idle() {
+        return Ok(());
+    }
     let (model, steps, checked) = run(&made.model, &[pass], 1, context)?;
     if steps.iter().any(|s| s.outcome != Outcome::NothingToDo) {
         made.model = model;

@@ -104,6 +104,11 @@ impl Equalize {
         Self { method, options }
     }
 
+    /// Whether nothing is asked for.
+    pub fn is_idle(&self) -> bool {
+        self.method == Equalization::None
+    }
+
     fn rounding(&self) -> Option<Rounding> {
         let per_row = self.options.granularity == Granularity::PerChannel;
         let (activations, highest) = match self.options.scheme {
