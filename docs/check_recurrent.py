@@ -10,7 +10,6 @@ the outputs against the float32 model in onnxruntime. Ends with 1 where it is mo
 """
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -19,17 +18,11 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from binary import plimsoll
+
 STEPS, WIDTH, HIDDEN = 24, 32, 64
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 MOST = 0.01
-
-
-def plimsoll(*arguments):
-    command = [os.environ["PLIMSOLL"]] if "PLIMSOLL" in os.environ else ["cargo", "xtask"]
-    run = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
-    if run.returncode:
-        raise SystemExit(f"plimsoll {' '.join(arguments)}: {run.stderr.strip()}")
 
 
 def model(operator, directions, path):

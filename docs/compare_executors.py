@@ -10,7 +10,6 @@ and the relative error between the outputs. Ends with 1 where the classes of mor
 """
 import argparse
 import os
-import subprocess
 import sys
 import tempfile
 
@@ -18,16 +17,10 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from binary import ROOT, plimsoll
+
 SCHEMES = ["int8", "int8-dynamic", "int8-weights", "f16"]
 LEAST = 0.999
-
-
-def plimsoll(*arguments):
-    command = [os.environ["PLIMSOLL"]] if "PLIMSOLL" in os.environ else ["cargo", "xtask"]
-    run = subprocess.run([*command, *arguments], cwd=ROOT, capture_output=True, text=True)
-    if run.returncode:
-        raise SystemExit(f"plimsoll {' '.join(arguments)}: {run.stderr.strip()}")
 
 
 def in_onnxruntime(path, inputs, n):

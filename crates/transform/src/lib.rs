@@ -7,6 +7,7 @@ mod algebra;
 mod draw;
 mod manager;
 mod observe;
+mod operators;
 mod pass;
 mod strip_names;
 #[cfg(test)]

@@ -14,7 +14,7 @@ pub(crate) use self::{
     judge::Judge,
     part::Part,
     reading::Reading,
-    rows::{Resumed, Targets, Wanted, inputs, inputs_from, rows_a_run, targets},
+    rows::{Resumed, Targets, Wanted, inputs, rows_a_run, targets},
     runs::{Runs, floats},
     study::{Parted, Seen, Wish, study},
 };

@@ -140,8 +140,10 @@ impl Resumed {
     }
 }
 
-/// What each layer reads in the partly changed model, at the positions of its targets.
+/// What each layer reads in the partly changed model, at the positions of its targets. Starts from what earlier calls kept, where
+/// that is given; what leads to those values must be as it was then.
 pub(crate) fn inputs(
+    mut resumed: Option<&mut Resumed>,
     changed: &Model,
     context: &Context<'_>,
     runs: &Runs<'_>,
@@ -149,20 +151,7 @@ pub(crate) fn inputs(
     targets: &BTreeMap<NodeId, Targets>,
     each: usize,
 ) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
-    inputs_from(&mut Resumed::default(), changed, context, runs, wanted, targets, each)
-}
-
-/// The same, starting from what earlier calls kept; what leads to those values must be as it was then.
-pub(crate) fn inputs_from(
-    resumed: &mut Resumed,
-    changed: &Model,
-    context: &Context<'_>,
-    runs: &Runs<'_>,
-    wanted: &[Wanted<'_>],
-    targets: &BTreeMap<NodeId, Targets>,
-    each: usize,
-) -> Result<BTreeMap<NodeId, Vec<f32>>, Refusal> {
-    let held = AtomicUsize::new(0);
+    let (keeps, held) = (resumed.is_some(), AtomicUsize::new(0));
     let take = |w: &Wanted<'_>, tensor: &Tensor, run: usize, (found, whole): &mut (Vec<f32>, Vec<Tensor>)| {
         let (shape, output) = (tensor.shape(), targets.get(&w.id).map(|t| t.shape.as_slice()).unwrap_or_default());
         let positions = w.reading.positions(output, w.channels).filter(|_| w.reading.fits(shape, output, w.width));
@@ -173,19 +162,20 @@ pub(crate) fn inputs_from(
             w.reading.input(&values, shape, output, position, found);
         }
         let size = tensor.bytes().len();
-        if held.fetch_add(size, Ordering::Relaxed) + size <= RESUMED {
+        if keeps && held.fetch_add(size, Ordering::Relaxed) + size <= RESUMED {
             whole.push(tensor.clone());
         }
         finite(&w.value, &found[before..])
     };
     let mut all: BTreeMap<NodeId, (Vec<f32>, Vec<Tensor>)> = BTreeMap::new();
-    for (w, (rows, whole)) in stream(changed, context, runs, wanted, &resumed.by_name(), take)? {
+    let known = resumed.as_deref().map(Resumed::by_name).unwrap_or_default();
+    for (w, (rows, whole)) in stream(changed, context, runs, wanted, &known, take)? {
         let (all_rows, all_whole) = all.entry(w.id).or_default();
         all_rows.extend(rows);
         all_whole.extend(whole);
     }
     let keep = |(id, (rows, whole)): (NodeId, (Vec<f32>, Vec<Tensor>))| {
-        if whole.len() == runs.len() {
+        if let Some(resumed) = resumed.as_deref_mut().filter(|_| whole.len() == runs.len()) {
             resumed.keep(id, whole);
         }
         (id, rows)

@@ -72,7 +72,7 @@ impl<'o, 'm> Observed<'o, 'm> {
         let layers: Vec<&Layer<'_>> = self.layers.iter().filter(&mut fits).collect();
         let wanted: Vec<Wanted<'_>> =
             layers.iter().map(|l| l.wanted(l.input.to_owned(), l.width, l.channels)).collect();
-        let rows = inputs(self.model, self.context, &self.runs, &wanted, &self.targets, self.each)?;
+        let rows = inputs(None, self.model, self.context, &self.runs, &wanted, &self.targets, self.each)?;
         let one = |layer: &&Layer<'_>| -> Result<Option<(NodeId, Moments)>, Refusal> {
             let Some(place) = Place::of(view, view.node(layer.id))? else { return Ok(None) };
             let Some(rows) = rows.get(&layer.id) else { return Ok(None) };

@@ -8,6 +8,7 @@ use plimsoll_onnx::{
 };
 
 use super::groups::{Cut, Producer, Reason, Role, Track, Walk};
+use crate::operators::REDUCTIONS;
 
 const UNARY: [&str; 44] = [
     "Relu",
@@ -79,21 +80,6 @@ const BROADCAST: [&str; 20] = [
     "Mod",
 ];
 
-const REDUCE: [&str; 12] = [
-    "ReduceMean",
-    "ReduceSum",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceSumSquare",
-    "ArgMax",
-    "ArgMin",
-];
-
 const POOL: [&str; 6] = ["MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool"];
 
 impl<'m> Walk<'_, 'm> {
@@ -127,7 +113,7 @@ impl<'m> Walk<'_, 'm> {
             "Dropout" | "CastLike" => self.first_alone(n),
             op if UNARY.contains(&op) => self.pass(n, |t| Some(t.axis)),
             op if BROADCAST.contains(&op) => self.broadcast(id, n),
-            op if REDUCE.contains(&op) => self.reduce(n),
+            op if REDUCTIONS.contains(&op) => self.reduce(n),
             op if POOL.contains(&op) && !self.is_used(n, 1) => self.pass(n, |t| (t.axis == 1).then_some(1)),
             _ => None,
         };

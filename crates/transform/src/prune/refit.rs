@@ -19,7 +19,7 @@ use super::{
 use crate::{
     Refusal,
     algebra::{Columns, Factor, Moments, Split, least_squares},
-    observe::{Resumed, Wanted, inputs_from, targets},
+    observe::{Resumed, Wanted, inputs, targets},
 };
 
 /// Damping relative to the mean of the Gram matrix's diagonal; the refit that does best on unseen rows decides, none at all among
@@ -120,7 +120,7 @@ fn one_level(
         (l.id, now.cloned().unwrap_or_else(|| l.input.to_owned()))
     });
     let resumed = resumed.called(names.collect());
-    let rows = inputs_from(resumed, model, observed.context, runs, &read, &observed.targets, observed.each)?;
+    let rows = inputs(Some(resumed), model, observed.context, runs, &read, &observed.targets, observed.each)?;
     let others =
         if added.is_empty() { BTreeMap::new() } else { targets(model, observed.context, runs, &added, observed.each)? };
     let one = |(layer, now): &(&Layer<'_>, Pruned)| -> Option<(Vec<f32>, Option<Vec<f32>>)> {

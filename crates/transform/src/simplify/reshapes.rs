@@ -7,23 +7,7 @@ use plimsoll_onnx::{
 };
 
 use super::{common, identities::is_reshaping};
-use crate::{Context, Effect, Pass, Refusal};
-
-/// Reductions that keep or drop the axes that they reduce.
-const REDUCTIONS: &[&str] = &[
-    "ReduceSum",
-    "ReduceMean",
-    "ReduceMax",
-    "ReduceMin",
-    "ReduceProd",
-    "ReduceL1",
-    "ReduceL2",
-    "ReduceLogSum",
-    "ReduceLogSumExp",
-    "ReduceSumSquare",
-    "ArgMax",
-    "ArgMin",
-];
+use crate::{Context, Effect, Pass, Refusal, operators::REDUCTIONS};
 
 pub(super) struct Reshapes;
 

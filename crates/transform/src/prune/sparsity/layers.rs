@@ -11,7 +11,7 @@ use super::compensate::{Keep, compensated};
 use crate::{
     Context, Refusal,
     algebra::{Columns, Split, least_squares},
-    observe::{Judge, Resumed, Runs, Wanted, inputs_from},
+    observe::{Judge, Resumed, Runs, Wanted, inputs},
     prune::{
         groups::Groups,
         layers::{Layer, Place, layers},
@@ -86,7 +86,7 @@ fn one_level(
     let names = computed.map(|l| (l.id, l.input.to_owned())).collect();
     let resumed = resumed.called(names);
     let rows =
-        inputs_from(resumed, model, observed.context, &observed.runs, &wanted, &observed.targets, observed.each)?;
+        inputs(Some(resumed), model, observed.context, &observed.runs, &wanted, &observed.targets, observed.each)?;
     let one = |layer: &&Layer<'_>| -> Result<Option<Fitted>, Refusal> {
         let n = original.node(layer.id);
         let (Some(place), Some(keep)) = (Place::of(&original, n)?, keep.get(&n.input[1])) else { return Ok(None) };

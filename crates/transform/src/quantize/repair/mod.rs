@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     Context, Refusal,
-    observe::{Parted, Reading, Resumed, Runs, Seen, Wanted, Wish, inputs_from, rows_a_run, study},
+    observe::{Parted, Reading, Resumed, Runs, Seen, Wanted, Wish, inputs, rows_a_run, study},
 };
 
 /// One run in so many is held back to judge by.
@@ -163,7 +163,7 @@ fn one_level<'m>(
     let wanted = level.iter().filter_map(|id| Some(layers.get(id)?.wanted(*id, values.get(id)?.clone())));
     let wanted: Vec<Wanted<'_>> = wanted.collect();
     let resumed = resumed.called(values);
-    let rows = inputs_from(resumed, &model, job.context, &evidence.parted.fit, &wanted, targets, evidence.each)?;
+    let rows = inputs(Some(resumed), &model, job.context, &evidence.parted.fit, &wanted, targets, evidence.each)?;
     let one = |(id, rows): (&NodeId, &Vec<f32>)| {
         let (anchor, layer, targets) = (job.anchors.get(id)?, layers.get(id)?, targets.get(id)?);
         let before = solution.layers.get(&Site::anchor(*id))?;
