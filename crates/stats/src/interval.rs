@@ -10,11 +10,15 @@ pub fn wilson(successes: usize, n: usize) -> Option<[f64; 2]> {
     if n == 0 {
         return None;
     }
-    let (k, n) = (successes as f64, n as f64);
-    let (p, z2) = (k / n, Z * Z);
+    Some(wilson_effective(successes as f64 / n as f64, n as f64, Z))
+}
+
+/// Wilson's interval of the share `p` of an effective, not necessarily whole, number of samples.
+pub(crate) fn wilson_effective(p: f64, n: f64, z: f64) -> [f64; 2] {
+    let z2 = z * z;
     let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
-    let half = Z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
-    Some([(middle - half).max(0.0).min(p), (middle + half).min(1.0).max(p)])
+    let half = z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
+    [(middle - half).max(0.0).min(p), (middle + half).min(1.0).max(p)]
 }
 
 /// The difference of two paired shares, `lost` samples being right only before and `won` only after: Wald's interval with
