@@ -93,8 +93,8 @@ impl Loss {
         self.samples
     }
 
-    /// Variance and degrees of freedom.
-    fn spread(&self, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
+    /// Variance and degrees of freedom; of the area under the ROC curve and independent samples, DeLong's.
+    pub fn spread(&self, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
         let tail = if let Kind::Other(tail) = self.kind { tail } else { Tail::Bounded };
         let mut spread = spread(&self.terms, tail, groups)?;
         // One sample more that only one of them has right: a difference that has seen none is not certain (Agresti and Min 2005).
