@@ -10,7 +10,7 @@ use super::{
     PruneOptions,
     allocate::{Allocator, POINTS},
     choose::{self, Chosen},
-    distill::distill,
+    distill::{Pruned, distill},
     groups::{Group, Groups},
     layers::{Layer, layers},
     magnitude,
@@ -148,17 +148,29 @@ fn repaired(
     } else {
         format!("not refitted: least squares does not help: divergence of the outputs {before:.4} → {after:.4}")
     });
-    let fitted = if after < before { fitted } else { pruned };
+    let (fitted, helps) = if after < before { (fitted, true) } else { (pruned.clone(), false) };
     if choices.repair != Repair::Distill {
         return Ok(fitted);
     }
+    let refitted = |runs: Runs<'_>| -> Result<Model, Refusal> {
+        if !helps {
+            return Ok(pruned.clone());
+        }
+        let observed = Observed::of(model, context, observed.layers, runs)?;
+        Ok(refit(&observed, groups, &chosen.channels, pruned.clone())?.0)
+    };
     let macs = [model, &fitted].map(|m| analyse(m, &infer(m, &sizes(m, context))).macs);
-    let (trained, [before, after]) = distill(model, &fitted, macs, context, options.samples)?;
-    reasons.push(match trained {
-        Some(_) => format!("distilled: divergence on samples held back {before:.4} → {after:.4}"),
-        None => format!("not distilled: training does not bring the outputs nearer: {before:.4} → {after:.4}"),
+    let gone = |label: &usize| chosen.channels.contains(&groups.labels.root(*label));
+    let left = |labels: &Vec<usize>| (0..labels.len()).filter(|i| !gone(&labels[*i])).collect();
+    let kept = groups.tracked.iter().map(|(value, labels)| ((*value).to_owned(), left(labels))).collect();
+    let found = distill(&Pruned { original: model, model: &fitted, kept, macs }, refitted, context, options.samples)?;
+    let [before, after] = found.held;
+    let far = format!("divergence on samples held back {before:.4} → {after:.4}, standard error {:.4}", found.error);
+    reasons.push(match found.model {
+        Some(_) => format!("distilled: {far}"),
+        None => format!("not distilled: training does not clearly bring the outputs nearer: {far}"),
     });
-    Ok(trained.unwrap_or(fitted))
+    Ok(found.model.unwrap_or(fitted))
 }
 
 /// The order of each group by a score; by magnitude where no consumer of it has moments.

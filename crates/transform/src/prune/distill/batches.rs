@@ -1,60 +1,17 @@
 //! Samples as batches of floats, and mixtures of them: the original says what any input is worth, so inputs that lie between
 //! samples teach as well as these (mixup: Zhang et al., arXiv 1710.09412; for distillation: Beyer et al., "Knowledge Distillation: A
-//! Good Teacher Is Patient and Consistent", arXiv 2106.05237). Whole numbers are not averaged but spliced (CutMix, Yun et al.,
-//! arXiv 1905.04899). Knows samples, not models.
+//! Good Teacher Is Patient and Consistent", arXiv 2106.05237), and so do samples with a box of another (CutMix, Yun et al., arXiv
+//! 1905.04899). Whole numbers are only spliced, never averaged. Knows samples, not models.
 
 use std::collections::BTreeMap;
 
 use plimsoll_onnx::DType;
 
-use super::tape::Inputs;
+use super::{
+    augment::{Allowed, Change, long},
+    tape::Inputs,
+};
 use crate::{Context, Refusal, draw::Dice, observe::Runs};
-
-/// Axes of so many elements and more are taken for space or time.
-const SPACE: usize = 8;
-/// A sample moves along an axis by no more than its length divided by this.
-const REACH: usize = 8;
-
-/// A sample moved along its long axes, the last of two mirrored in every other draw; what comes in at the border is the border.
-struct Moved {
-    shape: Vec<usize>,
-    by: Vec<i64>,
-    mirrored: Option<usize>,
-}
-
-impl Moved {
-    /// Of a batch of this shape.
-    fn drawn(batch: &[usize], draws: [u64; 3]) -> Self {
-        let shape = batch.get(1..).unwrap_or_default().to_vec();
-        let long: Vec<usize> = (0..shape.len()).filter(|a| shape[*a] >= SPACE && shape.len() > 1).collect();
-        let mut by = vec![0i64; shape.len()];
-        for (&axis, draw) in long.iter().zip(draws) {
-            let reach = (shape[axis] / REACH) as i64;
-            by[axis] = (draw % (2 * reach as u64 + 1)) as i64 - reach;
-        }
-        let mirrored = long.last().copied().filter(|_| long.len() == 2 && draws[2] & 1 == 1);
-        Self { shape, by, mirrored }
-    }
-
-    fn apply(&self, sample: &[f32]) -> Vec<f32> {
-        if self.by.iter().all(|b| *b == 0) && self.mirrored.is_none() {
-            return sample.to_vec();
-        }
-        let from = |mut i: usize| {
-            let (mut at, mut step) = (0usize, 1usize);
-            for axis in (0..self.shape.len()).rev() {
-                let size = self.shape[axis];
-                let place = (i % size) as i64 + self.by[axis];
-                let place = place.clamp(0, size as i64 - 1) as usize;
-                at += if self.mirrored == Some(axis) { size - 1 - place } else { place } * step;
-                i /= size;
-                step *= size;
-            }
-            sample.get(at).copied().unwrap_or(0.0)
-        };
-        (0..sample.len()).map(from).collect()
-    }
-}
 
 /// The samples of a data set as floats.
 pub(super) struct Samples {
@@ -64,6 +21,17 @@ pub(super) struct Samples {
     /// The shapes of a batch.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
     pub(super) batch: usize,
+}
+
+/// How two samples become one.
+struct Mixture {
+    /// What the first and the second go through before.
+    changes: [Change; 2],
+    /// How much is left of the first.
+    weight: f32,
+    /// A box of the second replaces that part of the first, its place given by a share for each axis; else they are averaged.
+    spliced: bool,
+    places: Vec<f64>,
 }
 
 impl Samples {
@@ -97,6 +65,16 @@ impl Samples {
         Ok(found)
     }
 
+    /// The shape of one sample of an input.
+    fn shape(&self, name: &str) -> &[usize] {
+        self.shapes.get(name).and_then(|s| s.get(1..)).unwrap_or_default()
+    }
+
+    /// The most axes of space or time that an input has.
+    pub(super) fn axes(&self) -> usize {
+        self.inputs.keys().map(|name| long(self.shape(name)).len()).max().unwrap_or(0)
+    }
+
     /// Samples `from ..`, as many as a batch has; the last ones again where there are too few.
     pub(super) fn batch(&self, from: usize) -> Inputs {
         let one = |(name, (_, samples)): (&String, &(bool, Vec<Vec<f32>>))| {
@@ -106,34 +84,72 @@ impl Samples {
         self.inputs.iter().map(one).collect()
     }
 
-    /// A batch of drawn samples, `share` of them moved a little and mixed with others.
-    pub(super) fn drawn(&self, dice: &mut Dice, share: f64) -> Inputs {
-        let unit = |dice: &mut Dice| (dice.next() >> 11) as f64 / (1u64 << 53) as f64;
+    /// The same batch with changed samples.
+    pub(super) fn changed(&self, from: usize, change: &Change) -> Inputs {
+        let mut batch = self.batch(from);
+        for (name, values) in &mut batch {
+            let shape = self.shape(name);
+            let length = (values.len() / self.batch.max(1)).max(1);
+            *values = values.chunks_exact(length).flat_map(|sample| change.apply(sample, shape)).collect();
+        }
+        batch
+    }
+
+    /// A batch of drawn samples, `share` of them changed and mixed with others.
+    pub(super) fn drawn(&self, dice: &mut Dice, share: f64, allowed: &Allowed) -> Inputs {
         let mut batch: Inputs = self.inputs.keys().map(|name| (name.clone(), Vec::new())).collect();
+        let axes = self.axes().max(1);
         for _ in 0..self.batch {
-            let pick = |dice: &mut Dice| (dice.next() % self.count as u64) as usize;
-            let (a, b) = (pick(dice), pick(dice));
-            let mixed = unit(dice) < share;
-            let (weight, start) = (unit(dice) as f32, unit(dice));
-            let draws = [dice.next(), dice.next(), dice.next()];
+            let (a, b) = (dice.below(self.count), dice.below(self.count));
+            let mixed = dice.unit() < share;
+            let mixture = Mixture {
+                changes: [allowed.drawn(dice), allowed.drawn(dice)],
+                weight: dice.unit() as f32,
+                spliced: dice.next() & 1 == 1,
+                places: (0..axes).map(|_| dice.unit()).collect(),
+            };
             for (name, (averaged, samples)) in &self.inputs {
-                let moved = Moved::drawn(self.shapes.get(name).map(Vec::as_slice).unwrap_or_default(), draws);
                 let Some(out) = batch.get_mut(name) else { continue };
                 let (one, other) = (&samples[a], &samples[b]);
-                if !mixed {
-                    out.extend_from_slice(one);
-                } else if *averaged {
-                    let (one, other) = (moved.apply(one), moved.apply(other));
-                    out.extend(one.iter().zip(&other).map(|(x, y)| weight * x + (1.0 - weight) * y));
+                if mixed {
+                    out.extend(mixture.of(one, other, self.shape(name), *averaged));
                 } else {
-                    let length = ((1.0 - weight) * one.len() as f32) as usize;
-                    let from = (start * (one.len() - length) as f64) as usize;
-                    out.extend_from_slice(&one[..from]);
-                    out.extend_from_slice(&other[from..from + length]);
-                    out.extend_from_slice(&one[from + length..]);
+                    out.extend_from_slice(one);
                 }
             }
         }
         batch
+    }
+}
+
+impl Mixture {
+    fn of(&self, one: &[f32], other: &[f32], shape: &[usize], averaged: bool) -> Vec<f32> {
+        let axes = long(shape);
+        let (mut one, other) = (self.changes[0].apply(one, shape), self.changes[1].apply(other, shape));
+        if averaged && (!self.spliced || axes.is_empty()) {
+            one.iter_mut().zip(&other).for_each(|(x, y)| *x = self.weight * *x + (1.0 - self.weight) * y);
+            return one;
+        }
+        // Without axes of space or time a stretch of elements as they lie.
+        let (shape, axes) = if axes.is_empty() { (vec![one.len()], vec![0]) } else { (shape.to_vec(), axes) };
+        let part = (1.0 - f64::from(self.weight)).powf(1.0 / axes.len() as f64);
+        let mut spans: Vec<(usize, usize)> = shape.iter().map(|size| (0, *size)).collect();
+        for (&axis, place) in axes.iter().zip(&self.places) {
+            let length = (part * shape[axis] as f64).round() as usize;
+            let from = (place * (shape[axis] - length + 1) as f64) as usize;
+            spans[axis] = (from, from + length);
+        }
+        for (i, (x, y)) in one.iter_mut().zip(&other).enumerate() {
+            let mut rest = i;
+            let mut inside = true;
+            for (size, (from, to)) in shape.iter().zip(&spans).rev() {
+                inside &= (*from..*to).contains(&(rest % size));
+                rest /= size;
+            }
+            if inside {
+                *x = *y;
+            }
+        }
+        one
     }
 }

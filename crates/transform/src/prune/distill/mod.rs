@@ -1,11 +1,17 @@
-//! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, on the calibration samples and
-//! mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531). Each step
-//! changes what a layer gives by the same small part ([`steps`]). The best weights on samples that
-//! were held back are kept, never worse ones than those at the start. The same seed gives the same weights on any number of threads. Knows neither scores nor groups.
+//! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, and what its layers read, on the
+//! calibration samples and mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv
+//! 1503.02531). Each step changes what a layer gives by the same small part ([`steps`]).
+//!
+//! Whether that helps is rehearsed: a model refitted and trained without a part of the samples is judged on these. Samples that the refit
+//! has seen would not do: it is nearer to the original on them than on any other. Only then, and as far as it helped, is the model
+//! trained on all samples. Knows neither scores nor groups.
 
+mod augment;
 mod batches;
 mod elementwise;
+mod features;
 mod geometry;
+mod lesson;
 mod linear;
 mod loss;
 mod movement;
@@ -16,72 +22,121 @@ mod tape;
 mod tests;
 mod windows;
 
-use plimsoll_onnx::{DType, Model, Patch, Tensor};
-use rayon::prelude::*;
+use plimsoll_onnx::{Model, Patch, Tensor};
 
-use self::steps::{Steps, measured};
-use self::{batches::Samples, loss::Kind, tape::Tape};
+pub(super) use self::features::Kept;
+use self::{
+    batches::Samples,
+    lesson::{GRAINS, Lesson},
+};
 use super::{layers::set_constant, removal::apply};
-use crate::{Context, Refusal, draw::Dice, observe::Runs};
+use crate::{Context, Refusal, observe::Runs};
 
 /// The values of several tensors.
 type Tensors = Vec<Vec<f32>>;
 
 /// Samples that one thread takes at a time; gradients are summed in this grain, so that the number of threads does not matter.
 const GRAIN: usize = 8;
-/// Grains in a step.
-const GRAINS: usize = 4;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps together may take: a few minutes on one core.
-const WORK: f64 = 2e12;
+/// Multiply-accumulates that all steps of one training together may take: some two minutes on one core.
+const WORK: f64 = 1e12;
 const STEPS: [usize; 2] = [50, 2500];
-/// The largest step, relative to a tensor's magnitude.
-const RATE: f64 = 0.004;
-/// Share of the steps over which the rate rises; it falls over the rest.
-const RISE: f64 = 0.05;
-/// What class scores are divided by in training.
-const TEMPERATURE: f32 = 2.0;
-/// Share of samples that are mixed with others.
-const MIXED: f64 = 0.9;
-/// Batches on which it is seen what layers read.
-const GRAMS: usize = 12;
-/// Parts of the way that are judged at the end (as in "Robust Fine-Tuning of Zero-Shot Models", Wortsman et al., arXiv 2109.01903).
-const BETWEEN: [f32; 5] = [0.15, 0.3, 0.5, 0.7, 0.85];
-/// How often the weights are judged.
-const JUDGED: usize = 20;
+/// Parts of the way from the start to the end of training that are judged (as in "Robust Fine-Tuning of Zero-Shot Models", Wortsman
+/// et al., arXiv 2109.01903).
+const PARTS: [f32; 7] = [1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05];
 
-/// The pruned model with trained weights, and its distance from the original on samples held back before and after; `None` where
-/// training does not bring it nearer.
+/// A pruned model that is to be trained.
+pub(super) struct Pruned<'p> {
+    pub(super) original: &'p Model,
+    /// Fitted to the original on all samples.
+    pub(super) model: &'p Model,
+    /// What is left of the channels of each value.
+    pub(super) kept: Kept,
+    /// Multiply-accumulates of a sample, before and after pruning.
+    pub(super) macs: [u64; 2],
+}
+
+/// What came of the training.
+pub(super) struct Distilled {
+    /// The trained model, where training clearly helps.
+    pub(super) model: Option<Model>,
+    /// Mean distance of the rehearsed model from the original on the samples held back, before and after training.
+    pub(super) held: [f64; 2],
+    /// The standard error of what lies between them.
+    pub(super) error: f64,
+}
+
+/// Trains a pruned model; `refitted` gives it as it is when only some runs of the original are fitted to.
 pub(super) fn distill(
-    original: &Model,
-    pruned: &Model,
-    macs: [u64; 2],
+    pruned: &Pruned<'_>,
+    refitted: impl FnOnce(Runs<'_>) -> Result<Model, Refusal>,
     context: &Context<'_>,
     samples: usize,
-) -> Result<(Option<Model>, [f64; 2]), Refusal> {
-    let runs = Runs::of(original, context, samples)?;
-    let fixed = runs.batch > 1;
-    let grain = if fixed { runs.batch } else { GRAIN };
-    let (fit, held) = runs.held_back(HELD_BACK);
-    let (fit, held) = (Samples::of(context, &fit, grain)?, Samples::of(context, &held, grain)?);
-    let outputs: Vec<String> =
-        original.outputs().into_iter().filter(|o| o.dtype == Some(DType::F32)).map(|o| o.name).collect();
-    if outputs.is_empty() {
-        return Err(Refusal::CheckFailed("no output is float32: there is nothing to distil from".into()));
+) -> Result<Distilled, Refusal> {
+    let runs = Runs::of(pruned.original, context, samples)?;
+    if runs.len() < HELD_BACK {
+        let reason =
+            format!("distillation holds back one run in {HELD_BACK}, and the samples make only {}", runs.len());
+        return Err(Refusal::CheckFailed(reason));
     }
-    let teacher = Tape::of(original, &fit.shapes, &outputs)?;
-    let student = Tape::of(pruned, &fit.shapes, &outputs)?;
-    let lesson = Lesson::of(teacher, student, &held)?;
-    let each = (macs[0] as f64 + 3.0 * macs[1] as f64).max(1.0) * (grain * GRAINS) as f64;
+    let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
+    let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * (grain * GRAINS) as f64;
     let steps = ((WORK / each) as usize).clamp(STEPS[0], STEPS[1]);
-    let start: Tensors = lesson.student.weights.iter().map(|(_, v)| v.clone()).collect();
-    let (best, distances) = lesson.train(start, &fit, steps, context)?;
-    let Some(best) = best else { return Ok((None, distances)) };
-    let mut changed = pruned.clone();
+    let (fit, held) = runs.clone().held_back(HELD_BACK);
+    let rehearsed = refitted(fit.clone())?;
+    let lesson = |model: &Model, runs: &Runs<'_>| {
+        Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
+    };
+    let (lesson_held, end) = lesson(&rehearsed, &fit)?.train(steps, context)?;
+    let start = lesson_held.start();
+    let exam = lesson_held.exam(&Samples::of(context, &held, grain)?)?;
+    let before = lesson_held.distances(&exam, &start)?;
+    let mut best: (f64, f32, f64) = (f64::INFINITY, 0.0, 0.0);
+    for part in PARTS {
+        let after = lesson_held.distances(&exam, &between(&start, &end, part))?;
+        let mean = mean(&after);
+        if mean < best.0 {
+            best = (mean, part, error(&before, &after));
+        }
+    }
+    let (before, (after, part, error)) = (mean(&before), best);
+    let none = Distilled { model: None, held: [before, after], error };
+    if after + error >= before {
+        return Ok(none);
+    }
+    let (lesson, end) = lesson(pruned.model, &runs)?.train(steps, context)?;
+    let weights = between(&lesson.start(), &end, part);
+    if weights.iter().flatten().any(|w| !w.is_finite()) {
+        return Ok(none);
+    }
+    Ok(Distilled { model: Some(with(pruned.model, &lesson, &weights)?), ..none })
+}
+
+/// What lies between two states.
+fn between(start: &Tensors, end: &Tensors, part: f32) -> Tensors {
+    let mix = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a + part * (b - a)).collect();
+    start.iter().zip(end).map(mix).collect()
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// The standard error of the mean difference.
+fn error(before: &[f64], after: &[f64]) -> f64 {
+    let differences: Vec<f64> = before.iter().zip(after).map(|(b, a)| b - a).collect();
+    let (mean, n) = (mean(&differences), differences.len() as f64);
+    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
+    (squares / (n - 1.0).max(1.0) / n.max(1.0)).sqrt()
+}
+
+/// The model with these weights.
+fn with(model: &Model, lesson: &Lesson, weights: &Tensors) -> Result<Model, Refusal> {
+    let mut changed = model.clone();
     let mut patch = Patch::new();
-    let view = pruned.view();
-    for ((name, _), values) in lesson.student.weights.iter().zip(&best) {
+    let view = model.view();
+    for ((name, _), values) in lesson.student.weights.iter().zip(weights) {
         let shape: Vec<usize> = match view.constant(name) {
             Some(t) => t.dims.iter().map(|d| usize::try_from(*d).unwrap_or(0)).collect(),
             None => continue,
@@ -89,114 +144,5 @@ pub(super) fn distill(
         set_constant(&view, &mut patch, name, &Tensor::from_elements(&shape, values)?);
     }
     apply(patch, &mut changed)?;
-    Ok((Some(changed), distances))
-}
-
-/// Teacher and student, and how they are compared.
-struct Lesson {
-    teacher: Tape,
-    student: Tape,
-    taught: Tensors,
-    kinds: Vec<Kind>,
-    held: Vec<(tape::Inputs, Tensors)>,
-}
-
-impl Lesson {
-    fn of(teacher: Tape, student: Tape, held: &Samples) -> Result<Self, Refusal> {
-        let taught: Tensors = teacher.weights.iter().map(|(_, v)| v.clone()).collect();
-        let batches: Vec<tape::Inputs> = (0..held.count / held.batch).map(|b| held.batch(b * held.batch)).collect();
-        let batches = if batches.is_empty() { vec![held.batch(0)] } else { batches };
-        let one = |batch: tape::Inputs| -> Result<(tape::Inputs, Tensors), Refusal> {
-            let values = teacher.forward(&taught, &batch)?;
-            let outputs = teacher.outputs(&values).into_iter().map(<[f32]>::to_vec).collect();
-            Ok((batch, outputs))
-        };
-        let held: Vec<_> = batches.into_par_iter().map(one).collect::<Result<_, _>>()?;
-        let kind = |o: usize| {
-            let all: Vec<f32> = held.iter().flat_map(|(_, outputs)| outputs[o].iter().copied()).collect();
-            Kind::of(&all, &teacher.shapes[o], o == 0)
-        };
-        let kinds = (0..teacher.shapes.len()).map(kind).collect();
-        Ok(Self { teacher, student, taught, kinds, held })
-    }
-
-    /// The distance on the samples that were held back.
-    fn judge(&self, weights: &[Vec<f32>]) -> Result<f64, Refusal> {
-        let one = |(batch, expected): &(tape::Inputs, Tensors)| -> Result<f64, Refusal> {
-            let values = self.student.forward(weights, batch)?;
-            let found = self.student.outputs(&values);
-            Ok(self.kinds.iter().zip(expected).zip(found).map(|((k, t), s)| k.loss(t, s, 1.0).0).sum())
-        };
-        let all: Vec<f64> = self.held.par_iter().map(one).collect::<Result<_, _>>()?;
-        let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
-        Ok(if mean.is_nan() { f64::INFINITY } else { mean })
-    }
-
-    /// The descent from some weights: what each layer reads is looked at on a few samples.
-    fn descent(&self, start: &Tensors, samples: &Samples) -> Result<Steps, Refusal> {
-        let layouts: Vec<_> = self.student.layouts().into_iter().map(measured).collect();
-        let mut grams: Tensors =
-            layouts.iter().map(|l| vec![0.0; l.map_or(0, |l| (l.inner + 1) * l.inner + 1)]).collect();
-        let batches = (samples.count / samples.batch).clamp(1, GRAMS);
-        for batch in 0..batches {
-            let values = self.student.forward(start, &samples.batch(batch * samples.batch))?;
-            self.student.grams(start, &values, &mut grams);
-        }
-        Ok(Steps::of(start, &layouts, &self.student.biases(), &grams))
-    }
-
-    /// The gradient of one grain by each weight.
-    fn gradient(&self, weights: &[Vec<f32>], batch: &tape::Inputs) -> Result<Tensors, Refusal> {
-        let taught = self.teacher.forward(&self.taught, batch)?;
-        let values = self.student.forward(weights, batch)?;
-        let pairs = self.teacher.outputs(&taught).into_iter().zip(self.student.outputs(&values));
-        let by: Tensors = self.kinds.iter().zip(pairs).map(|(k, (t, s))| k.loss(t, s, TEMPERATURE).1).collect();
-        Ok(self.student.backward(weights, &values, by))
-    }
-
-    /// The best weights on held-back samples, where they are better than the first, and the distances of both.
-    fn train(
-        &self,
-        start: Tensors,
-        samples: &Samples,
-        steps: usize,
-        context: &Context<'_>,
-    ) -> Result<(Option<Tensors>, [f64; 2]), Refusal> {
-        context.progress.start("distil", steps);
-        let first = self.judge(&start)?;
-        let mut best: (f64, Option<Tensors>) = (first, None);
-        let mut dice = Dice::new(context.seed);
-        let mut descent = self.descent(&start, samples)?;
-        let mut weights = start.clone();
-        for step in 0..steps {
-            let batches: Vec<tape::Inputs> = (0..GRAINS).map(|_| samples.drawn(&mut dice, MIXED)).collect();
-            let parts: Vec<Tensors> =
-                batches.par_iter().map(|b| self.gradient(&weights, b)).collect::<Result<_, _>>()?;
-            descent.step(&mut weights, &parts, rate(step, steps));
-            context.progress.advance(1);
-            if (step + 1) % (steps / JUDGED).max(1) == 0 {
-                let found = self.judge(&weights)?;
-                if found < best.0 {
-                    best = (found, Some(weights.clone()));
-                }
-            }
-        }
-        context.progress.finish();
-        // Between the start and the end of training often lies something better than both.
-        for part in BETWEEN {
-            let mix = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a + part * (b - a)).collect();
-            let between: Tensors = start.iter().zip(&weights).map(mix).collect();
-            let found = self.judge(&between)?;
-            if found < best.0 {
-                best = (found, Some(between));
-            }
-        }
-        Ok((best.1, [first, best.0]))
-    }
-}
-
-/// The size of a step: rising at first, then falling as a cosine.
-fn rate(step: usize, steps: usize) -> f64 {
-    let at = (step as f64 + 1.0) / steps.max(1) as f64;
-    RATE * if at < RISE { at / RISE } else { 0.5 * (1.0 + ((at - RISE) / (1.0 - RISE) * std::f64::consts::PI).cos()) }
+    Ok(changed)
 }

@@ -262,11 +262,13 @@ impl Tape {
         self.outputs.iter().map(|(_, v)| values[*v].as_slice()).collect()
     }
 
-    /// The gradient by each weight, from those by the outputs.
+    /// The gradient by each weight, from those by the outputs; an empty one is zero.
     pub(super) fn backward(&self, weights: &[Vec<f32>], values: &Values, outputs: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
         let mut by: Vec<Vec<f32>> = vec![Vec::new(); self.sources.len()];
         for ((_, value), gradient) in self.outputs.iter().zip(outputs) {
-            add(&mut by[*value], gradient);
+            if !gradient.is_empty() {
+                add(&mut by[*value], gradient);
+            }
         }
         for step in self.steps.iter().rev() {
             let dy = std::mem::take(&mut by[step.makes]);

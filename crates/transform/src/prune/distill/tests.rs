@@ -2,10 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_onnx::{Model, Tensors, attr};
+use plimsoll_onnx::{DType, Model, Tensor, Tensors, attr};
 
-use super::tape::{Inputs, Tape};
+use super::{
+    augment::Allowed,
+    batches::Samples,
+    features::Feature,
+    tape::{Inputs, Tape},
+};
 use crate::prune::testing::{Builder, Dice, output, random};
+use crate::{observe::Runs, prune::testing::context};
 
 fn shapes(model: &Model, input: &[usize]) -> (BTreeMap<String, Vec<usize>>, Vec<String>) {
     let outputs = model.outputs().into_iter().map(|o| o.name).collect();
@@ -89,4 +95,87 @@ fn an_operator_without_a_gradient_is_refused_with_its_node() {
     let (shapes, outputs) = shapes(&model, &[1, 3, 8, 8]);
     let error = Tape::of(&model, &shapes, &outputs).err().unwrap().to_string();
     assert!(error.contains("Sin"), "{error}");
+}
+
+#[test]
+fn gradients_of_inner_values_are_those_of_differences() {
+    let mut dice = Dice(7);
+    let teacher: Vec<f32> = dice.tensor(&[2, 5, 3]).to_vec().unwrap();
+    let mut student: Vec<f32> = dice.tensor(&[2, 2, 3]).to_vec().unwrap();
+    let of = |student: &[f32]| {
+        let mut feature = Feature::of(Some(&vec![1, 4]), &[2, 5, 3], &[2, 2, 3]).unwrap();
+        feature.see(&teacher, student);
+        feature
+    };
+    let gradient = of(&student).gradient(&teacher, &student, 0.5);
+    for i in 0..student.len() {
+        let before = student[i];
+        let mut at = |by: f32| {
+            student[i] = before + by;
+            0.5 * of(&student).seen().unwrap()
+        };
+        let difference = (at(0.01) - at(-0.01)) / 0.02;
+        student[i] = before;
+        assert!((difference - f64::from(gradient[i])).abs() < 1e-3, "{difference} against {}", gradient[i]);
+    }
+    // The same channels as the teacher's are no error.
+    let same: Vec<f32> = [3..6, 12..15, 18..21, 27..30].into_iter().flat_map(|r| teacher[r].to_vec()).collect();
+    assert_eq!(of(&same).seen(), Some(0.0));
+}
+
+#[test]
+fn inner_values_whose_channels_cannot_be_told_are_not_compared() {
+    assert!(Feature::of(None, &[2, 5, 3], &[2, 2, 3]).is_none());
+    assert!(Feature::of(Some(&vec![1, 5]), &[2, 5, 3], &[2, 2, 3]).is_none());
+    assert!(Feature::of(Some(&vec![1]), &[2, 5, 3], &[2, 2, 3]).is_none());
+    assert!(Feature::of(Some(&vec![1, 4]), &[2, 5, 3], &[2, 2, 2]).is_none());
+    // A constant says nothing.
+    let mut constant = Feature::of(None, &[1, 4], &[1, 4]).unwrap();
+    constant.see(&[3.0; 4], &[1.0; 4]);
+    assert_eq!(constant.seen(), None);
+    assert!(constant.gradient(&[3.0; 4], &[1.0; 4], 1.0).is_empty());
+}
+
+#[test]
+fn an_axis_along_which_places_count_is_neither_moved_nor_mirrored() {
+    // All is alike along the second axis only.
+    let shape = [16, 16];
+    let striped: Vec<f32> = (0..256).map(|i| (i / 16) as f32).collect();
+    let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from((a - b).powi(2))).sum::<f64>();
+    let noticed = |change: &super::augment::Change| Ok(apart(&striped, &change.apply(&striped, &shape)));
+    let allowed = Allowed::found(2, noticed).unwrap();
+    let across: Vec<f32> = (0..256).map(|i| (i % 16) as f32).collect();
+    let mut dice = crate::draw::Dice::new(3);
+    let mut changed = 0;
+    for _ in 0..32 {
+        let change = allowed.drawn(&mut dice);
+        assert_eq!(change.apply(&striped, &shape), striped);
+        changed += usize::from(change.apply(&across, &shape) != across);
+    }
+    assert!(changed > 16, "{changed} of 32");
+}
+
+#[test]
+fn whole_numbers_are_spliced_and_not_averaged() {
+    let both = Tensor::from_elements(&[2, 16], &[[0i64; 16], [100; 16]].concat()).unwrap();
+    let data = plimsoll_dataset::Dataset::new(
+        std::path::Path::new("x.npz"),
+        Tensors::from([("x".to_owned(), both)]),
+        None,
+        None,
+    );
+    let data = data.unwrap();
+    let mut b = Builder::new(1, &[-1, 16]);
+    b.opset = 15;
+    let y = b.add("Identity", &["x"], vec![]);
+    b.graph.input[0].type_.as_mut().unwrap().mut_tensor_type().elem_type = DType::I64.to_onnx();
+    let model = b.finish(&y, &[-1, 16]);
+    let context = context().with_data(&data);
+    let runs = Runs::of(&model, &context, 2).unwrap();
+    let samples = Samples::of(&context, &runs, 2).unwrap();
+    let mut dice = crate::draw::Dice::new(5);
+    let drawn: Vec<Inputs> = (0..32).map(|_| samples.drawn(&mut dice, 1.0, &Allowed::default())).collect();
+    let rows = || drawn.iter().flat_map(|b| b["x"].chunks_exact(16));
+    assert!(rows().flatten().all(|v| *v == 0.0 || *v == 100.0));
+    assert!(rows().any(|r| r.contains(&0.0) && r.contains(&100.0)));
 }
