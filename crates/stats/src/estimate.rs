@@ -147,6 +147,11 @@ impl Estimate {
         &self.terms
     }
 
+    /// By how much the metric changes from a share of 0 to a share of 1.
+    pub(crate) fn range(&self) -> Option<f64> {
+        if let Scale::Share { factor, .. } = self.scale { Some(factor) } else { None }
+    }
+
     pub(crate) fn tail(&self) -> Tail {
         self.tail
     }

@@ -21,6 +21,8 @@ pub struct Loss {
     samples: usize,
     terms: Vec<Term>,
     kind: Kind,
+    /// By how much the metric changes from a share of 0 to a share of 1; `None` of what is no share.
+    range: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -80,7 +82,13 @@ impl Loss {
             estimate.terms().iter().map(term).collect()
         };
         let terms = [side(more, 1.0), side(less, -1.0)].concat();
-        Self { value: more.value() - less.value(), samples: more.samples(), terms, kind: Kind::Other(more.tail()) }
+        Self {
+            value: more.value() - less.value(),
+            samples: more.samples(),
+            terms,
+            kind: Kind::Other(more.tail()),
+            range: more.range(),
+        }
     }
 
     /// The loss.
@@ -100,7 +108,8 @@ impl Loss {
         // One sample more that only one of them has right: a difference that has seen none is not certain (Agresti and Min 2005).
         // Scores that differ have a spread of their own.
         if self.kind == Kind::Other(Tail::Bounded) || spread.variance == 0.0 {
-            let one = 1.0 / (spread.carried_by * self.samples as f64);
+            let range = self.range.ok_or(NoInterval::NoSpread)?;
+            let one = range * range / (spread.carried_by * self.samples as f64);
             spread.variance += one;
             spread.independent += one;
         }

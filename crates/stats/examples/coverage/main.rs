@@ -26,10 +26,11 @@ fn of_metrics(sets: usize) {
     let near = World::Binary { model: 2.2, baseline: 2.25, prevalence: 0.25 };
     let classes = World::Classes { classes: 4, model: 2.0, baseline: 2.1 };
     let cells: Vec<(&str, World, Vec<Design>)> = vec![
-        ("two classes", binary, designs(&[100, 400])),
-        ("two classes, good models", near, designs(&[200, 1000])),
-        ("four classes", classes, designs(&[200, 800])),
-        ("values", World::Values, designs(&[100, 400])),
+        ("two classes", binary, designs(100, 400)),
+        ("two classes, good models", near, vec![Design::Samples(1000), Design::Groups(40)]),
+        ("four classes", classes, designs(200, 800)),
+        ("values", World::Values, designs(100, 400)),
+        ("two classes, few errors", near, vec![Design::Samples(200), Design::Groups(10), Design::UnequalGroups(12)]),
     ];
     println!(
         "| population | samples | metric | truth | covered | no interval | mean width |\n|---|---|---|--:|--:|--:|--:|"
@@ -37,7 +38,7 @@ fn of_metrics(sets: usize) {
     let mut tests = String::new();
     for (name, world, designs) in &cells {
         for design in designs {
-            let truth = world.truth(*design, 1);
+            let truth = world.truth(*design, 1_000_000);
             let (metrics, comparisons) = (world.metrics(), world.comparisons());
             let mut counts = vec![Count::default(); metrics.len()];
             let mut losses = vec![Count::default(); comparisons.len()];
@@ -96,9 +97,9 @@ fn of_latency(sets: usize) {
     }
 }
 
-fn designs(samples: &[usize]) -> Vec<Design> {
+fn designs(few: usize, many: usize) -> Vec<Design> {
     let grouped = [Design::Groups(6), Design::Groups(10), Design::Groups(30), Design::UnequalGroups(12)];
-    samples.iter().map(|n| Design::Samples(*n)).chain(grouped).collect()
+    [few, many].map(Design::Samples).into_iter().chain(grouped).collect()
 }
 
 fn show(design: Design) -> String {

@@ -24,12 +24,12 @@ impl Design {
         }
     }
 
-    /// The same design with so many groups that its metrics are the population's.
-    fn population(self) -> Self {
+    /// The same design with about so many samples.
+    fn population(self, samples: usize) -> Self {
         match self {
-            Self::Samples(_) => Self::Samples(1_000_000),
-            Self::Groups(_) => Self::Groups(40_000),
-            Self::UnequalGroups(_) => Self::UnequalGroups(30_000),
+            Self::Samples(_) => Self::Samples(samples),
+            Self::Groups(_) => Self::Groups(samples / 30),
+            Self::UnequalGroups(_) => Self::UnequalGroups(samples / 44),
         }
     }
 
@@ -45,7 +45,7 @@ pub(super) enum World {
     Binary { model: f64, baseline: f64, prevalence: f64 },
     /// So many classes of unequal frequency.
     Classes { classes: usize, model: f64, baseline: f64 },
-    /// Errors around a target, and rows of outputs with noise on them.
+    /// Rows of values with noise on them, the model's 5 % larger than the baseline's.
     Values,
 }
 
@@ -55,6 +55,8 @@ pub(super) struct Data {
     pub(super) labels: Vec<usize>,
     /// Row-major scores of the model and of the baseline.
     pub(super) scores: [Vec<f64>; 2],
+    /// What values should be, in the same shape.
+    pub(super) wanted: Vec<f64>,
     pub(super) groups: Option<Groups>,
 }
 
@@ -67,7 +69,7 @@ impl World {
     pub(super) fn draw(self, design: Design, random: &mut Random) -> Data {
         let sizes = design.sizes(random);
         let alike = if design.is_grouped() { 1.0 } else { 0.0 };
-        let mut data = Data { classes: 2, labels: vec![], scores: [vec![], vec![]], groups: None };
+        let mut data = Data { classes: 2, labels: vec![], scores: [vec![], vec![]], wanted: vec![], groups: None };
         let mut names = Vec::new();
         for (group, size) in sizes.iter().enumerate() {
             match self {
@@ -124,8 +126,12 @@ impl World {
                         data.labels.push(0);
                         for _ in 0..data.classes {
                             let wanted = loud * normal(random);
-                            data.scores[1].push(wanted);
-                            data.scores[0].push(wanted + noise * (bias + normal(random)));
+                            let common = bias + 0.8f64.sqrt() * normal(random);
+                            data.wanted.push(wanted);
+                            for (i, larger) in [1.05, 1.0].into_iter().enumerate() {
+                                let own = 0.2f64.sqrt() * normal(random);
+                                data.scores[i].push(wanted + noise * larger * (common + own));
+                            }
                         }
                     }
                 }
@@ -171,11 +177,11 @@ impl World {
                 }),
             ],
             Self::Values => vec![
-                ("MAE", |d| metrics::mae(&d.first(0), &d.first(1))),
-                ("RMSE", |d| metrics::rmse(&d.first(0), &d.first(1))),
-                ("SQNR", |d| metrics::sqnr(&d.scores[0], &d.scores[1], d.classes)),
-                ("relative error", |d| metrics::relative_error(&d.scores[0], &d.scores[1], d.classes)),
-                ("cosine", |d| metrics::cosine(&d.scores[0], &d.scores[1], d.classes)),
+                ("MAE", |d| metrics::mae(&d.first(&d.scores[0]), &d.first(&d.wanted))),
+                ("RMSE", |d| metrics::rmse(&d.first(&d.scores[0]), &d.first(&d.wanted))),
+                ("SQNR", |d| metrics::sqnr(&d.scores[0], &d.wanted, d.classes)),
+                ("relative error", |d| metrics::relative_error(&d.scores[0], &d.wanted, d.classes)),
+                ("cosine", |d| metrics::cosine(&d.scores[0], &d.wanted, d.classes)),
             ],
         }
     }
@@ -208,13 +214,22 @@ impl World {
                     Some(Loss::of_merit(&of(1)?, &of(0)?))
                 }),
             ],
-            Self::Values => vec![],
+            Self::Values => vec![
+                ("MAE", |d| {
+                    let of = |i: usize| metrics::mae(&d.first(&d.scores[i]), &d.first(&d.wanted));
+                    Some(Loss::of_error(&of(1)?, &of(0)?))
+                }),
+                ("RMSE", |d| {
+                    let of = |i: usize| metrics::rmse(&d.first(&d.scores[i]), &d.first(&d.wanted));
+                    Some(Loss::of_error(&of(1)?, &of(0)?))
+                }),
+            ],
         }
     }
 
-    /// The population's metrics and losses.
-    pub(super) fn truth(self, design: Design, seed: u64) -> Truth {
-        let data = self.draw(design.population(), &mut Random::new(seed));
+    /// The metrics and losses of so many samples that they are the population's.
+    pub(super) fn truth(self, design: Design, samples: usize) -> Truth {
+        let data = self.draw(design.population(samples), &mut Random::new(1));
         Truth {
             metrics: self.metrics().iter().map(|(_, of)| of(&data).map_or(f64::NAN, |e| e.value())).collect(),
             losses: self.comparisons().iter().map(|(_, of)| of(&data).map_or(f64::NAN, |l| l.value())).collect(),
@@ -246,8 +261,8 @@ impl Data {
         self.labels.iter().map(|l| *l == 1).collect()
     }
 
-    fn first(&self, i: usize) -> Vec<f64> {
-        self.scores[i].chunks_exact(self.classes).map(|row| row[0]).collect()
+    fn first(&self, table: &[f64]) -> Vec<f64> {
+        table.chunks_exact(self.classes).map(|row| row[0]).collect()
     }
 }
 
