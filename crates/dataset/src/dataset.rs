@@ -17,27 +17,29 @@ pub struct Dataset {
     path: PathBuf,
     inputs: Tensors,
     label: Option<Vec<i64>>,
+    target: Option<Vec<f64>>,
     group: Option<Vec<i64>>,
     len: usize,
 }
 
 impl Dataset {
     /// Reads an npz archive. `label` and `group` are reserved; every other array is an input by its name. All arrays have the
-    /// same first dimension, which counts samples.
+    /// same first dimension, which counts samples. A `label` of whole numbers holds classes, one of floats the values that a
+    /// regression should give.
     pub fn read_npz(path: &Path) -> Result<Self, DatasetError> {
         let array_error =
             |array: &str, reason: String| DatasetError::Array { path: path.into(), array: array.into(), reason };
         let mut arrays = npz::read(path)?;
-        let mut whole_numbers = |name: &str| match arrays.remove(name) {
-            None => Ok(None),
-            Some(array) => codes(array, name == "group").map(Some).map_err(|reason| DatasetError::Codes {
-                path: path.into(),
-                array: name.into(),
-                reason,
-            }),
+        let whole_numbers = |name: &str, array| {
+            let wrong = |reason| DatasetError::Codes { path: path.into(), array: name.into(), reason };
+            codes(array, name == "group").map_err(wrong)
         };
-        let label = whole_numbers("label")?;
-        let group = whole_numbers("group")?;
+        let group = arrays.remove("group").map(|array| whole_numbers("group", array)).transpose()?;
+        let (label, target) = match arrays.remove("label") {
+            Some(Array::Numbers(target)) if target.dtype().is_float() => (None, Some(target)),
+            Some(array) => (Some(whole_numbers("label", array)?), None),
+            None => (None, None),
+        };
         let mut inputs = Tensors::new();
         for (name, array) in arrays {
             match array {
@@ -48,7 +50,11 @@ impl Dataset {
                 Array::Texts(_) => return Err(array_error(&name, "it holds texts".into())),
             };
         }
-        Self::new(path, inputs, label, group)
+        let data = Self::new(path, inputs, label, group)?;
+        match target {
+            Some(target) => data.with_target(target.to_f64().map_err(|e| array_error("label", e.to_string()))?),
+            None => Ok(data),
+        }
     }
 
     /// Samples from memory; `path` names them in messages.
@@ -76,7 +82,19 @@ impl Dataset {
         if let Some((name, t)) = inputs.iter().find(|(_, t)| t.dtype().bits() % 8 != 0) {
             return Err(array_error(name, format!("{} is packed; samples are whole bytes", t.dtype())));
         }
-        Ok(Self { path: path.into(), inputs, label, group, len })
+        Ok(Self { path: path.into(), inputs, label, target: None, group, len })
+    }
+
+    /// The same samples with what a regression should give for them, row-major, as many values a sample as the model has outputs.
+    pub fn with_target(self, target: Vec<f64>) -> Result<Self, DatasetError> {
+        let wrong = |reason| DatasetError::Codes { path: self.path.clone(), array: "label".into(), reason };
+        if target.is_empty() || target.len() % self.len != 0 {
+            return Err(wrong(format!("it holds {} values for {} samples", target.len(), self.len)));
+        }
+        if let Some(at) = target.iter().position(|v| !v.is_finite()) {
+            return Err(wrong(format!("it holds {} for sample {}", target[at], at / (target.len() / self.len))));
+        }
+        Ok(Self { target: Some(target), ..self })
     }
 
     /// Where the samples came from.
@@ -99,9 +117,14 @@ impl Dataset {
         &self.inputs
     }
 
-    /// Class or target of each sample.
+    /// Class of each sample.
     pub fn label(&self) -> Option<&[i64]> {
         self.label.as_deref()
+    }
+
+    /// What a regression should give, row-major, `samples × outputs`.
+    pub fn target(&self) -> Option<&[f64]> {
+        self.target.as_deref()
     }
 
     /// Class of each sample, or an error that says there are none.
@@ -141,6 +164,7 @@ impl Dataset {
             path: self.path.clone(),
             inputs: self.batch(0..n),
             label: first(&self.label),
+            target: self.target.as_ref().map(|t| t[..n * (t.len() / self.len)].to_vec()),
             group: first(&self.group),
             len: n,
         }
@@ -221,7 +245,7 @@ impl Dataset {
         (0..self.len).map(digest).collect()
     }
 
-    /// The digest of the whole: SHA-256 over the sample digests, labels and groups, in order.
+    /// The digest of the whole: SHA-256 over the sample digests, labels, groups and targets, in order.
     pub fn digest(&self) -> Digest {
         let mut hasher = Sha256::new();
         self.sample_digests().iter().for_each(|d| hasher.update(d.0));
@@ -230,6 +254,10 @@ impl Dataset {
                 hasher.update(tag);
                 values.iter().for_each(|v| hasher.update(v.to_le_bytes()));
             }
+        }
+        if let Some(target) = &self.target {
+            hasher.update(b"target");
+            target.iter().for_each(|v| hasher.update(v.to_le_bytes()));
         }
         Digest(hasher.finalize().into())
     }

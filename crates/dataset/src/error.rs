@@ -106,7 +106,7 @@ impl DatasetError {
                 "a group is a whole number or a text, the same for all samples of a night or a patient: an array of shape [samples]".into()
             }
             Self::Codes { .. } => {
-                "labels are class numbers from 0, in the order of the model's scores: an array of int64 and of shape [samples]".into()
+                "labels are class numbers from 0, in the order of the model's scores: an array of int64 and of shape [samples]; the targets of a regression are floats".into()
             }
             Self::Missing { .. } | Self::Extra { .. } => {
                 "name the arrays as the model's inputs (`plimsoll inspect MODEL`); `label` and `group` are reserved".into()

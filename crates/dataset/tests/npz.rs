@@ -86,12 +86,25 @@ fn labels_and_groups_are_kept_apart_and_texts_are_numbered() {
 }
 
 #[test]
-fn labels_that_are_texts_or_fractions_are_not_guessed_at() {
+fn labels_that_are_texts_or_tables_are_not_guessed_at() {
     let one = |label: Vec<u8>| check(&[("x", npy(1, "<f4", false, "(1, 1)", &f4(&[1.0]))), ("label", label)]);
     let error = one(npy(1, "|S3", false, "(1,)", b"cat")).unwrap_err();
     assert!(error.to_string().contains("texts") && error.help().unwrap().contains("class numbers"), "{error}");
-    refused(one(npy(1, "<f4", false, "(1,)", &f4(&[0.5]))), "whole numbers");
     refused(one(npy(1, "<i8", false, "(1, 1)", &[0; 8])), "whole numbers");
+}
+
+#[test]
+fn labels_that_are_floats_are_targets_and_not_classes() {
+    let of = |shape: &str, label: &[f32]| {
+        let x = npy(1, "<f4", false, "(2, 1)", &f4(&[1.0, 2.0]));
+        check(&[("x", x), ("label", npy(1, "<f4", false, shape, &f4(label)))])
+    };
+    let data = of("(2, 2)", &[0.5, 1.0, 1.5, 2.0]).unwrap();
+    assert_eq!((data.label(), data.target()), (None, Some(&[0.5, 1.0, 1.5, 2.0][..])));
+    assert_eq!(data.take(1).target(), Some(&[0.5, 1.0][..]));
+    assert_ne!(data.digest(), of("(2, 2)", &[0.5, 1.0, 1.5, 2.5]).unwrap().digest());
+    refused(of("(3,)", &[0.5, 1.0, 1.5]), "3 values for 2 samples");
+    refused(of("(2,)", &[0.5, f32::NAN]), "NaN for sample 1");
 }
 
 #[test]
