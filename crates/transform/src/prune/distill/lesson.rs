@@ -15,10 +15,11 @@ use super::{
 };
 use crate::{Context, Refusal, draw::Dice};
 
-/// Grains in a step.
-pub(super) const GRAINS: usize = 4;
 /// The largest step, relative to a tensor's magnitude.
-const RATE: f64 = 0.008;
+const RATE: f64 = 0.016;
+/// With fewer samples in all steps together these are smaller, by the root of the share: few samples tell a direction from noise
+/// less well.
+const ENOUGH: f64 = 12_800.0;
 /// Share of the steps over which the rate rises; it falls over the rest.
 const RISE: f64 = 0.05;
 /// What class scores are divided by in training.
@@ -190,18 +191,23 @@ impl Lesson {
         self.student.weights.iter().map(|(_, v)| v.clone()).collect()
     }
 
-    /// The weights after so many steps. The same seed gives the same ones on any number of threads.
-    pub(super) fn train(mut self, steps: usize, context: &Context<'_>) -> Result<(Self, Tensors), Refusal> {
+    /// The weights after so many steps of so many grains. The same seed gives the same ones on any number of threads.
+    pub(super) fn train(
+        mut self,
+        [steps, grains]: [usize; 2],
+        context: &Context<'_>,
+    ) -> Result<(Self, Tensors), Refusal> {
         context.progress.start("distil", steps);
         let mut dice = Dice::new(context.seed);
         let mut weights = self.start();
+        let largest = RATE * ((steps * grains * self.samples.batch) as f64 / ENOUGH).min(1.0).sqrt();
         for step in 0..steps {
             let batches: Vec<Inputs> =
-                (0..GRAINS).map(|_| self.samples.drawn(&mut dice, MIXED, &self.allowed)).collect();
+                (0..grains).map(|_| self.samples.drawn(&mut dice, MIXED, &self.allowed)).collect();
             let inner = 1.0 - step as f64 / steps as f64;
             let parts: Vec<Tensors> =
                 batches.par_iter().map(|b| self.gradient(&weights, b, inner)).collect::<Result<_, _>>()?;
-            self.descent.step(&mut weights, &parts, rate(step, steps));
+            self.descent.step(&mut weights, &parts, largest * rate(step, steps));
             context.progress.advance(1);
         }
         context.progress.finish();
@@ -209,8 +215,8 @@ impl Lesson {
     }
 }
 
-/// The size of a step: rising at first, then falling as a cosine.
+/// The size of a step relative to the largest: rising at first, then falling as a cosine.
 fn rate(step: usize, steps: usize) -> f64 {
     let at = (step as f64 + 1.0) / steps.max(1) as f64;
-    RATE * if at < RISE { at / RISE } else { 0.5 * (1.0 + ((at - RISE) / (1.0 - RISE) * std::f64::consts::PI).cos()) }
+    if at < RISE { at / RISE } else { 0.5 * (1.0 + ((at - RISE) / (1.0 - RISE) * std::f64::consts::PI).cos()) }
 }

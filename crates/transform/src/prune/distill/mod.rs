@@ -25,10 +25,7 @@ mod windows;
 use plimsoll_onnx::{Model, Patch, Tensor};
 
 pub(super) use self::features::Kept;
-use self::{
-    batches::Samples,
-    lesson::{GRAINS, Lesson},
-};
+use self::{batches::Samples, lesson::Lesson};
 use super::{layers::set_constant, removal::apply};
 use crate::{Context, Refusal, observe::Runs};
 
@@ -42,6 +39,9 @@ const HELD_BACK: usize = 5;
 /// Multiply-accumulates that all steps of one training together may take: some two minutes on one core.
 const WORK: f64 = 1e12;
 const STEPS: [usize; 2] = [50, 2500];
+/// The most grains in a step; fewer where there would not be so many steps.
+const GRAINS: usize = 4;
+const ENOUGH_STEPS: usize = 400;
 /// Parts of the way from the start to the end of training that are judged (as in "Robust Fine-Tuning of Zero-Shot Models", Wortsman
 /// et al., arXiv 2109.01903).
 const PARTS: [f32; 7] = [1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05];
@@ -81,20 +81,22 @@ pub(super) fn distill(
         return Err(Refusal::CheckFailed(reason));
     }
     let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
-    let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * (grain * GRAINS) as f64;
-    let steps = ((WORK / each) as usize).clamp(STEPS[0], STEPS[1]);
+    let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * grain as f64;
+    let afforded = (WORK / each) as usize;
+    let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
+    let length = [(afforded / grains).clamp(STEPS[0], STEPS[1]), grains];
     let (fit, held) = runs.clone().held_back(HELD_BACK);
     let rehearsed = refitted(fit.clone())?;
     let lesson = |model: &Model, runs: &Runs<'_>| {
         Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
     };
-    let (lesson_held, end) = lesson(&rehearsed, &fit)?.train(steps, context)?;
-    let start = lesson_held.start();
-    let exam = lesson_held.exam(&Samples::of(context, &held, grain)?)?;
-    let before = lesson_held.distances(&exam, &start)?;
+    let (rehearsal, end) = lesson(&rehearsed, &fit)?.train(length, context)?;
+    let start = rehearsal.start();
+    let exam = rehearsal.exam(&Samples::of(context, &held, grain)?)?;
+    let before = rehearsal.distances(&exam, &start)?;
     let mut best: (f64, f32, f64) = (f64::INFINITY, 0.0, 0.0);
     for part in PARTS {
-        let after = lesson_held.distances(&exam, &between(&start, &end, part))?;
+        let after = rehearsal.distances(&exam, &between(&start, &end, part))?;
         let mean = mean(&after);
         if mean < best.0 {
             best = (mean, part, error(&before, &after));
@@ -105,7 +107,7 @@ pub(super) fn distill(
     if after + error >= before {
         return Ok(none);
     }
-    let (lesson, end) = lesson(pruned.model, &runs)?.train(steps, context)?;
+    let (lesson, end) = lesson(pruned.model, &runs)?.train(length, context)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);

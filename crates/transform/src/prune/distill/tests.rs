@@ -1,12 +1,15 @@
 //! Gradients against differences of losses, forward values against the executor, on random graphs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{DType, Model, Tensor, Tensors, attr};
 
 use super::{
+    Pruned,
     augment::Allowed,
     batches::Samples,
+    distill,
     features::Feature,
     tape::{Inputs, Tape},
 };
@@ -158,12 +161,7 @@ fn an_axis_along_which_places_count_is_neither_moved_nor_mirrored() {
 #[test]
 fn whole_numbers_are_spliced_and_not_averaged() {
     let both = Tensor::from_elements(&[2, 16], &[[0i64; 16], [100; 16]].concat()).unwrap();
-    let data = plimsoll_dataset::Dataset::new(
-        std::path::Path::new("x.npz"),
-        Tensors::from([("x".to_owned(), both)]),
-        None,
-        None,
-    );
+    let data = Dataset::new(Path::new("x.npz"), Tensors::from([("x".to_owned(), both)]), None, None);
     let data = data.unwrap();
     let mut b = Builder::new(1, &[-1, 16]);
     b.opset = 15;
@@ -178,4 +176,36 @@ fn whole_numbers_are_spliced_and_not_averaged() {
     let rows = || drawn.iter().flat_map(|b| b["x"].chunks_exact(16));
     assert!(rows().flatten().all(|v| *v == 0.0 || *v == 100.0));
     assert!(rows().any(|r| r.contains(&0.0) && r.contains(&100.0)));
+}
+
+/// Trains what was not pruned at all on so many samples; the samples that the rehearsal was fitted to.
+fn rehearsed(count: usize) -> Result<Vec<usize>, crate::Refusal> {
+    let mut b = Builder::new(5, &[-1, 3, 8, 8]);
+    let x = b.conv("x", 3, 4, 3);
+    let y = b.conv(&x, 4, 2, 3);
+    let model = b.finish(&y, &[-1, 2, 8, 8]);
+    let x = Dice(1).tensor(&[count, 3, 8, 8]);
+    let data = Dataset::new(Path::new("calib.npz"), Tensors::from([("x".to_owned(), x)]), None, None).unwrap();
+    let context = context().with_data(&data);
+    let pruned = Pruned { original: &model, model: &model, kept: BTreeMap::new(), macs: [1 << 30; 2] };
+    let mut seen = vec![];
+    let refitted = |runs: Runs<'_>| {
+        seen = (0..runs.len()).map(|run| runs.first_sample(run)).collect();
+        Ok(model.clone())
+    };
+    let found = distill(&pruned, refitted, &context, count)?;
+    // What is as near as can be is left as it is.
+    assert!(found.model.is_none() && found.held[0] == 0.0);
+    Ok(seen)
+}
+
+#[test]
+fn the_rehearsal_is_not_fitted_to_the_samples_that_judge_it() {
+    assert_eq!(rehearsed(11).unwrap(), [0, 1, 2, 3, 5, 6, 7, 8, 10]);
+}
+
+#[test]
+fn samples_too_few_to_hold_some_back_are_refused() {
+    let error = rehearsed(4).unwrap_err().to_string();
+    assert!(error.contains("holds back"), "{error}");
 }
