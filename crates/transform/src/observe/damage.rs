@@ -60,7 +60,11 @@ struct Scores {
 impl<'r> Reference<'r> {
     /// Runs the original on at most `samples` samples of the context.
     pub(crate) fn of(model: &Model, context: &Context<'r>, samples: usize) -> Result<Self, Refusal> {
-        let runs = Runs::of(model, context, samples)?;
+        Self::on(model, context, Runs::of(model, context, samples)?)
+    }
+
+    /// Runs the original on these runs.
+    pub(crate) fn on(model: &Model, context: &Context<'r>, runs: Runs<'r>) -> Result<Self, Refusal> {
         let batch = runs.feed(0).values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1);
         let specs = model.outputs();
         let outputs: Vec<String> =
@@ -155,6 +159,35 @@ impl<'r> Reference<'r> {
             damage.agreement = Some(mean(agreed as f64));
         }
         Ok((damage, predicted))
+    }
+
+    /// What [`Damage::cost`] is the mean of, in the order of the samples: the divergence of each row of scores, or the noise of each
+    /// run over the mean energy of one.
+    pub(crate) fn losses(&self, model: &Model) -> Result<Vec<f64>, Refusal> {
+        let found = self.run(model)?;
+        let mut losses = Vec::new();
+        if let Some(scores) = self.classes {
+            for (a, b) in self.pairs(&found, 0) {
+                let (a, b) = (a.to_f32()?, b.to_f32()?);
+                let rows = a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns));
+                losses.extend(rows.map(|(a, b)| divergence(&scores.logs(a), &scores.logs(b))));
+            }
+        } else {
+            losses = vec![0.0; found.len()];
+            for output in 0..self.outputs.len() {
+                let mut energy = 0f64;
+                let mut of_runs = Vec::with_capacity(found.len());
+                for (a, b) in self.pairs(&found, output) {
+                    let (a, b) = (a.to_f32()?, b.to_f32()?);
+                    of_runs.push(a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>());
+                    energy += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+                }
+                let mean = (energy / found.len().max(1) as f64).max(f64::MIN_POSITIVE) * self.outputs.len() as f64;
+                losses.iter_mut().zip(of_runs).filter(|(_, d)| *d != 0.0).for_each(|(l, d)| *l += d / mean);
+            }
+        }
+        losses.iter_mut().filter(|l| l.is_nan()).for_each(|l| *l = f64::INFINITY);
+        Ok(losses)
     }
 
     fn pairs<'t>(

@@ -1,6 +1,5 @@
-//! How many channels of each group go: by the divergence of the outputs, label-free, **after** repair. First each group alone,
-//! its consumers refitted from the moments of the original's inputs; then, where it is asked for, other counts are tried on the whole
-//! pruned and repaired model. Knows orders, costs and a judge; neither how channels are ranked nor how a layer is fitted.
+//! How many channels of each group go: by the divergence of the outputs, label-free, **after** repair of each group alone, its
+//! consumers refitted from the moments of the original's inputs. Knows orders, costs and a judge; not how channels are ranked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,19 +8,15 @@ use plimsoll_onnx::{Model, NodeId, Patch, View};
 use rayon::prelude::*;
 
 use super::{
-    choose::{Chosen, nearest},
     layers::{Layer, Place},
-    meter::{Meter, TOLERANCE},
+    meter::Meter,
     observed::{DAMPING, Moments, Observed},
-    refit::refit,
     removal::{apply, remove},
 };
-use crate::{Refusal, algebra::Factor, draw::Dice, observe::Reference};
+use crate::{Refusal, algebra::Factor, observe::Reference};
 
 /// Shares of a group's channels at which its curve is measured.
 pub(super) const POINTS: [f64; 6] = [0.125, 0.25, 0.375, 0.5, 0.625, 0.8];
-/// Draws without anything new to try after which the search ends.
-const FRUITLESS: usize = 400;
 /// How often the cost of one channel more is taken anew while the order is made.
 const STRETCHES: usize = 16;
 
@@ -141,115 +136,12 @@ impl Allocator<'_, '_, '_> {
         (0..counts.len()).into_par_iter().map(one).collect()
     }
 
-    fn channels(&self, counts: &[usize]) -> BTreeSet<usize> {
+    pub(super) fn channels(&self, counts: &[usize]) -> BTreeSet<usize> {
         self.lists.iter().zip(counts).flat_map(|(l, &n)| &l[..n.min(l.len())]).copied().collect()
     }
 
-    fn counts(&self, channels: &BTreeSet<usize>) -> Vec<usize> {
+    pub(super) fn counts(&self, channels: &BTreeSet<usize>) -> Vec<usize> {
         self.lists.iter().map(|l| l.iter().filter(|c| channels.contains(c)).count()).collect()
-    }
-
-    /// The divergence of the pruned and repaired model.
-    fn judged(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
-        let mut changed = self.meter.model.clone();
-        apply(remove(self.meter.model, self.meter.groups, channels)?, &mut changed)?;
-        let (changed, _) = refit(self.observed, self.meter.groups, channels, changed)?;
-        Ok(self.reference.damage(&changed)?.0.cost())
-    }
-
-    /// Tries at most `tries` other counts of the groups, starting from the best of some; the best found, what became of the
-    /// divergence, and how many were tried.
-    pub(super) fn search(
-        &self,
-        starts: Vec<Chosen>,
-        tries: usize,
-        seed: u64,
-    ) -> Result<(Chosen, [f64; 2], usize), Refusal> {
-        let progress = self.observed.context.progress;
-        progress.start("search", starts.len() + tries);
-        let mut seen: BTreeSet<Vec<usize>> = BTreeSet::new();
-        let mut best: Option<(f64, Chosen)> = None;
-        let mut first = f64::INFINITY;
-        for start in starts {
-            progress.advance(1);
-            if seen.insert(self.counts(&start.channels)) {
-                let cost = self.judged(&start.channels)?;
-                first = if first.is_finite() { first } else { cost };
-                if best.as_ref().is_none_or(|(c, _)| cost < *c) {
-                    best = Some((cost, start));
-                }
-            }
-        }
-        let Some((mut cost, mut chosen)) = best else {
-            return Err(Refusal::CheckFailed("there is nothing to start the search from".into()));
-        };
-        let mut dice = Dice::new(seed);
-        let (mut tried, mut fruitless) = (0, 0);
-        let mut again: Option<Exchange> = None;
-        while tried < tries && fruitless < FRUITLESS {
-            let counts = self.counts(&chosen.channels);
-            let exchange = again.take().unwrap_or_else(|| Exchange::drawn(&mut dice, counts.len()));
-            fruitless += 1;
-            let Some(next) = self.exchanged(&counts, exchange)? else { continue };
-            if !seen.insert(self.counts(&next.channels)) {
-                continue;
-            }
-            tried += 1;
-            progress.advance(1);
-            let found = self.judged(&next.channels)?;
-            if found < cost {
-                (cost, chosen, fruitless) = (found, next, 0);
-                // What helped once may help again.
-                again = Some(exchange);
-            }
-        }
-        progress.finish();
-        Ok((chosen, [first, cost], tried))
-    }
-
-    /// Some channels more of one group go, as many of another stay as the target allows.
-    fn exchanged(&self, counts: &[usize], exchange: Exchange) -> Result<Option<Chosen>, Refusal> {
-        let Exchange { more, less, part } = exchange;
-        let step = (self.lists[more].len() / part).max(1);
-        if more == less || counts[more] + step > self.lists[more].len() || counts[less] == 0 {
-            return Ok(None);
-        }
-        let wanted = self.meter.target.share();
-        let mut next = counts.to_vec();
-        next[more] += step;
-        let mut best: Option<Chosen> = None;
-        while next[less] > 0 {
-            next[less] -= 1;
-            let channels = self.channels(&next);
-            let share = self.meter.share(&channels)?;
-            if share < wanted {
-                break;
-            }
-            best = Some(Chosen { channels, share, measured: None });
-        }
-        let Some(best) = best else { return Ok(None) };
-        if best.share <= wanted + TOLERANCE {
-            return Ok(Some(best));
-        }
-        let order: Vec<usize> = self.lists.iter().flatten().copied().collect();
-        let share = |c: &BTreeSet<usize>| self.meter.share(c);
-        let near = nearest(self.meter.groups, &order, best, wanted, &share)?;
-        Ok((near.share >= wanted && near.share <= wanted + TOLERANCE).then_some(near))
-    }
-}
-
-/// More of one group, less of another, in steps of a part of the first.
-#[derive(Clone, Copy)]
-struct Exchange {
-    more: usize,
-    less: usize,
-    part: usize,
-}
-
-impl Exchange {
-    fn drawn(dice: &mut Dice, groups: usize) -> Self {
-        let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
-        Self { more: below(groups), less: below(groups), part: [8, 16][below(2)] }
     }
 }
 
@@ -271,7 +163,7 @@ fn compensated(found: &Moments, kept: &[usize]) -> Option<Mat<f64>> {
 
 /// The rise of a curve at each channel, in the order in which they go: of its lower convex hull, so that no cheap stretch hides
 /// behind a dear one.
-fn slopes(curve: &Curve, length: usize) -> Vec<f64> {
+pub(super) fn slopes(curve: &Curve, length: usize) -> Vec<f64> {
     let mut hull: Vec<(f64, f64)> = Vec::new();
     for &(x, y) in curve {
         let next = (x as f64, y);

@@ -19,6 +19,7 @@ use super::{
     orders::{Order, orders},
     refit::refit,
     removal::{apply, remove},
+    search::{Fold, Search},
     structured::Choices,
 };
 use crate::{
@@ -94,16 +95,9 @@ pub(super) fn choose(
         let fit: f64 = layers.iter().map(|l| (l.width * l.width / l.groups.max(1)) as f64).sum();
         let fit = fit * (observed.each * runs.len()) as f64;
         let effort = Effort::of(macs, fit, groups.groups.len(), samples);
-        let few = runs.clone().thinned((effort.samples / runs.batch.max(1)).max(1));
-        let small = if few.len() < runs.len() { Some(Observed::of(model, context, &layers, few)?) } else { None };
-        let reference = Reference::of(model, context, effort.samples)?;
-        let allocator = Allocator {
-            meter,
-            observed: small.as_ref().unwrap_or(&observed),
-            moments: &moments,
-            reference: &reference,
-            lists,
-        };
+        let few = runs.thinned((effort.samples / observed.runs.batch.max(1)).max(1));
+        let reference = Reference::on(model, context, few.clone())?;
+        let allocator = Allocator { meter, observed: &observed, moments: &moments, reference: &reference, lists };
         let curves = allocator.curves()?;
         let first = choose::choose(meter, &allocator.sequence(&curves)?, context)?;
         // Other counts would have to be timed one by one.
@@ -112,12 +106,19 @@ pub(super) fn choose(
             first
         } else {
             let starts = vec![first, simple(Allocation::Uniform)?];
-            let (chosen, [before, after], tried) = allocator.search(starts, effort.tries, context.seed)?;
+            let (a, b) = few.held_back(2);
+            let mut folds = vec![];
+            for (fit, judge) in [(a.clone(), b.clone()), (b, a)] {
+                let fit = Observed::of(model, context, &layers, fit)?;
+                folds.push(Fold { fit, judge: Reference::on(model, context, judge)? });
+            }
+            let found = Search::new(&allocator, &folds, &curves).run(starts, effort.tries, context.seed)?;
+            let [before, after] = found.damage;
             reasons.push(format!(
-                "{tried} numbers of channels tried on {} samples: divergence of the outputs {before:.4} → {after:.4}",
-                effort.samples
+                "{} numbers of channels tried on {} samples: divergence of the outputs {before:.4} → {after:.4}",
+                found.tried, effort.samples
             ));
-            chosen
+            found.chosen
         }
     };
     if choices.repair == Repair::None {

@@ -23,6 +23,7 @@ mod propagate;
 mod recurrent;
 mod refit;
 mod removal;
+mod search;
 pub mod sparsity;
 pub mod structured;
 

@@ -1,0 +1,282 @@
+//! Other numbers of channels than the curves of single groups suggest: tried on the whole pruned and repaired model, and judged by
+//! the divergence of the outputs on samples that the repair has not seen (the samples are halved, each half judges what was fitted
+//! to the other); a difference has to be more than its own noise. What is tried next is what a guess likes best among many draws:
+//! the sum of what the groups do alone, each weighed so as to explain what was judged so far. Knows orders, costs and judges, not
+//! how a layer is fitted.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use faer::{Mat, Side, linalg::solvers::Llt, prelude::Solve};
+
+use super::{
+    allocate::{Allocator, Curve, slopes},
+    choose::{Chosen, nearest},
+    meter::TOLERANCE,
+    observed::Observed,
+    refit::refit,
+    removal::{apply, remove},
+};
+use crate::{Refusal, draw::Dice, observe::Reference};
+
+/// Sets of counts that are drawn for each that is tried.
+const DRAWS: usize = 48;
+/// Exchanges that lead from the best set of counts to a drawn one, at most.
+const FARTHEST: u64 = 3;
+/// How much what groups do alone is trusted: as if so many sets of counts had been judged.
+const TRUST: f64 = 2.0;
+/// How many standard errors better something has to be.
+const CLEAR: f64 = 0.5;
+/// What is fitted to some samples is judged on others.
+pub(super) struct Fold<'o, 'm> {
+    pub(super) fit: Observed<'o, 'm>,
+    pub(super) judge: Reference<'o>,
+}
+
+/// What a search found.
+pub(super) struct Found {
+    pub(super) chosen: Chosen,
+    /// The divergence at the start and at the end.
+    pub(super) damage: [f64; 2],
+    pub(super) tried: usize,
+}
+
+pub(super) struct Search<'a, 'o, 'm> {
+    allocator: &'a Allocator<'a, 'o, 'm>,
+    folds: &'a [Fold<'o, 'm>],
+    /// By group and number of channels that go: the damage of that alone.
+    alone: Vec<Vec<f64>>,
+    /// How much of that each group does among others.
+    weights: Vec<f64>,
+    /// What goes with counts that were asked for already.
+    shares: RefCell<BTreeMap<Vec<usize>, f64>>,
+}
+
+/// A set of counts, judged.
+struct Judged {
+    /// Of each sample.
+    losses: Vec<f64>,
+    /// Their mean.
+    damage: f64,
+    chosen: Chosen,
+}
+
+impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
+    pub(super) fn new(allocator: &'a Allocator<'a, 'o, 'm>, folds: &'a [Fold<'o, 'm>], curves: &[Curve]) -> Self {
+        let sums = |(curve, list): (&Curve, &Vec<usize>)| -> Vec<f64> {
+            let rises = slopes(curve, list.len()).into_iter().scan(0.0, |sum, rise| {
+                *sum += rise;
+                Some(*sum)
+            });
+            std::iter::once(0.0).chain(rises).collect()
+        };
+        let alone: Vec<Vec<f64>> = curves.iter().zip(&allocator.lists).map(sums).collect();
+        let weights = vec![1.0; alone.len()];
+        Self { allocator, folds, alone, weights, shares: RefCell::default() }
+    }
+
+    /// Tries at most `tries` sets of counts, starting from the best of some.
+    pub(super) fn run(mut self, starts: Vec<Chosen>, tries: usize, seed: u64) -> Result<Found, Refusal> {
+        let progress = self.allocator.observed.context.progress;
+        let mut dice = Dice::new(seed);
+        progress.start("search", starts.len() + tries);
+        let mut known: BTreeMap<Vec<usize>, f64> = BTreeMap::new();
+        let mut best: Option<Judged> = None;
+        let mut first = f64::INFINITY;
+        for start in starts {
+            progress.advance(1);
+            let counts = self.allocator.counts(&start.channels);
+            if known.contains_key(&counts) {
+                continue;
+            }
+            let found = self.judged(start)?;
+            known.insert(counts, found.damage);
+            first = if first.is_finite() { first } else { found.damage };
+            if best.as_ref().is_none_or(|b| found.damage < b.damage) {
+                best = Some(found);
+            }
+        }
+        let Some(mut best) = best else {
+            return Err(Refusal::CheckFailed("there is nothing to start the search from".into()));
+        };
+        let mut tried = 0;
+        while tried < tries {
+            self.learn(&known);
+            let Some(next) = self.drawn(&best.chosen, &known, &mut dice)? else { break };
+            tried += 1;
+            progress.advance(1);
+            let counts = self.allocator.counts(&next.channels);
+            let found = self.judged(next)?;
+            known.insert(counts, found.damage);
+            if clearly_less(&found.losses, &best.losses) {
+                best = found;
+            }
+        }
+        progress.finish();
+        Ok(Found { damage: [first, best.damage], chosen: best.chosen, tried })
+    }
+
+    /// Of many sets of counts near one the one that promises most, none that is known; `None` where there is no other.
+    fn drawn(
+        &self,
+        from: &Chosen,
+        known: &BTreeMap<Vec<usize>, f64>,
+        dice: &mut Dice,
+    ) -> Result<Option<Chosen>, Refusal> {
+        let mut best: Option<(f64, Chosen)> = None;
+        for _ in 0..DRAWS {
+            let mut at = from.clone();
+            for _ in 0..=dice.next() % FARTHEST {
+                let counts = self.allocator.counts(&at.channels);
+                let exchange = Exchange::drawn(dice, counts.len());
+                at = self.exchanged(&counts, exchange)?.unwrap_or(at);
+            }
+            let counts = self.allocator.counts(&at.channels);
+            if known.contains_key(&counts) {
+                continue;
+            }
+            let guess = self.guess(&counts);
+            if best.as_ref().is_none_or(|(g, _)| guess < *g) {
+                best = Some((guess, at));
+            }
+        }
+        Ok(best.map(|(_, chosen)| chosen))
+    }
+
+    /// What each group does alone, by how many of its channels go.
+    fn alone(&self, counts: &[usize]) -> Vec<f64> {
+        self.alone.iter().zip(counts).map(|(sums, n)| sums.get(*n).copied().unwrap_or(0.0)).collect()
+    }
+
+    /// The damage as a weighed sum of what the groups do alone.
+    fn guess(&self, counts: &[usize]) -> f64 {
+        self.alone(counts).iter().zip(&self.weights).map(|(a, w)| a * w).sum()
+    }
+
+    /// Weighs the groups so that the sums come nearest to what was judged, in proportion to it; a ridge keeps the weights alike
+    /// where little is known.
+    fn learn(&mut self, known: &BTreeMap<Vec<usize>, f64>) {
+        let found: Vec<(Vec<f64>, f64)> =
+            known.iter().filter(|(_, d)| d.is_finite() && **d > 0.0).map(|(c, d)| (self.alone(c), *d)).collect();
+        // What all groups would have to be weighed by alike.
+        let ratios: Vec<f64> = found.iter().map(|(a, d)| a.iter().sum::<f64>() / d).filter(|r| *r > 0.0).collect();
+        if ratios.is_empty() {
+            return;
+        }
+        let alike = ratios.iter().sum::<f64>() / ratios.iter().map(|r| r * r).sum::<f64>();
+        let n = self.weights.len();
+        let term = |i: usize, (a, d): &(Vec<f64>, f64)| alike * a[i] / d;
+        let mut gram = Mat::from_fn(n, n, |i, j| found.iter().map(|f| term(i, f) * term(j, f)).sum::<f64>());
+        let mean = (0..n).map(|i| gram[(i, i)]).sum::<f64>() / (n * found.len()).max(1) as f64;
+        (0..n).for_each(|i| gram[(i, i)] += (TRUST * mean).max(f64::MIN_POSITIVE));
+        let missing = Mat::from_fn(n, 1, |i, _| {
+            found.iter().map(|f| term(i, f) * (1.0 - (0..n).map(|j| term(j, f)).sum::<f64>())).sum::<f64>()
+        });
+        let Ok(llt) = Llt::new(gram.as_ref(), Side::Lower) else { return };
+        let change = llt.solve(&missing);
+        self.weights = (0..n).map(|i| alike * (1.0 + change[(i, 0)]).max(0.1)).collect();
+    }
+
+    /// The share of the target's measure that is gone.
+    fn share(&self, counts: &[usize]) -> Result<f64, Refusal> {
+        if let Some(known) = self.shares.borrow().get(counts) {
+            return Ok(*known);
+        }
+        let share = self.allocator.meter.share(&self.allocator.channels(counts))?;
+        self.shares.borrow_mut().insert(counts.to_vec(), share);
+        Ok(share)
+    }
+
+    /// The divergence of the pruned and repaired model on samples that the repair has not seen.
+    fn judged(&self, chosen: Chosen) -> Result<Judged, Refusal> {
+        let (model, groups) = (self.allocator.meter.model, self.allocator.meter.groups);
+        let mut pruned = model.clone();
+        apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
+        let mut losses = Vec::new();
+        for fold in self.folds {
+            let (fitted, _) = refit(&fold.fit, groups, &chosen.channels, pruned.clone())?;
+            losses.extend(fold.judge.losses(&fitted)?);
+        }
+        Ok(Judged { damage: mean(&losses), losses, chosen })
+    }
+
+    /// Some channels more of one group go, as many of another stay as the target allows.
+    fn exchanged(&self, counts: &[usize], exchange: Exchange) -> Result<Option<Chosen>, Refusal> {
+        let Exchange { more, less, part } = exchange;
+        let Allocator { meter, lists, .. } = self.allocator;
+        let step = (lists[more].len() / part).max(1);
+        if more == less || counts[more] + step > lists[more].len() || counts[less] == 0 {
+            return Ok(None);
+        }
+        let wanted = meter.target.share();
+        let mut next = counts.to_vec();
+        next[more] += step;
+        // The fewest of the other group with which the target is still reached.
+        let (mut low, mut high) = (0, counts[less]);
+        while low < high {
+            next[less] = low + (high - low) / 2;
+            if self.share(&next)? < wanted {
+                low = next[less] + 1;
+            } else {
+                high = next[less];
+            }
+        }
+        if high == counts[less] {
+            return Ok(None);
+        }
+        next[less] = high;
+        let best = Chosen { channels: self.allocator.channels(&next), share: self.share(&next)?, measured: None };
+        if best.share <= wanted + TOLERANCE {
+            return Ok(Some(best));
+        }
+        let order: Vec<usize> = lists.iter().flatten().copied().collect();
+        let share = |c: &BTreeSet<usize>| self.share(&self.allocator.counts(c));
+        let near = nearest(meter.groups, &order, best, wanted, &share)?;
+        Ok((near.share >= wanted && near.share <= wanted + TOLERANCE).then_some(near))
+    }
+}
+
+/// One in so many of one group's channels more, less of another.
+#[derive(Clone, Copy)]
+struct Exchange {
+    more: usize,
+    less: usize,
+    part: usize,
+}
+
+impl Exchange {
+    fn drawn(dice: &mut Dice, groups: usize) -> Self {
+        let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
+        Self { more: below(groups), less: below(groups), part: [8, 16][below(2)] }
+    }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len().max(1) as f64
+}
+
+/// Whether the same samples lose less by more than the noise of the difference.
+fn clearly_less(now: &[f64], before: &[f64]) -> bool {
+    let gains: Vec<f64> = before.iter().zip(now).map(|(b, n)| b - n).collect();
+    let (n, gain) = (gains.len() as f64, mean(&gains));
+    let variance = gains.iter().map(|g| (g - gain).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    gain > 0.0 && gain > CLEAR * (variance / n).sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clearly_less;
+
+    #[test]
+    fn a_gain_within_its_noise_is_none() {
+        let before = [1.0; 8];
+        let noisy = [0.2, 1.9, 0.1, 1.8, 0.3, 1.7, 0.2, 1.7];
+        assert!(!clearly_less(&noisy, &before));
+        let steady = [0.9, 0.95, 0.92, 0.9, 0.97, 0.93, 0.9, 0.95];
+        assert!(clearly_less(&steady, &before));
+        assert!(!clearly_less(&before, &before));
+        assert!(!clearly_less(&[f64::INFINITY; 8], &before));
+    }
+}
