@@ -31,6 +31,9 @@ pub(crate) struct Common {
     /// Where models are run
     #[arg(long, global = true, value_enum, default_value_t = ExecutorName::Tract)]
     pub(crate) executor: ExecutorName,
+    /// onnxruntime's library; without it ORT_DYLIB_PATH is looked at, then the Python package onnxruntime
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) ort_lib: Option<PathBuf>,
     /// Threads that one run of a model may use
     #[arg(long, global = true, default_value_t = 1, value_name = "N", value_parser = number::<1, 1024>)]
     pub(crate) threads: usize,
@@ -49,10 +52,13 @@ pub(crate) struct Common {
 }
 
 /// The executors of this build.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum ExecutorName {
     /// tract, embedded
     Tract,
+    /// onnxruntime, from a library on this machine
+    #[value(name = "onnxruntime")]
+    OnnxRuntime,
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,7 +159,10 @@ pub(crate) enum Verb {
     },
     /// Runs models for a parent process (internal)
     #[command(name = "__worker", hide = true)]
-    Worker,
+    Worker {
+        /// The library of onnxruntime, where that is what runs models
+        library: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

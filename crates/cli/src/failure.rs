@@ -54,6 +54,11 @@ impl Failure {
         &self.message
     }
 
+    /// What to do about it.
+    pub(crate) fn remedy(&self) -> &str {
+        self.help.as_deref().unwrap_or_default()
+    }
+
     /// What the process ends in.
     pub(crate) fn exit(&self) -> Exit {
         self.code.exit()
@@ -127,7 +132,7 @@ impl From<DatasetError> for Failure {
 impl From<ExecError> for Failure {
     fn from(e: ExecError) -> Self {
         let code = match &e {
-            ExecError::Unsupported { .. } => Code::Unsupported,
+            ExecError::Unsupported { .. } | ExecError::Missing { .. } => Code::Unsupported,
             ExecError::BadInput { .. } => Code::BadData,
             ExecError::Crash { .. } => Code::ExecutorCrash,
             ExecError::TimeLimit { .. } | ExecError::MemoryLimit { .. } => Code::LimitReached,

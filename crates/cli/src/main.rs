@@ -3,6 +3,7 @@
 //! The only crate that prints, and the only one that knows all others; it must not know how a figure or a patch is made.
 
 mod args;
+mod executors;
 mod exit;
 mod failure;
 mod manual;
@@ -51,7 +52,7 @@ fn run() -> Exit {
         Verb::Verify(args) => verbs::verify::run(&world, &args),
         Verb::Channel(args) => verbs::channel::run(&world, &args),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
-        Verb::Worker => return verbs::worker::run(),
+        Verb::Worker { library } => return verbs::worker::run(library.as_deref()),
     };
     outcome.unwrap_or_else(|failure| {
         failure.say();

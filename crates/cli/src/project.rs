@@ -11,6 +11,7 @@ use plimsoll_record::{Report, Verdict};
 use plimsoll_transform::Ranges;
 
 use crate::{
+    args::ExecutorName,
     exit::Exit,
     failure::{Failure, Named},
     manual::Code,
@@ -123,6 +124,18 @@ pub(crate) fn judge(
             assessed.add_accuracy(&tools, model, baseline, data).of_model(path)?;
         }
         assessed.add_latency(&tools, model, baseline, data).of_model(path)?;
+        // Budgets hold for the executor that their profile names.
+        let mut others: Vec<ExecutorName> = budgets.profiles.iter().map(|p| ExecutorName::of(p.executor)).collect();
+        others.sort_unstable();
+        others.dedup();
+        for name in others.into_iter().filter(|e| *e != world.common.executor) {
+            match world.executor_named(name) {
+                Ok(executor) => {
+                    assessed.add_latency(&Tools { executor, ..tools.clone() }, model, baseline, data).of_model(path)?
+                }
+                Err(missing) => assessed.withheld.push(format!("latency in another executor: {}", missing.message())),
+            }
+        }
     }
     let report = budgets.report(name, &model.digest().to_string(), &assessed);
     Ok((assessed, report))

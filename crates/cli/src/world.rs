@@ -1,41 +1,42 @@
 //! What verbs share: the common options, the executor in its child process, progress, and reading files.
 
-use std::{cell::OnceCell, env, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
 use plimsoll_release::{ErrorKind, ReleaseError};
-use plimsoll_runtime::{ExecError, Executor, Isolated, Limits, WorkerCommand};
+use plimsoll_runtime::Executor;
 use plimsoll_transform::Context;
 use plimsoll_trust::atomic;
 use serde::Serialize;
 
-use crate::{args::Common, failure::Failure, manual::Code, ui};
+use crate::{
+    args::{Common, ExecutorName},
+    executors::Executors,
+    failure::Failure,
+    manual::Code,
+    ui,
+};
 
 pub(crate) struct World {
     pub(crate) common: Common,
     pub(crate) bar: ui::Bar,
-    executor: OnceCell<Isolated>,
+    executors: Executors,
 }
 
 impl World {
     pub(crate) fn new(common: Common) -> Self {
-        Self { common, bar: ui::Bar::default(), executor: OnceCell::new() }
+        Self { common, bar: ui::Bar::default(), executors: Executors::default() }
     }
 
-    /// The executor, in a child process with limits: models are hostile.
+    /// The executor that was asked for.
     pub(crate) fn executor(&self) -> Result<&dyn Executor, Failure> {
-        if let Some(found) = self.executor.get() {
-            return Ok(found);
-        }
-        let failed = |reason: String| ExecError::Failed { executor: "worker".into(), reason };
-        let program = env::current_exe().map_err(|e| failed(format!("find this program: {e}")))?;
-        let limits = Limits {
-            memory_bytes: self.common.memory_limit.saturating_mul(1 << 20),
-            time: Duration::from_secs(self.common.time_limit.max(1)),
-        };
-        let started = Isolated::new(WorkerCommand { program, args: vec!["__worker".into()] }, limits)?;
-        Ok(self.executor.get_or_init(|| started))
+        self.executor_named(self.common.executor)
+    }
+
+    /// An executor by its name.
+    pub(crate) fn executor_named(&self, name: ExecutorName) -> Result<&dyn Executor, Failure> {
+        Ok(self.executors.get(name, &self.common)?)
     }
 
     /// What passes may use.

@@ -69,6 +69,14 @@ pub enum ExecError {
         /// What does not fit.
         reason: String,
     },
+    /// The executor is not on this machine.
+    #[error("{executor} was not found: {reason}")]
+    Missing {
+        /// Name of the executor.
+        executor: String,
+        /// Where it was looked for.
+        reason: String,
+    },
     /// The executor panicked, or its process died.
     #[error("{executor} crashed: {reason}")]
     Crash {
@@ -115,6 +123,9 @@ impl ExecError {
             Self::MemoryLimit { .. } => "raise --memory-limit if the model is meant to need that much".into(),
             Self::Crash { .. } => {
                 "the executor does not survive this model, and plimsoll does; try another executor, or report it".into()
+            }
+            Self::Missing { .. } => {
+                "name its library with --ort-lib or ORT_DYLIB_PATH, or `pip install onnxruntime` (1.24 or newer)".into()
             }
             Self::Failed { .. } => return None,
         })

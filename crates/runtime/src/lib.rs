@@ -6,6 +6,8 @@
 mod executor;
 mod isolated;
 mod machine;
+#[cfg(feature = "ort")]
+mod onnxruntime;
 mod protocol;
 mod quiet;
 mod summary;
@@ -16,5 +18,7 @@ pub mod worker;
 pub use executor::{ExecError, Executor, LoadOptions, Session};
 pub use isolated::{Isolated, Limits, WorkerCommand};
 pub use machine::{MachineFacts, peak_resident_bytes};
+#[cfg(feature = "ort")]
+pub use onnxruntime::OnnxRuntimeExecutor;
 pub use summary::{Keep, Kept, Summary};
 pub use tract::TractExecutor;

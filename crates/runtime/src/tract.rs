@@ -1,11 +1,6 @@
 //! tract, the embedded executor.
 
-use std::{
-    collections::BTreeMap,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use tract_onnx::prelude::{
@@ -14,7 +9,7 @@ use tract_onnx::prelude::{
 
 use tract_onnx::{tract_core::knobs::KnobScope, tract_hir::infer::Factoid};
 
-use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet};
+use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet::guard};
 
 const NAME: &str = "tract";
 /// tract writes out all windows of a convolution before it multiplies them where a kernel has fewer than six elements. Gathering
@@ -35,15 +30,9 @@ impl Executor for TractExecutor {
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
-        let loaded = guard(|| load(model, options))??;
+        let loaded = guard(NAME, || load(model, options))??;
         Ok(Box::new(loaded))
     }
-}
-
-/// Runs `f`; a panic becomes an error.
-fn guard<T>(f: impl FnOnce() -> T) -> Result<T, ExecError> {
-    let crash = |reason| ExecError::Crash { executor: NAME.into(), reason };
-    quiet::during(|| catch_unwind(AssertUnwindSafe(f))).map_err(|panic| crash(quiet::message(panic.as_ref())))
 }
 
 fn unsupported(error: impl std::fmt::Debug) -> ExecError {
@@ -162,7 +151,7 @@ impl Loaded {
 impl Session for Loaded {
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
         let values = self.prepare(inputs)?;
-        let computed = guard(|| self.plan.run(values))?.map_err(failed)?;
+        let computed = guard(NAME, || self.plan.run(values))?.map_err(failed)?;
         let mut returned = Tensors::new();
         for (output, value) in self.outputs.iter_mut().zip(computed.iter()) {
             if let Some(summary) = &mut output.summary {
@@ -183,7 +172,7 @@ impl Session for Loaded {
 
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError> {
         let values = self.prepare(inputs)?;
-        let timed = guard(|| {
+        let timed = guard(NAME, || {
             let mut state = self.plan.spawn()?;
             (0..runs)
                 .map(|_| {

@@ -3,14 +3,14 @@
 use plimsoll_record::{Diagnosis, Finding};
 use plimsoll_runtime::MachineFacts;
 
-use crate::{exit::Exit, failure::Failure, places::Home, ui, world::World};
+use crate::{args::ExecutorName, exit::Exit, failure::Failure, places::Home, ui, world::World};
 
 pub(crate) fn run(world: &World) -> Result<Exit, Failure> {
     let facts = MachineFacts::read();
     let needed = [build(), executor(world), folder()];
     // Load passes; what is missing does not.
     let works = needed.iter().all(|f| f.good);
-    let findings = needed.into_iter().chain([machine(&facts), load(&facts), keys()]).collect();
+    let findings = needed.into_iter().chain([onnxruntime(world), machine(&facts), load(&facts), keys()]).collect();
     let diagnosis = Diagnosis { schema: "plimsoll.doctor/1".into(), findings };
     world.print(&diagnosis, || text(&diagnosis))?;
     Ok(if works { Exit::Pass } else { Exit::Other })
@@ -44,6 +44,13 @@ fn executor(world: &World) -> Finding {
         Err(failure) => {
             finding("executor", false, failure.message(), "raise --memory-limit: the program alone needs about 100 MiB")
         }
+    }
+}
+
+fn onnxruntime(world: &World) -> Finding {
+    match world.executor_named(ExecutorName::OnnxRuntime) {
+        Ok(e) => finding("onnxruntime", true, format!("{}, where `--executor` or a profile names it", e.version()), ""),
+        Err(missing) => finding("onnxruntime", false, missing.message(), missing.remedy()),
     }
 }
 

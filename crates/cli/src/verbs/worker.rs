@@ -1,18 +1,27 @@
 //! The child's side: runs models for a parent.
 
-use std::io;
+use std::{io, path::Path};
 
-use plimsoll_runtime::{TractExecutor, worker};
+use plimsoll_runtime::{Executor, OnnxRuntimeExecutor, TractExecutor, worker};
 
 use crate::{exit::Exit, ui};
 
-pub(crate) fn run() -> Exit {
-    match worker::serve(&TractExecutor, io::stdin().lock(), io::stdout().lock()) {
+/// In onnxruntime where its library is named, else in tract.
+pub(crate) fn run(library: Option<&Path>) -> Exit {
+    match serve(library) {
         Ok(()) => Exit::Pass,
-        Err(e) => {
+        Err(reason) => {
             // The parent reads the last line.
-            ui::say(&e.to_string());
+            ui::say(&reason);
             Exit::Other
         }
     }
+}
+
+fn serve(library: Option<&Path>) -> Result<(), String> {
+    let executor: Box<dyn Executor> = match library {
+        None => Box::new(TractExecutor),
+        Some(path) => Box::new(OnnxRuntimeExecutor::open(path).map_err(|e| e.to_string())?),
+    };
+    worker::serve(&*executor, io::stdin().lock(), io::stdout().lock()).map_err(|e| e.to_string())
 }
