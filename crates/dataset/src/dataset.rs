@@ -88,7 +88,7 @@ impl Dataset {
     /// The same samples with what a regression should give for them, row-major, as many values a sample as the model has outputs.
     pub fn with_target(self, target: Vec<f64>) -> Result<Self, DatasetError> {
         let wrong = |reason| DatasetError::Codes { path: self.path.clone(), array: "label".into(), reason };
-        if target.is_empty() || target.len() % self.len != 0 {
+        if target.is_empty() || !target.len().is_multiple_of(self.len) {
             return Err(wrong(format!("it holds {} values for {} samples", target.len(), self.len)));
         }
         if let Some(at) = target.iter().position(|v| !v.is_finite()) {

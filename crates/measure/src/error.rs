@@ -61,6 +61,17 @@ pub enum MeasureError {
         /// Classes of the baseline.
         baseline: usize,
     },
+    /// The targets of a regression do not fit the model's outputs.
+    #[error("the labels are {width} floating-point values a sample; the model has {outputs} outputs")]
+    Targets {
+        /// Values a sample.
+        width: usize,
+        /// Columns of the first output.
+        outputs: usize,
+    },
+    /// A margin for what is no comparison.
+    #[error("there is no comparison `{0}` to hold against a margin")]
+    Margin(String),
     /// A metric that does not exist.
     #[error("there is no metric `{0}`")]
     UnknownMetric(String),
@@ -87,6 +98,8 @@ impl MeasureError {
             }
             Self::Label { .. } => "labels are class numbers from 0, in the order of the model's scores".into(),
             Self::Classes { .. } => "a baseline must solve the same task".into(),
+            Self::Targets { .. } => "class numbers are whole numbers: array.astype(\"int64\"); targets of a regression are as many floats as the model has outputs".into(),
+            Self::Margin(_) => format!("comparisons with a baseline are {}", crate::metrics::comparisons().join(", ")),
             Self::UnknownMetric(_) => format!("the metrics are {}", crate::metrics::NAMES.join(", ")),
             Self::Batches(..) => "export the model with one batch size for all inputs, or a symbolic one".into(),
             Self::Model(_) => "see `plimsoll inspect MODEL`; samples given with --data settle unknown shapes".into(),

@@ -11,10 +11,10 @@ mod origin;
 mod scores;
 mod statics;
 
-pub use accuracy::{Evaluation, EvaluationOptions, evaluate};
+pub use accuracy::{Evaluation, EvaluationOptions, NonInferiority, evaluate};
 pub use error::MeasureError;
 pub use latency::{Bench, BenchOptions, bench};
-pub use metrics::Confusion;
 pub use origin::machine;
+pub use plimsoll_stats::metrics::Confusion;
 pub use scores::{Scores, scores};
 pub use statics::{one_sample, open_dimensions, static_figures};

@@ -29,18 +29,47 @@ impl Scores {
         self.rows().map(best).collect()
     }
 
+    /// The rows as probabilities: as they are where all rows are shares of one, else by softmax.
+    pub(crate) fn probabilities(&self) -> Vec<f64> {
+        let is_one = |row: &[f64]| row.iter().all(|v| *v >= 0.0) && (row.iter().sum::<f64>() - 1.0).abs() < 1e-3;
+        if self.rows().all(is_one) {
+            return self.values.clone();
+        }
+        let softmax = |row: &[f64]| -> Vec<f64> {
+            let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let raised: Vec<f64> = row.iter().map(|v| (v - most).exp()).collect();
+            let sum: f64 = raised.iter().sum();
+            raised.into_iter().map(|v| v / sum).collect()
+        };
+        self.rows().flat_map(softmax).collect()
+    }
+
     /// A single column is the score of class 1 of two: a probability where all lie in 0 … 1, else a logit.
-    fn two_columns(self) -> Self {
+    pub(crate) fn into_classes(self) -> Self {
+        if self.classes != 1 {
+            return self;
+        }
         let probability = self.values.iter().all(|v| (0.0..=1.0).contains(v));
         let threshold = if probability { 0.5 } else { 0.0 };
         Self { classes: 2, values: self.values.into_iter().flat_map(|v| [threshold, v]).collect() }
     }
 }
 
-/// Runs every sample. `batch` 0 lets the model decide: 1 where it has convolutions (tract is faster per sample then), else 32; a
+/// Runs every sample: scores of classes, two where the model has one output a sample. Otherwise as [`outputs`].
+pub fn scores(
+    executor: &dyn Executor,
+    model: &Model,
+    data: &Dataset,
+    batch: usize,
+    threads: usize,
+) -> Result<Scores, MeasureError> {
+    Ok(outputs(executor, model, data, batch, threads)?.into_classes())
+}
+
+/// Runs every sample and gives the first output as it is. `batch` 0 lets the model decide: 1 where it has convolutions (tract is faster per sample then), else 32; a
 /// fixed batch of the model goes before. The last batch is filled up with copies of its last sample where it has to be, and
 /// the copies' results are dropped. Samples are spread over `threads`, each with a session of its own.
-pub fn scores(
+pub(crate) fn outputs(
     executor: &dyn Executor,
     model: &Model,
     data: &Dataset,
@@ -80,7 +109,7 @@ pub fn scores(
     if let Some(at) = all.values.iter().position(|v| !v.is_finite()) {
         return Err(MeasureError::NotFinite { output, value: all.values[at], sample: at / all.classes });
     }
-    Ok(if all.classes == 1 { all.two_columns() } else { all })
+    Ok(all)
 }
 
 fn run_part(

@@ -59,7 +59,7 @@ impl Assessed {
         baseline: Option<&Model>,
         data: &Dataset,
     ) -> Result<(), MeasureError> {
-        let options = EvaluationOptions { threads: tools.threads, seed: tools.seed, ..EvaluationOptions::default() };
+        let options = EvaluationOptions { threads: tools.threads, ..EvaluationOptions::default() };
         let found = evaluate(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);
         self.withheld.extend(found.withheld);

@@ -270,13 +270,18 @@ pub(crate) fn spread(terms: &[Term], tail: Tail, groups: Option<&Groups>) -> Res
     let weights = |units: &[Unit]| units.iter().map(|u| u.1 * u.1).sum::<f64>();
     let carried_by = 1.0 / weights(&own);
     let Some(groups) = groups else {
+        if own.len() < 2 {
+            return Err(NoInterval::Samples(own.len()));
+        }
+        if tail == Tail::Bounded {
+            // The score interval of shares knows its own small samples.
+            let variance = squares(&own);
+            return Ok(Spread { variance, independent: variance, df: f64::INFINITY, carried_by });
+        }
         // A class of a single sample shows no spread: its own is left as it is.
         let units = released(&samples, &parts, 0.5).unwrap_or(own);
-        if units.len() < 2 {
-            return Err(NoInterval::Samples(units.len()));
-        }
         let variance = squares(&units);
-        let df = limited(effective(units.iter().map(|u| u.1 * u.1)), &units, tail);
+        let df = limited(effective(units.iter().map(|u| u.1 * u.1)), &units);
         return Ok(Spread { variance, independent: variance, df, carried_by });
     };
     let grouped = cells(terms, |s| groups.of(s as usize));
@@ -300,7 +305,8 @@ pub(crate) fn spread(terms: &[Term], tail: Tail, groups: Option<&Groups>) -> Res
     }
     let apart = apart.into_iter().filter(|a| *a > 0.0);
     let df = effective(units.iter().zip(apart).map(|(u, a)| (1.0 - alike) * a + alike * u.1 * u.1));
-    Ok(Spread { variance, independent, df: limited(df, &units, tail), carried_by })
+    let df = if tail == Tail::Heavy { limited(df, &units) } else { df };
+    Ok(Spread { variance, independent, df, carried_by })
 }
 
 /// Degrees of freedom of a sum of squares whose terms have these expectations, the mean being estimated.
@@ -310,8 +316,78 @@ fn effective(expected: impl Iterator<Item = f64>) -> f64 {
 }
 
 /// The same by the fourth moment of the influences, where that leaves fewer.
-fn limited(df: f64, units: &[Unit], tail: Tail) -> f64 {
+fn limited(df: f64, units: &[Unit]) -> f64 {
     let (two, four) = units.iter().fold((0.0, 0.0), |(a, b), u| (a + u.0 * u.0, b + u.0.powi(4)));
     let scatter = four - two * two / units.len() as f64;
-    if tail == Tail::Bounded || scatter <= 0.0 { df } else { df.min(2.0 * two * two / scatter).max(1.0) }
+    if scatter > 0.0 { df.min(2.0 * two * two / scatter).max(1.0) } else { df }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        interval::wilson,
+        metrics::{balanced_accuracy, mae, share},
+    };
+
+    fn hits(n: usize, every: usize) -> Vec<bool> {
+        (0..n).map(|i| i % every != 0).collect()
+    }
+
+    #[track_caller]
+    fn check(hits: &[bool], sizes: &[usize]) -> (Spread, [f64; 2]) {
+        let names: Vec<i64> = sizes.iter().zip(0..).flat_map(|(n, g)| std::iter::repeat_n(g, *n)).collect();
+        let (share, groups) = (share(hits).unwrap(), Groups::new(&names));
+        (share.spread(Some(&groups)).unwrap(), share.interval(Some(&groups), 0.95).unwrap())
+    }
+
+    #[test]
+    fn a_share_of_independent_samples_has_wilsons_interval() {
+        for (n, every) in [(100, 3), (20, 7), (10, 100), (1, 1)] {
+            let hits = hits(n, every);
+            let k = hits.iter().filter(|h| **h).count();
+            let found = share(&hits).unwrap().interval(None, 0.95);
+            if n == 1 {
+                assert_eq!(found, Err(NoInterval::Samples(1)));
+                continue;
+            }
+            let wanted = wilson(k, n).unwrap();
+            let near = |(a, b): (f64, f64)| (a - b).abs() < 1e-12;
+            assert!(found.unwrap().into_iter().zip(wanted).all(near), "{k} of {n}");
+        }
+    }
+
+    #[test]
+    fn groups_that_fail_together_widen_and_unequal_groups_count_for_fewer() {
+        let apart = check(&hits(100, 5), &[10; 10]);
+        let mut together = vec![true; 100];
+        together[..20].fill(false);
+        let together = check(&together, &[10; 10]);
+        assert!(together.1[0] < apart.1[0] && together.1[1] > apart.1[1]);
+        assert!((together.0.df - 9.0).abs() < 1e-9);
+        let unequal = check(&hits(100, 5), &[55, 5, 5, 5, 5, 5, 5, 5, 5, 5]);
+        assert!(unequal.0.df < 9.0 && unequal.0.df >= 1.0);
+        // Groups that all did the same have shown no spread; that is not certainty.
+        let [low, high] = check(&[true; 100], &[10; 10]).1;
+        assert!(low < wilson(100, 100).unwrap()[0] && high == 1.0);
+    }
+
+    #[test]
+    fn what_one_group_alone_shows_has_no_interval() {
+        let labels: Vec<usize> = (0..60).map(|i| usize::from(i < 10)).collect();
+        let groups = Groups::new(&(0..60).map(|i| i / 10).collect::<Vec<i64>>());
+        let balanced = balanced_accuracy(&labels, &vec![0; 60]).unwrap();
+        assert_eq!(balanced.interval(Some(&groups), 0.95), Err(NoInterval::OneGroup(1)));
+        let four = Groups::new(&(0..60).map(|i| i / 15).collect::<Vec<i64>>());
+        assert_eq!(balanced.interval(Some(&four), 0.95), Err(NoInterval::Groups(4)));
+        let same = mae(&[2.0; 9], &[1.0; 9]).unwrap();
+        assert_eq!(same.interval(None, 0.95), Err(NoInterval::NoSpread));
+    }
+
+    #[test]
+    fn errors_keep_to_one_side_of_zero() {
+        let errors: Vec<f64> = (0..30).map(|i| if i == 0 { 50.0 } else { 0.1 }).collect();
+        let [low, high] = mae(&errors, &[0.0; 30]).unwrap().interval(None, 0.95).unwrap();
+        assert!(low > 0.0 && high > 5.0);
+    }
 }

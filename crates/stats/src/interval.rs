@@ -1,4 +1,4 @@
-//! Intervals at 95 %: for shares, paired differences and quantiles, and by resampling.
+//! Intervals at 95 %: for shares and quantiles, and by resampling.
 
 use crate::Random;
 
@@ -19,24 +19,6 @@ pub(crate) fn wilson_effective(p: f64, n: f64, z: f64) -> [f64; 2] {
     let middle = (p + z2 / (2.0 * n)) / (1.0 + z2 / n);
     let half = z / (1.0 + z2 / n) * (p * (1.0 - p) / n + z2 / (4.0 * n * n)).sqrt();
     [(middle - half).max(0.0).min(p), (middle + half).min(1.0).max(p)]
-}
-
-/// The difference of two paired shares, `lost` samples being right only before and `won` only after: Wald's interval with
-/// half an observation added to each cell (Agresti and Min 2005).
-pub fn paired_shares(lost: usize, won: usize, n: usize) -> Option<[f64; 2]> {
-    if n == 0 {
-        return None;
-    }
-    let (b, c, n) = (lost as f64 + 0.5, won as f64 + 0.5, n as f64 + 2.0);
-    let difference = (b - c) / n;
-    let half = Z * (((b + c) - (b - c) * (b - c) / n).max(0.0)).sqrt() / n;
-    Some([(difference - half).max(-1.0), (difference + half).min(1.0)])
-}
-
-/// A normal interval around a share-like value, clipped to 0 … 1.
-pub fn normal_share(value: f64, variance: f64) -> [f64; 2] {
-    let half = Z * variance.max(0.0).sqrt();
-    [(value - half).max(0.0), (value + half).min(1.0)]
 }
 
 /// A quantile of sorted values, and its interval between order statistics (binomial, free of distribution). The interval is
@@ -113,14 +95,6 @@ mod tests {
         check(wilson(0, 20).unwrap(), [0.0, 0.1611]);
         check(wilson(1, 29).unwrap(), [0.0061, 0.1718]);
         assert!(wilson(0, 0).is_none());
-    }
-
-    #[test]
-    fn no_discordant_pair_is_not_certainty() {
-        let [low, high] = paired_shares(0, 0, 100).unwrap();
-        assert!(low < 0.0 && high > 0.0 && high < 0.05);
-        let [low, high] = paired_shares(30, 2, 200).unwrap();
-        assert!(low > 0.0 && high < 0.25);
     }
 
     #[test]

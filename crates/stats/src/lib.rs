@@ -9,7 +9,6 @@ mod groups;
 mod histogram;
 mod random;
 mod range;
-mod roc;
 mod sequential;
 
 pub mod interval;
@@ -24,5 +23,4 @@ pub use histogram::{Bin, Histogram};
 pub use paired::{Decision, Loss, NonInferiority};
 pub use random::Random;
 pub use range::Range;
-pub use roc::auc;
 pub use sequential::Sequential;

@@ -214,3 +214,70 @@ fn point(k: u64, n: u64) -> f64 {
     let ln = |v: u64| ln_gamma(v as f64 + 1.0);
     (ln(n) - ln(k) - ln(n - k) - n as f64 * std::f64::consts::LN_2).exp()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::{balanced_accuracy, mae};
+
+    #[track_caller]
+    fn check(loss: &Loss, groups: Option<&Groups>) -> [f64; 2] {
+        let [low, high] = loss.interval(groups, 0.95).unwrap();
+        assert!(low <= loss.value() && loss.value() <= high);
+        [low, high]
+    }
+
+    #[test]
+    fn no_discordant_pair_is_not_certainty() {
+        let hits = [true; 100];
+        let groups = Groups::new(&(0..100).map(|i| i / 10).collect::<Vec<i64>>());
+        let loss = Loss::of_hits(&hits, &hits).unwrap();
+        let [low, high] = check(&loss, None);
+        assert!(low < -0.03 && high > 0.03 && high < 0.05);
+        // Ten groups know less than a hundred independent samples.
+        assert!(check(&loss, Some(&groups))[1] > high);
+        let labels: Vec<usize> = (0..100).map(|i| i % 2).collect();
+        let balanced = balanced_accuracy(&labels, &labels).unwrap();
+        assert!(check(&Loss::of_merit(&balanced, &balanced), None)[1] > 0.01);
+    }
+
+    #[test]
+    fn errors_that_are_the_same_have_no_interval_in_a_unit_that_is_not_theirs() {
+        let same = mae(&[1.0, 2.0, 4.0], &[0.0, 0.0, 0.0]).unwrap();
+        assert_eq!(Loss::of_error(&same, &same).interval(None, 0.95), Err(NoInterval::NoSpread));
+    }
+
+    #[test]
+    fn few_groups_are_refused_and_groups_that_lose_together_widen() {
+        let baseline = [true; 200];
+        let together: Vec<bool> = (0..200).map(|i| i >= 20).collect();
+        let spread: Vec<bool> = (0..200).map(|i| i % 10 != 0).collect();
+        let groups = Groups::new(&(0..200).map(|i| i / 20).collect::<Vec<i64>>());
+        let width = |hits: &[bool]| {
+            let [low, high] = check(&Loss::of_hits(&baseline, hits).unwrap(), Some(&groups));
+            high - low
+        };
+        assert!(width(&together) > 2.0 * width(&spread));
+        let four = Groups::new(&(0..200).map(|i| i / 50).collect::<Vec<i64>>());
+        let loss = Loss::of_hits(&baseline, &together).unwrap();
+        assert_eq!(loss.within(0.1, Some(&four), 0.95), Err(NoInterval::Groups(4)));
+    }
+
+    #[test]
+    fn the_number_that_is_needed_settles_the_question_in_four_of_five_cases() {
+        // The model loses 3 % and wins 1 %, in the sample as in truth.
+        let of = |at: &mut dyn FnMut(usize) -> f64, n: usize| -> Loss {
+            let drawn: Vec<f64> = (0..n).map(at).collect();
+            let before: Vec<bool> = drawn.iter().map(|u| !(0.03..0.04).contains(u)).collect();
+            let now: Vec<bool> = drawn.iter().map(|u| *u >= 0.03).collect();
+            Loss::of_hits(&before, &now).unwrap()
+        };
+        let even = of(&mut |i| (i as f64 + 0.5) / 400.0, 400);
+        let needed = even.within(0.04, None, 0.95).unwrap().needed.unwrap() as usize;
+        let mut random = crate::Random::new(5);
+        let mut draw = |n| of(&mut |_| random.unit(), n);
+        let settled = (0..300).filter(|_| draw(needed).within(0.04, None, 0.95).unwrap().decision == Decision::Pass);
+        let settled = settled.count();
+        assert!((216..=264).contains(&settled), "{needed} samples settle it in {settled} of 300 cases");
+    }
+}

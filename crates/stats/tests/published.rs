@@ -99,6 +99,18 @@ fn classes_that_only_one_side_knows_count_as_in_scikit_learn() {
 }
 
 #[test]
+fn ties_count_half_and_one_class_has_no_area() {
+    let check = |scores: &[f64], labels: &[u8]| {
+        let positive: Vec<bool> = labels.iter().map(|&l| l == 1).collect();
+        metrics::auc(scores, &positive).map(|a| a.value())
+    };
+    assert_eq!(check(&[0.1, 0.4, 0.35, 0.8], &[0, 0, 1, 1]), Some(0.75));
+    assert_eq!(check(&[0.5, 0.5, 0.5, 0.5], &[0, 1, 0, 1]), Some(0.5));
+    assert_eq!(check(&[-0.0, 0.0], &[0, 1]), Some(0.5));
+    assert_eq!(check(&[0.1, 0.2], &[1, 1]), None);
+}
+
+#[test]
 fn variances_of_areas_are_delongs() {
     let (labels, [scores, others]) = draw(400, 11);
     let positive: Vec<bool> = labels.iter().map(|l| *l == 1).collect();

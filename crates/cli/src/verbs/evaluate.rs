@@ -21,15 +21,14 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
     }
     let options = EvaluationOptions {
         metrics: args.metric.clone(),
-        batch: 0,
         threads: world.common.threads,
-        seed: world.common.seed,
+        ..EvaluationOptions::default()
     };
     let found = evaluate(world.executor()?, &model, baseline.as_ref(), &data, &options).of_model(&args.model)?;
     if let Some(path) = &args.save_scores {
         world::write(path, &encode_table(&found.scores.values, found.scores.classes))?;
     }
-    let figures = Figures::new(found.figures, found.withheld);
+    let figures = Figures::new([found.figures, found.classes, found.groups].concat(), found.withheld);
     world.print(&figures, || ui::figures(&figures))?;
     Ok(Exit::Pass)
 }

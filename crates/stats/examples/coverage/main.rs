@@ -11,6 +11,8 @@ use plimsoll_stats::{Decision, Random};
 use worlds::{Design, World};
 
 const LEVEL: f64 = 0.95;
+/// Samples of which the metrics are taken for the population's.
+const POPULATION: usize = 1_000_000;
 
 fn main() {
     let sets: usize = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
@@ -23,61 +25,69 @@ fn main() {
 
 fn of_metrics(sets: usize) {
     let binary = World::Binary { model: 1.2, baseline: 1.3, prevalence: 0.4 };
-    let near = World::Binary { model: 2.2, baseline: 2.25, prevalence: 0.25 };
+    let good = World::Binary { model: 2.2, baseline: 2.25, prevalence: 0.25 };
     let classes = World::Classes { classes: 4, model: 2.0, baseline: 2.1 };
-    let cells: Vec<(&str, World, Vec<Design>)> = vec![
-        ("two classes", binary, designs(100, 400)),
-        ("two classes, good models", near, vec![Design::Samples(1000), Design::Groups(40)]),
-        ("four classes", classes, designs(200, 800)),
-        ("values", World::Values, designs(100, 400)),
-        ("two classes, few errors", near, vec![Design::Samples(200), Design::Groups(10), Design::UnequalGroups(12)]),
-    ];
-    println!(
-        "| population | samples | metric | truth | covered | no interval | mean width |\n|---|---|---|--:|--:|--:|--:|"
-    );
-    let mut tests = String::new();
-    for (name, world, designs) in &cells {
-        for design in designs {
-            let truth = world.truth(*design, 1_000_000);
-            let (metrics, comparisons) = (world.metrics(), world.comparisons());
-            let mut counts = vec![Count::default(); metrics.len()];
-            let mut losses = vec![Count::default(); comparisons.len()];
-            for set in 0..sets {
-                let data = world.draw(*design, &mut Random::new(1_000 + set as u64));
-                let groups = data.groups.as_ref();
-                for (((_, of), truth), count) in metrics.iter().zip(&truth.metrics).zip(&mut counts) {
-                    count.add(of(&data).and_then(|e| e.interval(groups, LEVEL).ok()), *truth);
-                }
-                for (((_, of), truth), count) in comparisons.iter().zip(&truth.losses).zip(&mut losses) {
-                    let Some(loss) = of(&data) else { continue };
-                    count.add(loss.interval(groups, LEVEL).ok(), *truth);
-                    // A margin that is the true loss: whatever passes is an error.
-                    let passes = |level| {
-                        let judged = loss.within(*truth, groups, level);
-                        usize::from(judged.is_ok_and(|j| j.decision == Decision::Pass))
-                    };
-                    count.passed[0] += passes(0.95);
-                    count.passed[1] += passes(0.90);
-                }
+    let few = vec![Design::Samples(200), Design::Groups(10), Design::UnequalGroups(12), Design::Groups(40)];
+    of_world("two classes", binary, &designs(100, 400), sets);
+    of_world("two classes, good models", good, &[Design::Samples(1000), Design::Groups(120)], sets);
+    of_world("four classes", classes, &designs(200, 800), sets);
+    of_world("values", World::Values, &designs(100, 400), sets);
+    of_world("two classes, few errors", good, &few, sets);
+}
+
+/// Prints, of one population, the share of intervals that hold the truth, and of losses that equal the margin and pass.
+fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
+    let (metrics, comparisons) = (world.metrics(), world.comparisons());
+    let mut covered: Vec<Vec<usize>> = Vec::new();
+    let mut losses: Vec<Vec<[usize; 2]>> = Vec::new();
+    let mut values = vec![0.0; metrics.len()];
+    for design in designs {
+        let truth = world.truth(*design, POPULATION);
+        values.clone_from(&truth.metrics);
+        let mut of_metrics = vec![0; metrics.len()];
+        let mut of_losses = vec![[0; 2]; comparisons.len()];
+        for set in 0..sets {
+            let data = world.draw(*design, &mut Random::new(1_000 + set as u64));
+            let groups = data.groups.as_ref();
+            let holds = |[low, high]: [f64; 2], truth: f64| low <= truth && truth <= high;
+            for (((_, of), truth), count) in metrics.iter().zip(&truth.metrics).zip(&mut of_metrics) {
+                let interval = of(&data).and_then(|e| e.interval(groups, LEVEL).ok());
+                *count += usize::from(interval.is_some_and(|i| holds(i, *truth)));
             }
-            for (((metric, _), truth), count) in metrics.iter().zip(&truth.metrics).zip(&counts) {
-                println!("| {name} | {design} | {metric} | {truth:.3} | {} |", count.row(sets), design = show(*design));
-            }
-            for (((metric, _), truth), count) in comparisons.iter().zip(&truth.losses).zip(&losses) {
-                let of = |k: usize| 100.0 * count.passed[k] as f64 / sets as f64;
-                tests += &format!(
-                    "| {name} | {} | {metric} | {truth:.4} | {} | {:.1} % | {:.1} % |\n",
-                    show(*design),
-                    count.row(sets),
-                    of(0),
-                    of(1)
-                );
+            for (((_, of), truth), count) in comparisons.iter().zip(&truth.losses).zip(&mut of_losses) {
+                // A margin that is the true loss: whatever passes is an error.
+                let Some(judged) = of(&data).and_then(|loss| loss.within(*truth, groups, LEVEL).ok()) else { continue };
+                count[0] += usize::from(holds(judged.interval, *truth));
+                count[1] += usize::from(judged.decision == Decision::Pass);
             }
         }
+        covered.push(of_metrics);
+        losses.push(of_losses);
     }
-    println!(
-        "\n| population | samples | loss in | truth = margin | covered | no interval | mean width | passes (95 %) | passes (90 %) |\n|---|---|---|--:|--:|--:|--:|--:|--:|\n{tests}"
-    );
+    let share = |n: usize| 100.0 * n as f64 / sets as f64;
+    let head = |first: &str, second: &str| {
+        let columns: Vec<String> = designs.iter().map(|d| show(*d)).collect();
+        println!("| {first} | {second} | {} |", columns.join(" | "));
+        println!("|---|--:|{}", "--:|".repeat(designs.len()));
+    };
+    println!("\n**{name}**: 95 % intervals that hold the truth, in %\n");
+    head("metric", "value");
+    for (i, (metric, _)) in metrics.iter().enumerate() {
+        let cells: Vec<String> = covered.iter().map(|of| marked(share(of[i]), 93.0..=97.0)).collect();
+        println!("| {metric} | {:.3} | {} |", values[i], cells.join(" | "));
+    }
+    if comparisons.is_empty() {
+        return;
+    }
+    println!("\n**{name}**: model against baseline\n");
+    head("loss in", "of 100");
+    for (i, (metric, _)) in comparisons.iter().enumerate() {
+        for (k, what) in [(0, "hold the truth"), (1, "pass at a margin that is the loss")] {
+            let range = if k == 0 { 93.0..=97.0 } else { 0.0..=5.0 };
+            let cells: Vec<String> = losses.iter().map(|of| marked(share(of[i][k]), range.clone())).collect();
+            println!("| {metric} | {what} | {} |", cells.join(" | "));
+        }
+    }
 }
 
 fn of_latency(sets: usize) {
@@ -97,6 +107,11 @@ fn of_latency(sets: usize) {
     }
 }
 
+/// Bold where it is outside.
+fn marked(share: f64, range: std::ops::RangeInclusive<f64>) -> String {
+    if range.contains(&share) { format!("{share:.1}") } else { format!("**{share:.1}**") }
+}
+
 fn designs(few: usize, many: usize) -> Vec<Design> {
     let grouped = [Design::Groups(6), Design::Groups(10), Design::Groups(30), Design::UnequalGroups(12)];
     [few, many].map(Design::Samples).into_iter().chain(grouped).collect()
@@ -104,36 +119,8 @@ fn designs(few: usize, many: usize) -> Vec<Design> {
 
 fn show(design: Design) -> String {
     match design {
-        Design::Samples(n) => format!("{n}"),
+        Design::Samples(n) => format!("n = {n}"),
         Design::Groups(g) => format!("{g} groups of 25–35"),
         Design::UnequalGroups(g) => format!("{g} groups of 10–120"),
-    }
-}
-
-#[derive(Debug, Clone, Default)]
-struct Count {
-    with: usize,
-    covered: usize,
-    width: f64,
-    passed: [usize; 2],
-}
-
-impl Count {
-    fn add(&mut self, interval: Option<[f64; 2]>, truth: f64) {
-        if let Some([low, high]) = interval {
-            self.with += 1;
-            self.covered += usize::from(low <= truth && truth <= high);
-            self.width += high - low;
-        }
-    }
-
-    fn row(&self, sets: usize) -> String {
-        let with = self.with.max(1) as f64;
-        format!(
-            "{:.1} % | {:.1} % | {:.3}",
-            100.0 * self.covered as f64 / with,
-            100.0 * (sets - self.with) as f64 / sets as f64,
-            self.width / with
-        )
     }
 }

@@ -9,7 +9,7 @@ mod regression;
 pub use classes::{Average, Confusion, balanced_accuracy, f1, precision, recall, share};
 pub use kappa::{Weights, kappa};
 pub use ranking::{auc, auc_one_vs_rest, in_top};
-pub use regression::{cosine, mae, mean, relative_error, rmse, sqnr};
+pub use regression::{cosine, mae, mean, relative_error, rmse, root_mean, sqnr};
 
 use crate::{Scale, estimate::Term};
 

@@ -25,6 +25,11 @@ pub fn mae(found: &[f64], wanted: &[f64]) -> Option<Estimate> {
 /// The root of the mean squared error.
 pub fn rmse(found: &[f64], wanted: &[f64]) -> Option<Estimate> {
     let squares: Vec<f64> = found.iter().zip(wanted).map(|(f, w)| (f - w) * (f - w)).collect();
+    root_mean(&squares)
+}
+
+/// The root of the mean of one square a sample.
+pub fn root_mean(squares: &[f64]) -> Option<Estimate> {
     let n = squares.len() as f64;
     let value = (squares.iter().sum::<f64>() / n).sqrt();
     let slope = if value > 0.0 { 0.5 / value } else { 0.0 };

@@ -1,0 +1,162 @@
+//! Estimates and losses become figures, each with its interval or the reason why it has none.
+
+use plimsoll_record::Figure;
+use plimsoll_stats::{Decision, Estimate, Groups, Loss, NoInterval, metrics::Confusion};
+
+use super::{Evaluation, EvaluationOptions, NonInferiority};
+use crate::{MeasureError, Scores, metrics::NAMED_ONLY, origin::Origin};
+
+/// Of every interval; a margin is passed with a one-sided error of half of what is left.
+const LEVEL: f64 = 0.95;
+
+pub(super) struct Judge<'o> {
+    origin: Origin,
+    pub(super) groups: Option<&'o Groups>,
+    options: &'o EvaluationOptions,
+    figures: Vec<Figure>,
+    pub(super) of_classes: Vec<Figure>,
+    pub(super) of_groups: Vec<Figure>,
+    withheld: Vec<String>,
+    non_inferiority: Vec<NonInferiority>,
+}
+
+impl<'o> Judge<'o> {
+    pub(super) fn new(origin: Origin, groups: Option<&'o Groups>, options: &'o EvaluationOptions) -> Self {
+        Self {
+            origin,
+            groups,
+            options,
+            figures: vec![],
+            of_classes: vec![],
+            of_groups: vec![],
+            withheld: vec![],
+            non_inferiority: vec![],
+        }
+    }
+
+    pub(super) fn into_evaluation(self, confusion: Option<Confusion>, scores: Scores) -> Evaluation {
+        Evaluation {
+            figures: self.figures,
+            withheld: self.withheld,
+            confusion,
+            classes: self.of_classes,
+            groups: self.of_groups,
+            non_inferiority: self.non_inferiority,
+            scores,
+        }
+    }
+
+    pub(super) fn is_named(&self, metric: &str) -> bool {
+        self.options.metrics.iter().any(|m| m == metric)
+    }
+
+    pub(super) fn wants(&self, metric: &str) -> bool {
+        let margin = self.options.margins.iter().any(|(m, _)| m == metric);
+        let unasked = self.options.metrics.is_empty() && !NAMED_ONLY.contains(&metric);
+        unasked || margin || self.is_named(metric)
+    }
+
+    pub(super) fn withhold(&mut self, metric: &str, why: &str) {
+        let line = format!("{metric}: {why}");
+        if self.wants(metric) && !self.withheld.contains(&line) {
+            self.withheld.push(line);
+        }
+    }
+
+    pub(super) fn withhold_if_named(&mut self, metric: &str, why: &str) {
+        if !self.options.metrics.is_empty() || self.options.margins.iter().any(|(m, _)| m == metric) {
+            self.withhold(metric, why);
+        }
+    }
+
+    /// Adds a metric; `why` says what is missing where it has no value.
+    pub(super) fn add(
+        &mut self,
+        metric: &str,
+        unit: &str,
+        estimate: Option<Estimate>,
+        what: &str,
+        why: &str,
+    ) -> Result<(), MeasureError> {
+        match estimate {
+            None => self.withhold(metric, why),
+            Some(estimate) if self.wants(metric) => {
+                let figure = self.figure(metric, unit, &estimate, what)?;
+                self.figures.push(figure);
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The figure of an estimate, with its interval.
+    pub(super) fn figure(
+        &self,
+        metric: &str,
+        unit: &str,
+        estimate: &Estimate,
+        what: &str,
+    ) -> Result<Figure, MeasureError> {
+        let (interval, how) = self.told(estimate.interval(self.groups, LEVEL));
+        self.origin.figure(metric, unit, estimate.samples(), estimate.value(), interval, format!("{what}; {how}"))
+    }
+
+    /// The figure of an estimate of samples of which it is not known how independent they are.
+    pub(super) fn bare(
+        &self,
+        metric: &str,
+        unit: &str,
+        estimate: &Estimate,
+        what: &str,
+    ) -> Result<Figure, MeasureError> {
+        self.origin.figure(metric, unit, estimate.samples(), estimate.value(), None, what)
+    }
+
+    /// Adds how much worse the model is, and whether that is within the margin.
+    pub(super) fn add_loss(
+        &mut self,
+        metric: &str,
+        unit: &str,
+        loss: Option<Loss>,
+        what: &str,
+    ) -> Result<(), MeasureError> {
+        let Some(loss) = loss.filter(|_| self.wants(metric)) else { return Ok(()) };
+        let (interval, mut how) = self.told(loss.interval(self.groups, LEVEL));
+        let margins: Vec<f64> = self.options.margins.iter().filter(|(m, _)| m == metric).map(|m| m.1).collect();
+        for margin in margins {
+            let judged = loss.within(margin, self.groups, LEVEL);
+            let (decision, needed) = judged.map_or((Decision::Inconclusive, None), |j| (j.decision, j.needed));
+            how += &told_verdict(margin, decision, needed, self.groups.is_some());
+            let by_group = self.groups.is_some();
+            self.non_inferiority.push(NonInferiority { metric: metric.into(), margin, decision, needed, by_group });
+        }
+        let figure =
+            self.origin.figure(metric, unit, loss.samples(), loss.value(), interval, format!("{what}; {how}"))?;
+        self.figures.push(figure);
+        Ok(())
+    }
+
+    fn told(&self, interval: Result<[f64; 2], NoInterval>) -> (Option<[f64; 2]>, String) {
+        match (interval, self.groups) {
+            (Ok(interval), None) => (Some(interval), "interval of independent samples".into()),
+            (Ok(interval), Some(groups)) => {
+                (Some(interval), format!("interval of {} groups (cluster-robust, Student t)", groups.len()))
+            }
+            (Err(why), _) => (None, format!("no interval: {why}")),
+        }
+    }
+}
+
+fn told_verdict(margin: f64, decision: Decision, needed: Option<u64>, by_group: bool) -> String {
+    let unit = if by_group { "groups" } else { "samples" };
+    match (decision, needed) {
+        (Decision::Pass, _) => format!("; non-inferior within {margin}"),
+        (Decision::Fail, _) => format!("; worse by more than {margin}"),
+        (Decision::Inconclusive, Some(n)) => {
+            format!(
+                "; within {margin} or not is inconclusive: about {n} {unit} would settle it if the difference is as observed"
+            )
+        }
+        (Decision::Inconclusive, None) => format!("; within {margin} or not is inconclusive"),
+    }
+}
