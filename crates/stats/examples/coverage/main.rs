@@ -82,7 +82,7 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
     println!("\n**{name}**: model against baseline\n");
     head("loss in", "of 100");
     for (i, (metric, _)) in comparisons.iter().enumerate() {
-        for (k, what) in [(0, "hold the truth"), (1, "pass at a margin that is the loss")] {
+        for (k, what) in [(0, "intervals that hold the truth"), (1, "errors: passes at a margin that is the loss")] {
             let range = if k == 0 { 93.0..=97.0 } else { 0.0..=5.0 };
             let cells: Vec<String> = losses.iter().map(|of| marked(share(of[i][k]), range.clone())).collect();
             println!("| {metric} | {what} | {} |", cells.join(" | "));
