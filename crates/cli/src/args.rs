@@ -117,9 +117,14 @@ pub(crate) enum Verb {
     /// Accuracy of a model on labelled data, and its agreement with a baseline
     ///
     /// Scores are the first output, one row a sample. Every figure has a 95 % interval; samples of one `group` are not taken for
-    /// independent. Metrics: accuracy, balanced-accuracy, auc (two classes), top-5; with a baseline agreement, accuracy-drop,
-    /// output-error and output-sqnr.
-    #[command(after_help = "Example:\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx")]
+    /// independent. Labels that are whole numbers are classes: accuracy, balanced-accuracy, auc, f1, f1-macro, f1-weighted, kappa,
+    /// kappa-linear, kappa-quadratic, top-5. Labels that are floats are targets of a regression: mae, rmse. With a baseline
+    /// agreement, output-error, output-sqnr, output-cosine, and how much worse the model is: accuracy-drop,
+    /// balanced-accuracy-drop, auc-drop, f1-macro-drop, kappa-drop, mae-increase, rmse-increase. Held against a --margin these end
+    /// with 100 where one exceeds it, with 102 where the samples do not settle it.
+    #[command(
+        after_help = "Examples:\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx --margin accuracy-drop=0.5pp"
+    )]
     Evaluate(Evaluate),
     /// Latency of a model, alone or in alternation with a baseline
     ///
@@ -366,6 +371,16 @@ fn share(text: &str) -> Result<f64, String> {
     if value > 0.0 && value < 1.0 { Ok(value) } else { Err(format!("`{text}` does not lie between 0 and 100 %")) }
 }
 
+/// `accuracy-drop=0.5pp`, `auc-drop=0.005`.
+fn margin(text: &str) -> Result<(String, f64), String> {
+    let wrong = || format!("`{text}` is no margin: write accuracy-drop=0.5pp");
+    let (metric, number) = text.split_once('=').ok_or_else(wrong)?;
+    let points = number.strip_suffix("pp").or_else(|| number.strip_suffix('%'));
+    let value = points.unwrap_or(number).trim().parse::<f64>().map_err(|_| wrong())?;
+    let value = if points.is_some() { value / 100.0 } else { value };
+    if value.is_finite() && value >= 0.0 { Ok((metric.to_owned(), value)) } else { Err(wrong()) }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Optimize {
     /// The release spec
@@ -391,6 +406,9 @@ pub(crate) struct Evaluate {
     /// A metric to take [default: all that apply]; may be given more than once
     #[arg(long, value_name = "METRIC")]
     pub(crate) metric: Vec<String>,
+    /// How much worse than the baseline the model may be, such as accuracy-drop=0.5pp; may be given more than once
+    #[arg(long, value_name = "METRIC=MARGIN", value_parser = margin, requires = "baseline")]
+    pub(crate) margin: Vec<(String, f64)>,
     /// Write the first output of every sample, one row each, as float64 to an npy file
     #[arg(long, value_name = "NPY")]
     pub(crate) save_scores: Option<PathBuf>,

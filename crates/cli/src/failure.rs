@@ -152,7 +152,10 @@ impl From<MeasureError> for Failure {
             e => {
                 let help = e.help();
                 let code = match &e {
-                    MeasureError::Label { .. } | MeasureError::UnknownMetric(_) => Code::BadData,
+                    MeasureError::Label { .. }
+                    | MeasureError::UnknownMetric(_)
+                    | MeasureError::Targets { .. }
+                    | MeasureError::Margin(_) => Code::BadData,
                     MeasureError::Figure(_) => Code::Internal,
                     _ => Code::BadModel,
                 };

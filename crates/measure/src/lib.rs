@@ -15,6 +15,6 @@ pub use accuracy::{Evaluation, EvaluationOptions, NonInferiority, evaluate};
 pub use error::MeasureError;
 pub use latency::{Bench, BenchOptions, bench};
 pub use origin::machine;
-pub use plimsoll_stats::metrics::Confusion;
+pub use plimsoll_stats::{Decision, metrics::Confusion};
 pub use scores::{Scores, scores};
 pub use statics::{one_sample, open_dimensions, static_figures};

@@ -1,7 +1,7 @@
 //! Accuracy of a model on labelled data, and its agreement with a baseline.
 
 use plimsoll_dataset::encode_table;
-use plimsoll_measure::{EvaluationOptions, evaluate};
+use plimsoll_measure::{Decision, EvaluationOptions, NonInferiority, evaluate};
 use plimsoll_record::Figures;
 
 use crate::{
@@ -21,6 +21,7 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
     }
     let options = EvaluationOptions {
         metrics: args.metric.clone(),
+        margins: args.margin.clone(),
         threads: world.common.threads,
         ..EvaluationOptions::default()
     };
@@ -29,6 +30,25 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
         world::write(path, &encode_table(&found.scores.values, found.scores.classes))?;
     }
     let figures = Figures::new([found.figures, found.classes, found.groups].concat(), found.withheld);
-    world.print(&figures, || ui::figures(&figures))?;
-    Ok(Exit::Pass)
+    world.print(&figures, || {
+        let judged = found.non_inferiority.iter().map(told).collect::<String>();
+        format!("{}{judged}", ui::figures(&figures))
+    })?;
+    Ok(Exit::of_several(found.non_inferiority.iter().map(|judged| match judged.decision {
+        Decision::Pass => Exit::Pass,
+        Decision::Fail => Exit::GateFailed,
+        Decision::Inconclusive => Exit::Inconclusive,
+    })))
+}
+
+/// What became of a margin.
+fn told(judged: &NonInferiority) -> String {
+    let unit = if judged.by_group { "groups" } else { "samples" };
+    let (verdict, more) = match (judged.decision, judged.needed) {
+        (Decision::Pass, _) => ("pass", String::new()),
+        (Decision::Fail, _) => ("fail", String::new()),
+        (Decision::Inconclusive, Some(n)) => ("inconclusive", format!("; about {n} {unit} would settle it")),
+        (Decision::Inconclusive, None) => ("inconclusive", String::new()),
+    };
+    format!("{verdict}  {} within {}{more}\n", judged.metric, judged.margin)
 }
