@@ -151,6 +151,15 @@ fn the_worst_classes_and_groups_are_named() {
     assert!(balanced.interval.is_none() && balanced.method.contains("one group"), "{}", balanced.method);
 }
 
+#[test]
+fn who_names_a_metric_gets_no_rows_of_classes_and_groups() {
+    let groups: Vec<i64> = (0..12).map(|i| i / 2).collect();
+    let samples = data(&[1.0; 12], &[1; 12], Some(&groups));
+    let options = EvaluationOptions { metrics: vec!["accuracy".into()], ..EvaluationOptions::default() };
+    let found = evaluate(&TractExecutor, &linear(0, &[-1.0, 1.0]), None, &samples, &options).unwrap();
+    assert_eq!((found.figures.len(), found.classes.len(), found.groups.len()), (1, 0, 0));
+}
+
 /// 200 samples of which the model loses the first `lost` and the baseline none; in groups of ten where asked.
 fn losing(lost: usize, margin: f64, grouped: bool) -> Evaluation {
     let x: Vec<f32> = (0..200).map(|i| if i * 7 % 200 < lost { -1.0 } else { 1.0 }).collect();

@@ -50,9 +50,14 @@ impl<'o> Judge<'o> {
         self.options.metrics.iter().any(|m| m == metric)
     }
 
+    /// Whether every metric that applies is wanted, and where the model is worst as well.
+    pub(super) fn wants_all(&self) -> bool {
+        self.options.metrics.is_empty()
+    }
+
     pub(super) fn wants(&self, metric: &str) -> bool {
         let margin = self.options.margins.iter().any(|(m, _)| m == metric);
-        let unasked = self.options.metrics.is_empty() && !NAMED_ONLY.contains(&metric);
+        let unasked = self.wants_all() && !NAMED_ONLY.contains(&metric);
         unasked || margin || self.is_named(metric)
     }
 
@@ -64,7 +69,7 @@ impl<'o> Judge<'o> {
     }
 
     pub(super) fn withhold_if_named(&mut self, metric: &str, why: &str) {
-        if !self.options.metrics.is_empty() || self.options.margins.iter().any(|(m, _)| m == metric) {
+        if !self.wants_all() || self.options.margins.iter().any(|(m, _)| m == metric) {
             self.withhold(metric, why);
         }
     }

@@ -1,4 +1,4 @@
-//! Where a model is worst: classes and groups.
+//! Where a model is worst: classes and groups. Told where no metrics are named.
 
 use plimsoll_stats::{
     Scale,
@@ -17,6 +17,9 @@ const WORST_GROUPS: usize = 5;
 
 /// Recall, precision and F1 of the classes that occur; of many, of those with the lowest recall.
 pub(super) fn classes(judge: &mut Judge<'_>, labels: &[usize], predicted: &[usize]) -> Result<(), MeasureError> {
+    if !judge.wants_all() {
+        return Ok(());
+    }
     let counts = Confusion::of(labels, predicted).classes();
     let mut told: Vec<_> = counts.iter().filter(|(_, c)| c.labelled > 0).collect();
     if told.len() > FEW_CLASSES {
@@ -53,7 +56,7 @@ pub(super) fn groups_by_errors(judge: &mut Judge<'_>, errors: &[f64]) -> Result<
 
 /// The means of the worst groups; `sign` is positive where more is better.
 fn groups(judge: &mut Judge<'_>, metric: &str, unit: &str, values: &[f64], sign: f64) -> Result<(), MeasureError> {
-    let Some(groups) = judge.groups else { return Ok(()) };
+    let Some(groups) = judge.groups.filter(|_| judge.wants_all()) else { return Ok(()) };
     let mean = |(name, members): (i64, Vec<usize>)| {
         let of_group: Vec<f64> = members.iter().map(|&i| values[i]).collect();
         metrics::mean(&of_group, Scale::Real).map(|mean| (name, mean))
