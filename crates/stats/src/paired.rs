@@ -130,7 +130,8 @@ impl Loss {
         let independent = (lost + won - (lost - won) * (lost - won) / n) / (n * n);
         let fewer = match groups {
             None => 1.0,
-            Some(_) if lost + won == 0.0 || spread.variance == 0.0 => (t / z) * (t / z),
+            // None or all of the samples differ: nothing has varied.
+            Some(_) if independent <= 0.0 => (t / z) * (t / z),
             Some(_) => (spread.variance / independent * (t / z) * (t / z)).max(LEAST),
         };
         Ok(tango(lost / fewer, won / fewer, n / fewer, level))
@@ -239,6 +240,15 @@ mod tests {
         let labels: Vec<usize> = (0..100).map(|i| i % 2).collect();
         let balanced = balanced_accuracy(&labels, &labels).unwrap();
         assert!(check(&Loss::of_merit(&balanced, &balanced), None)[1] > 0.01);
+    }
+
+    #[test]
+    fn losing_every_sample_of_every_group_has_an_interval_too() {
+        let groups = Groups::new(&(0..100).map(|i| i / 10).collect::<Vec<i64>>());
+        let loss = Loss::of_hits(&[true; 100], &[false; 100]).unwrap();
+        let [low, high] = check(&loss, Some(&groups));
+        assert!(low > 0.9 && low < 1.0 && high == 1.0);
+        assert_eq!(loss.within(0.5, Some(&groups), 0.95).unwrap().decision, Decision::Fail);
     }
 
     #[test]
