@@ -8,6 +8,8 @@ use plimsoll_transform::{
     quantize::{Calibration, Portion},
 };
 
+use crate::evidence;
+
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
 #[command(
@@ -135,10 +137,10 @@ pub(crate) enum Verb {
     /// Hold a model against budgets: pass, fail or inconclusive
     ///
     /// A budget is kept where the whole interval of its figure keeps it, and violated where the whole interval does; otherwise, and
-    /// where there is no figure, it is inconclusive. An absolute time is judged only on a machine of the profile's kind. A
-    /// violated budget points at the line that set it.
+    /// where there is no figure, it is inconclusive. An absolute time is judged only on a machine of the profile's kind: have one
+    /// measure, and take its signed figures over with --evidence. A violated budget points at the line that set it.
     #[command(
-        after_help = "Examples:\n  plimsoll check plimsoll.toml\n  plimsoll check model.onnx --profile profiles/server-x86.toml --data test.npz --baseline today.onnx"
+        after_help = "Examples:\n  plimsoll check plimsoll.toml\n  plimsoll check model.onnx --profile profiles/server-x86.toml --data test.npz --baseline today.onnx\n  plimsoll check model.onnx --profile profiles/device-bedside-cortex-a.toml --evidence bench.dsse.json --evidence-key device.pub.pem"
     )]
     Check(Check),
     /// The main job: optimize, check, bench, sign, and place in the beta channel
@@ -412,6 +414,8 @@ pub(crate) struct Evaluate {
     /// Write the first output of every sample, one row each, as float64 to an npy file
     #[arg(long, value_name = "NPY")]
     pub(crate) save_scores: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) record: evidence::Record,
 }
 
 #[derive(Debug, Args)]
@@ -430,6 +434,8 @@ pub(crate) struct Bench {
     /// Seconds that measuring may take
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) budget: f64,
+    #[command(flatten)]
+    pub(crate) record: evidence::Record,
 }
 
 #[derive(Debug, Args)]
@@ -446,6 +452,8 @@ pub(crate) struct Check {
     /// The model that relative budgets compare with; of a spec, its own model where none is given
     #[arg(long, value_name = "MODEL")]
     pub(crate) baseline: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) evidence: evidence::Evidence,
     /// Only what can be counted on any machine: nothing is run
     #[arg(long)]
     pub(crate) cost_only: bool,

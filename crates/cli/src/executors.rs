@@ -20,6 +20,14 @@ pub(crate) struct Executors {
 }
 
 impl ExecutorName {
+    /// As figures name it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Tract => plimsoll_profile::ExecutorName::Tract.name(),
+            Self::OnnxRuntime => plimsoll_profile::ExecutorName::OnnxRuntime.name(),
+        }
+    }
+
     /// As in a profile.
     pub(crate) fn of(profile: plimsoll_profile::ExecutorName) -> Self {
         match profile {

@@ -7,9 +7,10 @@ use plimsoll_measure::MeasureError;
 use plimsoll_onnx::{ReadError, WriteError};
 use plimsoll_optimize::{OptimizeError, RecipeError};
 use plimsoll_profile::ConfigError;
-use plimsoll_release::{ErrorKind, ReleaseError};
+use plimsoll_release::{ErrorKind, EvidenceError, ReleaseError};
 use plimsoll_runtime::ExecError;
 use plimsoll_transform::{PipelineError, Refusal};
+use plimsoll_trust::KeyError;
 
 use crate::{exit::Exit, manual::Code, ui};
 
@@ -222,6 +223,22 @@ impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Self {
         let excerpt = Some(e.render());
         Self { excerpt, ..Self::of(Code::BadConfig, &e, None) }
+    }
+}
+
+impl From<EvidenceError> for Failure {
+    fn from(e: EvidenceError) -> Self {
+        let help = e.help();
+        // A file that is not there says nothing of who made it.
+        let code = if matches!(e, EvidenceError::Read(_)) { Code::BadConfig } else { Code::EvidenceRefused };
+        Self::of(code, &e, help)
+    }
+}
+
+impl From<KeyError> for Failure {
+    fn from(e: KeyError) -> Self {
+        let help = e.help();
+        Self::of(Code::BadKey, &e, help)
     }
 }
 

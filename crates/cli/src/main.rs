@@ -3,6 +3,7 @@
 //! The only crate that prints, and the only one that knows all others; it must not know how a figure or a patch is made.
 
 mod args;
+mod evidence;
 mod executors;
 mod exit;
 mod failure;

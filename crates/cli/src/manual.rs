@@ -40,6 +40,8 @@ pages! {
     GateFailed = "gate-failed";
     GateInconclusive = "gate-inconclusive";
     VerificationRefused = "verification-refused";
+    EvidenceRefused = "evidence-refused";
+    BadKey = "bad-key";
     TrialRepository = "trial-repository";
     NoRepository = "no-repository";
     BadRelease = "bad-release";
@@ -60,9 +62,9 @@ impl Code {
             Self::BadModel | Self::ExternalData | Self::BadData | Self::DataOverlap | Self::BadConfig => Exit::BadInput,
             // A model that cannot be run here, and a folder that cannot be written to, are inputs too.
             Self::Unsupported | Self::ExecutorCrash | Self::LimitReached => Exit::BadInput,
-            Self::NotWritten | Self::NoRepository | Self::BadRelease => Exit::BadInput,
+            Self::NotWritten | Self::NoRepository | Self::BadRelease | Self::BadKey => Exit::BadInput,
             Self::PassRefused => Exit::Refused,
-            Self::VerificationRefused | Self::TrialRepository => Exit::VerificationRefused,
+            Self::VerificationRefused | Self::EvidenceRefused | Self::TrialRepository => Exit::VerificationRefused,
             Self::GateFailed => Exit::GateFailed,
             Self::GateInconclusive => Exit::Inconclusive,
             Self::CheckDiffers | Self::RepositoryBusy | Self::DebugBuild | Self::Internal => Exit::Other,

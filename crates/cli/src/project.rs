@@ -3,11 +3,12 @@
 use std::{path::Path, time::Duration};
 
 use plimsoll_dataset::Dataset;
-use plimsoll_measure::BenchOptions;
+use plimsoll_measure::{BenchOptions, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
-use plimsoll_profile::{Contract, PathAt, Profile, Spec};
+use plimsoll_profile::{Basis, Contract, PathAt, Profile, Spec};
 use plimsoll_record::{Report, Verdict};
+use plimsoll_release::{Judged, SignedFigures};
 use plimsoll_transform::Ranges;
 
 use crate::{
@@ -91,7 +92,8 @@ impl Project {
         baseline: &Model,
         seconds: f64,
     ) -> Result<(Assessed, Report), Failure> {
-        judge(world, name, model, Some(baseline), self.test.as_ref(), self.budgeted(false), seconds)
+        let (data, budgets) = (self.test.as_ref(), self.budgeted(false));
+        judge(world, &Question { name, model, baseline: Some(baseline), data, budgets, seconds, evidence: &[] })
     }
 }
 
@@ -105,30 +107,36 @@ pub(crate) fn tools(world: &World, seconds: f64) -> Result<Tools<'_>, Failure> {
     })
 }
 
-/// Measures what the budgets ask for, and judges. Nothing is run where only counted figures are asked for.
-pub(crate) fn judge(
-    world: &World,
-    name: &str,
-    model: &Model,
-    baseline: Option<&Model>,
-    data: Option<&Dataset>,
-    budgets: Budgeted<'_>,
-    seconds: f64,
-) -> Result<(Assessed, Report), Failure> {
-    let path = Path::new(name);
+/// A model and what it is held against.
+pub(crate) struct Question<'q> {
+    /// Name in the report.
+    pub(crate) name: &'q str,
+    pub(crate) model: &'q Model,
+    pub(crate) baseline: Option<&'q Model>,
+    pub(crate) data: Option<&'q Dataset>,
+    pub(crate) budgets: Budgeted<'q>,
+    /// Seconds of timing.
+    pub(crate) seconds: f64,
+    /// Figures that somebody else took.
+    pub(crate) evidence: &'q [SignedFigures],
+}
+
+/// Measures what the budgets ask for, and judges. Nothing is run where only counted figures are asked for, nor for what evidence
+/// settles.
+pub(crate) fn judge(world: &World, q: &Question<'_>) -> Result<(Assessed, Report), Failure> {
+    let Question { model, baseline, data, budgets, .. } = *q;
+    let path = Path::new(q.name);
     let mut assessed = Assessed::count(model, baseline, data).of_model(path)?;
-    if !budgets.cost_only && budgets.needs_measuring() {
+    let digest = model.digest().to_string();
+    take_over(q, &digest, &mut assessed)?;
+    let runs = Runs::of(world, q, &digest, &assessed);
+    if runs.any() {
         world.refuse_debug_build()?;
-        let tools = tools(world, seconds)?;
-        if let Some(data) = data {
+        let tools = tools(world, q.seconds)?;
+        if let Some(data) = data.filter(|_| runs.accuracy) {
             assessed.add_accuracy(&tools, model, baseline, data).of_model(path)?;
         }
-        assessed.add_latency(&tools, model, baseline, data).of_model(path)?;
-        // Budgets hold for the executor that their profile names.
-        let mut others: Vec<ExecutorName> = budgets.profiles.iter().map(|p| ExecutorName::of(p.executor)).collect();
-        others.sort_unstable();
-        others.dedup();
-        for name in others.into_iter().filter(|e| *e != world.common.executor) {
+        for name in runs.timings {
             match world.executor_named(name) {
                 Ok(executor) => {
                     assessed.add_latency(&Tools { executor, ..tools.clone() }, model, baseline, data).of_model(path)?
@@ -137,8 +145,61 @@ pub(crate) fn judge(
             }
         }
     }
-    let report = budgets.report(name, &model.digest().to_string(), &assessed);
+    let report = budgets.report(q.name, &digest, &assessed);
     Ok((assessed, report))
+}
+
+/// Takes evidence over, if it is of what is judged.
+fn take_over(q: &Question<'_>, digest: &str, assessed: &mut Assessed) -> Result<(), Failure> {
+    if q.evidence.is_empty() {
+        return Ok(());
+    }
+    let (baseline, data) = (q.baseline.map(|b| b.digest().to_string()), q.data.map(|d| d.digest().to_string()));
+    let judged = Judged { model_digest: digest, baseline_digest: baseline.as_deref(), data_digest: data.as_deref() };
+    for signed in q.evidence {
+        let (taken, open) = signed.of(&judged)?;
+        assessed.taken_over.extend(taken);
+        assessed.withheld.extend(open);
+    }
+    Ok(())
+}
+
+/// What has to be run.
+struct Runs {
+    /// The model on every sample.
+    accuracy: bool,
+    /// Latency and memory in these executors; the one that was asked for first.
+    timings: Vec<ExecutorName>,
+}
+
+impl Runs {
+    fn of(world: &World, q: &Question<'_>, digest: &str, assessed: &Assessed) -> Self {
+        let budgets = q.budgets;
+        if budgets.cost_only || !budgets.needs_measuring() {
+            return Self { accuracy: false, timings: vec![] };
+        }
+        // Budgets hold for the executor that their profile names.
+        let mut timings: Vec<ExecutorName> = budgets.profiles.iter().map(|p| ExecutorName::of(p.executor)).collect();
+        timings.push(world.common.executor);
+        timings.sort_unstable_by_key(|e| (*e != world.common.executor, *e));
+        timings.dedup();
+        if q.evidence.is_empty() {
+            return Self { accuracy: true, timings };
+        }
+        let mut wanted = budgets.wanted(digest, assessed, &machine(world.common.threads));
+        // No run compares with a baseline that is not there.
+        wanted.retain(|w| q.baseline.is_some() || !w.metric.is_relative());
+        let accuracy = q.data.is_some() && wanted.iter().any(|w| w.basis == Basis::Data);
+        timings.retain(|e| {
+            let asked = |name: Option<&str>| name.map_or(*e == world.common.executor, |n| n == e.name());
+            wanted.iter().any(|w| w.basis != Basis::Data && asked(w.executor))
+        });
+        Self { accuracy, timings }
+    }
+
+    fn any(&self) -> bool {
+        self.accuracy || !self.timings.is_empty()
+    }
 }
 
 /// What a report ends in.

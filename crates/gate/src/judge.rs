@@ -1,7 +1,7 @@
 //! One budget after the other against the figures at hand.
 
 use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec};
-use plimsoll_record::{BudgetSource, Figure, Row, Verdict};
+use plimsoll_record::{BudgetSource, EvidenceSource, Figure, Row, TakenOver, Verdict};
 
 use crate::{kind::Subject, note};
 
@@ -12,6 +12,8 @@ pub struct Evidence<'e> {
     pub model_digest: &'e str,
     /// Its figures; of several for one metric, the first that may settle the budget counts.
     pub figures: &'e [Figure],
+    /// Figures from verified evidence, which go before those of this run. What can be counted is counted here, never taken over.
+    pub taken_over: &'e [TakenOver],
     /// Figures of the baseline, for `max-increase`.
     pub baseline: &'e [Figure],
     /// Figures that were asked for and could not be had, as `metric: reason`.
@@ -49,9 +51,21 @@ pub fn judge(subject: &Subject<'_>, evidence: &Evidence<'_>, scope: Scope) -> Ve
     subject.budgets.budgets.iter().flat_map(each).collect()
 }
 
+/// The metric whose figure judges a limit, and what that figure must rest on.
+pub(crate) fn figure_of(metric: Metric, bound: Bound) -> (Metric, Basis) {
+    match bound {
+        // The paired ratio of the same run, not two averages.
+        Bound::MaxIncrease(_) if metric.is_latency() => (Metric::LatencyRatio, Basis::Paired),
+        // Taken alike on one machine, whichever it is.
+        Bound::MaxIncrease(_) if metric.basis() == Basis::Machine => (metric, Basis::Paired),
+        _ => (metric, metric.basis()),
+    }
+}
+
 /// What was found out about one limit.
 struct Finding {
     figure: Option<Figure>,
+    evidence: Option<EvidenceSource>,
     baseline: Option<Figure>,
     found: String,
     verdict: Verdict,
@@ -59,23 +73,39 @@ struct Finding {
 }
 
 impl Finding {
-    fn inconclusive(figure: Option<&Figure>, found: impl Into<String>, note: impl Into<String>) -> Self {
-        let verdict = Verdict::Inconclusive;
-        Self { figure: figure.cloned(), baseline: None, found: found.into(), verdict, note: note.into() }
+    fn inconclusive(figure: Option<Candidate<'_>>, found: impl Into<String>, note: impl Into<String>) -> Self {
+        Self {
+            figure: figure.map(|c| c.figure.clone()),
+            evidence: figure.and_then(|c| c.source.cloned()),
+            baseline: None,
+            found: found.into(),
+            verdict: Verdict::Inconclusive,
+            note: note.into(),
+        }
+    }
+
+    fn skipped(reason: &str) -> Self {
+        Self { verdict: Verdict::Skipped(reason.into()), ..Self::inconclusive(None, "", "") }
     }
 }
 
-struct Judge<'j> {
-    subject: &'j Subject<'j>,
-    evidence: &'j Evidence<'j>,
-    metric: Metric,
+/// A figure that may settle a limit, and where it was taken over from.
+#[derive(Clone, Copy)]
+struct Candidate<'c> {
+    figure: &'c Figure,
+    source: Option<&'c EvidenceSource>,
+}
+
+pub(crate) struct Judge<'j> {
+    pub(crate) subject: &'j Subject<'j>,
+    pub(crate) evidence: &'j Evidence<'j>,
+    pub(crate) metric: Metric,
 }
 
 impl Judge<'_> {
     fn row(&self, limit: &Limit, level: &str, scope: Scope) -> Row {
         let finding = if scope == Scope::CostOnly && self.metric.is_measured() {
-            let verdict = Verdict::Skipped("only counted figures were asked for".into());
-            Finding { figure: None, baseline: None, found: String::new(), verdict, note: String::new() }
+            Finding::skipped("only counted figures were asked for")
         } else {
             match limit.bound {
                 Bound::Max(max) => self.absolute(max, |bounds| below(bounds, max)),
@@ -90,6 +120,7 @@ impl Judge<'_> {
             limit: limit.words(),
             level: level.into(),
             figure: finding.figure,
+            evidence: finding.evidence,
             baseline: finding.baseline,
             found: finding.found,
             verdict: finding.verdict,
@@ -100,10 +131,11 @@ impl Judge<'_> {
 
     /// A limit on the figure itself.
     fn absolute(&self, limit: f64, settle: impl Fn([f64; 2]) -> Verdict) -> Finding {
-        let figure = match self.pick(self.metric.figure(), self.metric.basis(), Some(limit)) {
-            Ok(figure) => self.scaled(figure),
+        let picked = match self.pick(self.metric.figure(), self.metric.basis(), Some(limit)) {
+            Ok(picked) => picked,
             Err(finding) => return *finding,
         };
+        let figure = self.scaled(picked.figure);
         let found = note::found(self.metric, &figure, Some(limit));
         let verdict = settle(figure.bounds());
         let note = match verdict {
@@ -111,15 +143,16 @@ impl Judge<'_> {
             Verdict::Inconclusive => note::straddles(self.metric, figure.n),
             _ => note::caveat(self.metric).to_owned(),
         };
-        Finding { figure: Some(figure), baseline: None, found, verdict, note }
+        Finding { figure: Some(figure), evidence: picked.source.cloned(), baseline: None, found, verdict, note }
     }
 
     /// A limit on the increase of a time: the paired ratio of the same run, not two averages.
     fn paired(&self, most: f64) -> Finding {
-        let ratio = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired, None) {
-            Ok(figure) => figure.clone(),
+        let picked = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired, None) {
+            Ok(picked) => picked,
             Err(finding) => return *finding,
         };
+        let ratio = picked.figure.clone();
         let [low, high] = ratio.bounds();
         let found = format!("{}, paired", note::increase(ratio.value - 1.0, [low - 1.0, high - 1.0]));
         let verdict = below([low, high], 1.0 + most);
@@ -128,36 +161,36 @@ impl Judge<'_> {
             Verdict::Inconclusive => note::straddles(Metric::LatencyRatio, ratio.n),
             _ => String::new(),
         };
-        Finding { figure: Some(ratio), baseline: None, found, verdict, note }
+        Finding { figure: Some(ratio), evidence: picked.source.cloned(), baseline: None, found, verdict, note }
     }
 
     /// A limit on the increase of anything else: both figures with their whole intervals.
     fn increase(&self, most: f64) -> Finding {
-        // Taken alike on one machine, whichever it is.
-        let basis = if self.metric.basis() == Basis::Machine { Basis::Paired } else { self.metric.basis() };
-        let figure = match self.pick(self.metric.figure(), basis, None) {
-            Ok(figure) => figure,
+        let (_, basis) = figure_of(self.metric, Bound::MaxIncrease(most));
+        let picked = match self.pick(self.metric.figure(), basis, None) {
+            Ok(picked) => picked,
             Err(finding) => return *finding,
         };
+        let figure = picked.figure;
         let of_metric = |f: &&Figure| f.metric == self.metric.figure();
         let Some(baseline) = self.evidence.baseline.iter().find(of_metric) else {
             let found = note::found(self.metric, figure, None);
             return Finding::inconclusive(
-                Some(figure),
+                Some(picked),
                 found,
                 "there is no figure of a baseline; give one with --baseline",
             );
         };
         if let Some(why) = self.obstacle(baseline, basis).or_else(|| unlike(figure, baseline)) {
             let found = note::found(self.metric, figure, None);
-            return Finding::inconclusive(Some(figure), found, format!("the baseline's figure settles nothing: {why}"));
+            return Finding::inconclusive(Some(picked), found, format!("the baseline's figure settles nothing: {why}"));
         }
         let ([low, high], [base_low, base_high]) = (figure.bounds(), baseline.bounds());
         let over = |a: f64, b: f64| if a == b { 1.0 } else { a / b };
         let span = [over(low, base_high), over(high, base_low)];
         if span.iter().any(|x| !x.is_finite()) {
             let found = note::found(self.metric, figure, None);
-            return Finding::inconclusive(Some(figure), found, "the baseline's figure is zero: set an absolute limit");
+            return Finding::inconclusive(Some(picked), found, "the baseline's figure is zero: set an absolute limit");
         }
         let verdict = below(span, 1.0 + most);
         let shown = |f| note::found(self.metric, f, None);
@@ -168,20 +201,36 @@ impl Judge<'_> {
             Verdict::Inconclusive => note::straddles(self.metric, figure.n),
             _ => String::new(),
         };
-        Finding { figure: Some(figure.clone()), baseline: Some(baseline.clone()), found, verdict, note }
+        Finding {
+            figure: Some(figure.clone()),
+            evidence: picked.source.cloned(),
+            baseline: Some(baseline.clone()),
+            found,
+            verdict,
+            note,
+        }
+    }
+
+    /// Figures of a metric: those taken over, then those of this run.
+    fn candidates<'c>(&'c self, metric: &str, basis: Basis) -> Vec<Candidate<'c>> {
+        let counted = matches!(basis, Basis::Counted | Basis::Estimated);
+        let over = self.evidence.taken_over.iter().filter(|_| !counted);
+        let over = over.map(|t| Candidate { figure: &t.figure, source: Some(&t.source) });
+        let here = self.evidence.figures.iter().map(|figure| Candidate { figure, source: None });
+        over.chain(here).filter(|c| c.figure.metric == metric).collect()
     }
 
     /// The figure that may settle a limit, or what stands in the way.
-    fn pick(&self, metric: &str, basis: Basis, limit: Option<f64>) -> Result<&Figure, Box<Finding>> {
-        let of_metric: Vec<&Figure> = self.evidence.figures.iter().filter(|f| f.metric == metric).collect();
-        let own = || of_metric.iter().copied().filter(|f| f.model_digest == self.evidence.model_digest);
-        if let Some(figure) = own().find(|f| self.obstacle(f, basis).is_none()) {
-            return Ok(figure);
+    fn pick(&self, metric: &str, basis: Basis, limit: Option<f64>) -> Result<Candidate<'_>, Box<Finding>> {
+        let of_metric = self.candidates(metric, basis);
+        let own = || of_metric.iter().copied().filter(|c| c.figure.model_digest == self.evidence.model_digest);
+        if let Some(found) = own().find(|c| self.obstacle(c.figure, basis).is_none()) {
+            return Ok(found);
         }
         let finding = match (own().next(), of_metric.is_empty()) {
-            (Some(figure), _) => {
-                let why = self.obstacle(figure, basis).unwrap_or_default();
-                Finding::inconclusive(Some(figure), note::found(self.metric, figure, limit), why)
+            (Some(found), _) => {
+                let why = self.obstacle(found.figure, basis).unwrap_or_default();
+                Finding::inconclusive(Some(found), note::found(self.metric, found.figure, limit), why)
             }
             (None, false) => {
                 Finding::inconclusive(None, "no figure", format!("the figures of `{metric}` are of another model"))
@@ -196,7 +245,7 @@ impl Judge<'_> {
     }
 
     /// Why a figure cannot settle a limit; `None` where it can.
-    fn obstacle(&self, figure: &Figure, basis: Basis) -> Option<String> {
+    pub(crate) fn obstacle(&self, figure: &Figure, basis: Basis) -> Option<String> {
         if let Err(e) = figure.clone().checked() {
             return Some(e.to_string());
         }
@@ -219,7 +268,15 @@ impl Judge<'_> {
         if basis == Basis::Machine
             && let Some(why) = self.subject.stranger(&figure.machine)
         {
-            return Some(format!("{why}; run the check on a machine of this profile's kind"));
+            return Some(format!(
+                "{why}; measure on a machine of this profile's kind (`bench --sign` there, `check --evidence` here)"
+            ));
+        }
+        if metric.is_relative() && figure.baseline_digest.is_empty() {
+            return Some("it does not say which model it compares with".into());
+        }
+        if basis == Basis::Data && figure.data_digest.is_empty() {
+            return Some("it does not say on which data it was taken".into());
         }
         let sampled = metric.is_sampled() && figure.interval.is_none();
         sampled.then(|| format!("the figure carries no interval (n = {}): too few independent samples", figure.n))

@@ -10,9 +10,11 @@ mod judge;
 mod kind;
 mod note;
 mod report;
+mod wanted;
 
 pub mod render;
 
 pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec};
 pub use kind::Subject;
 pub use report::report;
+pub use wanted::{Wanted, wanted};

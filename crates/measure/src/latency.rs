@@ -76,7 +76,7 @@ pub fn bench(
     data: Option<&Dataset>,
     options: &BenchOptions,
 ) -> Result<Bench, MeasureError> {
-    let origin = Origin::new(executor, model, data, options.threads.max(1));
+    let origin = Origin::new(executor, model, baseline, data, options.threads.max(1));
     let mut result = Bench { figures: vec![], withheld: vec![] };
     let open = open_dimensions(model);
     let source = match data {

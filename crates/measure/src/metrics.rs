@@ -41,5 +41,10 @@ pub(crate) fn comparisons() -> Vec<&'static str> {
     NAMES.iter().copied().filter(|n| n.ends_with("-drop") || n.ends_with("-increase")).collect()
 }
 
+/// Whether a figure says something of two models.
+pub(crate) fn compares(metric: &str) -> bool {
+    metric == "latency.ratio" || RELATIVE.contains(&metric) || comparisons().contains(&metric)
+}
+
 /// Classes up to which the area under the curve is taken unasked: it sorts all samples once a class.
 pub(crate) const SORTED_CLASSES: usize = 64;

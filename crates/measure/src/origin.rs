@@ -5,7 +5,7 @@ use plimsoll_onnx::Model;
 use plimsoll_record::{Figure, Machine};
 use plimsoll_runtime::{Executor, MachineFacts};
 
-use crate::MeasureError;
+use crate::{MeasureError, metrics::compares};
 
 /// This machine, as figures name it.
 pub fn machine(threads: usize) -> Machine {
@@ -16,10 +16,18 @@ pub fn machine(threads: usize) -> Machine {
 /// Where the figures come from.
 pub(crate) struct Origin {
     blank: Figure,
+    /// Digest of the baseline, for the figures that compare with it.
+    baseline: String,
 }
 
 impl Origin {
-    pub(crate) fn new(executor: &dyn Executor, model: &Model, data: Option<&Dataset>, threads: usize) -> Self {
+    pub(crate) fn new(
+        executor: &dyn Executor,
+        model: &Model,
+        baseline: Option<&Model>,
+        data: Option<&Dataset>,
+        threads: usize,
+    ) -> Self {
         let blank = Figure {
             metric: String::new(),
             value: 0.0,
@@ -33,8 +41,9 @@ impl Origin {
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
             model_digest: model.digest().to_string(),
             data_digest: data.map(|d| d.digest().to_string()).unwrap_or_default(),
+            baseline_digest: String::new(),
         };
-        Self { blank }
+        Self { blank, baseline: baseline.map(|b| b.digest().to_string()).unwrap_or_default() }
     }
 
     pub(crate) fn figure(
@@ -53,6 +62,7 @@ impl Origin {
             n: n as u64,
             interval,
             method: method.into(),
+            baseline_digest: if compares(metric) { self.baseline.clone() } else { String::new() },
             ..self.blank.clone()
         };
         Ok(figure.checked()?)

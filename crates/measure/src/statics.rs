@@ -52,6 +52,7 @@ pub fn static_figures(model: &Model, data: Option<&Dataset>) -> Result<(Vec<Figu
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
             model_digest: digest.clone(),
             data_digest: String::new(),
+            baseline_digest: String::new(),
         }
         .checked()
     };

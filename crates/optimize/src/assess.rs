@@ -5,7 +5,7 @@ use plimsoll_measure::{
     BenchOptions, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
 };
 use plimsoll_onnx::Model;
-use plimsoll_record::Figure;
+use plimsoll_record::{Figure, TakenOver};
 use plimsoll_runtime::Executor;
 
 /// What measuring takes.
@@ -26,6 +26,8 @@ pub struct Tools<'t> {
 pub struct Assessed {
     /// Its own, and those that compare it with the baseline.
     pub figures: Vec<Figure>,
+    /// Figures from verified evidence, which stand in for a measurement.
+    pub taken_over: Vec<TakenOver>,
     /// The baseline's counted figures.
     pub baseline: Vec<Figure>,
     /// What could not be said, and why.
@@ -43,12 +45,12 @@ impl Assessed {
         let (figures, withheld) = static_figures(model, data)?;
         let baseline = baseline.map(|b| static_figures(b, data)).transpose()?;
         let baseline = baseline.map(|(figures, _)| figures).unwrap_or_default();
-        Ok(Self { figures, baseline, withheld })
+        Ok(Self { figures, baseline, withheld, ..Self::default() })
     }
 
     /// The same figures as those of a baseline.
     pub fn into_baseline(self) -> Self {
-        Self { baseline: self.figures, figures: Vec::new(), withheld: self.withheld }
+        Self { baseline: self.figures, withheld: self.withheld, ..Self::default() }
     }
 
     /// Adds accuracy, and agreement with the baseline.

@@ -1,9 +1,9 @@
 //! The budgets of a spec and its profiles, asked of an assessed model.
 
 use plimsoll_cost::roofline::Roofline;
-use plimsoll_gate::{Evidence, Scope, judge_profile, judge_spec, report};
+use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, wanted};
 use plimsoll_profile::{Metric, Profile, Spec};
-use plimsoll_record::{Figure, Report, Row, Verdict};
+use plimsoll_record::{Figure, Machine, Report, Row, Verdict};
 
 use crate::Assessed;
 
@@ -41,10 +41,17 @@ impl Budgeted<'_> {
         rows.into_iter().find(|r| r.level == "error" && r.verdict == Verdict::Fail).map(|r| r.metric)
     }
 
+    /// What is left to measure where evidence has been taken over, on a machine like `here`.
+    pub fn wanted(&self, model_digest: &str, assessed: &Assessed, here: &Machine) -> Vec<Wanted<'_>> {
+        let evidence = evidence(model_digest, assessed);
+        let of_spec = self.spec.into_iter().flat_map(|s| [&s.margins, &s.budgets].map(|b| Subject::spec(s, b)));
+        let subjects = of_spec.chain(self.profiles.iter().map(Subject::profile));
+        subjects.flat_map(|subject| wanted(&subject, &evidence, here)).collect()
+    }
+
     fn rows(&self, model_digest: &str, assessed: &Assessed) -> Vec<Row> {
         let scope = if self.cost_only { Scope::CostOnly } else { Scope::All };
-        let (baseline, withheld) = (&assessed.baseline[..], &assessed.withheld[..]);
-        let evidence = Evidence { model_digest, figures: &assessed.figures, baseline, withheld };
+        let evidence = evidence(model_digest, assessed);
         let mut rows = self.spec.map(|s| judge_spec(s, &evidence, scope)).unwrap_or_default();
         for profile in self.profiles {
             let mut figures = assessed.figures.clone();
@@ -53,6 +60,16 @@ impl Budgeted<'_> {
             rows.extend(judge_profile(profile, &evidence, scope));
         }
         rows
+    }
+}
+
+fn evidence<'e>(model_digest: &'e str, assessed: &'e Assessed) -> Evidence<'e> {
+    Evidence {
+        model_digest,
+        figures: &assessed.figures,
+        taken_over: &assessed.taken_over,
+        baseline: &assessed.baseline,
+        withheld: &assessed.withheld,
     }
 }
 

@@ -35,6 +35,33 @@ pub enum FigureError {
         /// Upper end.
         high: f64,
     },
+    /// It lacks what is needed to trust it.
+    #[error("figure `{metric}` does not say {what}")]
+    Incomplete {
+        /// The metric.
+        metric: String,
+        /// What it leaves out, in words.
+        what: &'static str,
+    },
+}
+
+/// Why bytes are no document of figures.
+#[derive(Debug, thiserror::Error)]
+pub enum FiguresError {
+    /// It is no such document at all, is cut short, or holds what JSON has no number for.
+    #[error("it is no document of figures: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// It is a document of another kind or version.
+    #[error("its schema is `{found}`, expected `{expected}`")]
+    Schema {
+        /// What it says.
+        found: String,
+        /// What was expected.
+        expected: &'static str,
+    },
+    /// One of its figures is none.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
 }
 
 /// One figure.
@@ -64,6 +91,8 @@ pub struct Figure {
     pub model_digest: String,
     /// Digest of the data; empty where none were used.
     pub data_digest: String,
+    /// Digest of the model that the figure compares with; empty where it compares with none.
+    pub baseline_digest: String,
 }
 
 impl Figure {
@@ -84,6 +113,28 @@ impl Figure {
         Ok(self)
     }
 
+    /// Refuses a figure that leaves out what is needed to trust it: how it was made, of what, in what, on what, from how many
+    /// observations. Of counted figures (executor `static`) no machine is asked.
+    pub fn complete(&self) -> Result<(), FigureError> {
+        let ran = self.executor != "static";
+        let absent = [
+            (self.metric.is_empty(), "what it measures"),
+            (self.unit.is_empty(), "its unit"),
+            (self.n == 0, "from how many observations it comes"),
+            (self.method.is_empty(), "how it was made"),
+            (self.executor.is_empty(), "in which executor it was taken"),
+            (self.executor_version.is_empty(), "the version of its executor"),
+            (ran && self.machine.cpu.is_empty(), "on which machine it was taken"),
+            (ran && self.machine.threads == 0, "with how many threads it was taken"),
+            (!matches!(self.build.as_str(), "release" | "debug"), "whether it was taken in a release build"),
+            (self.model_digest.is_empty(), "of which model it is"),
+        ];
+        match absent.into_iter().find(|(absent, _)| *absent) {
+            Some((_, what)) => Err(FigureError::Incomplete { metric: self.metric.clone(), what }),
+            None => Ok(()),
+        }
+    }
+
     /// The interval, or the value itself twice.
     pub fn bounds(&self) -> [f64; 2] {
         self.interval.unwrap_or([self.value, self.value])
@@ -102,9 +153,30 @@ pub struct Figures {
 }
 
 impl Figures {
+    /// The schema's name.
+    pub const SCHEMA: &'static str = "plimsoll.figures/1";
+
     /// The document of some figures.
     pub fn new(figures: Vec<Figure>, withheld: Vec<String>) -> Self {
-        Self { schema: "plimsoll.figures/1".into(), figures, withheld }
+        Self { schema: Self::SCHEMA.into(), figures, withheld }
+    }
+
+    /// Reads a document from somebody else: every figure must be finite and complete.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, FiguresError> {
+        #[derive(Deserialize)]
+        struct Kind {
+            schema: String,
+        }
+        // Asked first: what another version holds is not for this one to complain of.
+        let Kind { schema } = serde_json::from_slice(bytes)?;
+        if schema != Self::SCHEMA {
+            return Err(FiguresError::Schema { found: schema, expected: Self::SCHEMA });
+        }
+        let read: Self = serde_json::from_slice(bytes)?;
+        for figure in &read.figures {
+            figure.clone().checked()?.complete()?;
+        }
+        Ok(read)
     }
 
     /// The figure of a metric.
@@ -117,22 +189,32 @@ impl Figures {
 mod tests {
     use super::*;
 
-    fn check(value: f64, interval: Option<[f64; 2]>) -> Result<Figure, FigureError> {
+    fn figure() -> Figure {
         Figure {
             metric: "accuracy".into(),
-            value,
+            value: 0.5,
             unit: "share".into(),
             n: 1,
-            interval,
-            method: String::new(),
-            executor: String::new(),
-            executor_version: String::new(),
-            machine: Machine::default(),
+            interval: None,
+            method: "share of samples".into(),
+            executor: "tract".into(),
+            executor_version: "1".into(),
+            machine: Machine { cpu: "a CPU".into(), isa: vec![], threads: 1 },
             build: "release".into(),
-            model_digest: String::new(),
-            data_digest: String::new(),
+            model_digest: "model".into(),
+            data_digest: "data".into(),
+            baseline_digest: String::new(),
         }
-        .checked()
+    }
+
+    fn check(value: f64, interval: Option<[f64; 2]>) -> Result<Figure, FigureError> {
+        Figure { value, interval, ..figure() }.checked()
+    }
+
+    /// Reads a document after a change of its text.
+    fn read(change: impl Fn(String) -> String) -> Result<Figures, String> {
+        let text = serde_json::to_string(&Figures::new(vec![figure()], vec![])).unwrap();
+        Figures::from_json(change(text).as_bytes()).map_err(|e| e.to_string())
     }
 
     #[test]
@@ -141,5 +223,45 @@ mod tests {
         assert!(check(f64::NAN, None).is_err());
         assert!(check(0.5, Some([0.4, f64::INFINITY])).is_err());
         assert!(check(0.5, Some([0.6, 0.4])).is_err());
+    }
+    #[test]
+    fn a_figure_that_leaves_out_where_it_comes_from_is_refused() {
+        figure().complete().unwrap();
+        let blanks: [(&str, fn(&mut Figure)); 10] = [
+            ("what it measures", |f| f.metric.clear()),
+            ("its unit", |f| f.unit.clear()),
+            ("observations", |f| f.n = 0),
+            ("how it was made", |f| f.method.clear()),
+            ("which executor", |f| f.executor.clear()),
+            ("version", |f| f.executor_version.clear()),
+            ("which machine", |f| f.machine.cpu.clear()),
+            ("threads", |f| f.machine.threads = 0),
+            ("release build", |f| f.build = "fast".into()),
+            ("which model", |f| f.model_digest.clear()),
+        ];
+        for (what, blank) in blanks {
+            let mut figure = figure();
+            blank(&mut figure);
+            let message = figure.complete().unwrap_err().to_string();
+            assert!(message.contains(what), "{message}");
+        }
+    }
+
+    #[test]
+    fn documents_of_others_are_refused_with_the_reason() {
+        assert_eq!(read(|t| t).unwrap().figures, [figure()]);
+        let refused = |from: &str, to: &str, says: &str| {
+            let message = read(|t| t.replace(from, to)).unwrap_err();
+            assert!(message.contains(says), "{message}");
+        };
+        refused("figures/1", "figures/2", "plimsoll.figures/2");
+        // What JSON writers make of NaN and infinity.
+        for no_number in ["NaN", "null", "1e999", "\"NaN\""] {
+            refused("\"value\":0.5", &format!("\"value\":{no_number}"), "no document of figures");
+        }
+        refused("\"n\":1", "\"n\":-1", "no document of figures");
+        refused("\"n\":1", "\"n\":0", "observations");
+        refused("\"baseline_digest\"", "\"base\"", "baseline_digest");
+        assert!(read(|t| t[..t.len() / 2].into()).is_err());
     }
 }

@@ -3,6 +3,7 @@
 //! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
 //! in `schemas/` and a test holds them to the types.
 
+mod evidence;
 mod figure;
 mod inspect;
 mod pointer;
@@ -16,7 +17,8 @@ mod transformation;
 mod verdict;
 mod verification;
 
-pub use figure::{Figure, FigureError, Figures, Machine};
+pub use evidence::{EvidenceSource, TakenOver};
+pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use inspect::{Inspection, NodeCost, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Figure, Verdict};
+use crate::{EvidenceSource, Figure, Verdict};
 
 /// The place that set a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -35,6 +35,8 @@ pub struct Row {
     pub level: String,
     /// The figure that was judged; `null` where there is none.
     pub figure: Option<Figure>,
+    /// Where the figure comes from, if it was taken over from signed evidence; `null` where this run took it.
+    pub evidence: Option<EvidenceSource>,
     /// What the baseline's figure was, for relative limits.
     pub baseline: Option<Figure>,
     /// The figure in words.

@@ -5,6 +5,7 @@
 //! - [`build`] writes a release folder: `payload/` (what is signed), and beside it the signature, the attestations and the
 //!   public key. The same input and key give the same bytes.
 //! - [`Repository`] puts releases into the channels of a TUF repository; [`status`] and [`fetch`] read one without keys.
+//! - [`sign_figures`] and [`read_evidence`] carry figures from the machine that took them to the gate that judges by them.
 //! - [`verify`] says of either, step by step, what was checked.
 
 mod attest;
@@ -12,6 +13,7 @@ mod bom;
 mod builder;
 mod catalogue;
 mod error;
+mod evidence;
 mod fetch;
 mod input;
 mod names;
@@ -22,6 +24,7 @@ mod verify;
 
 pub use builder::{Built, build};
 pub use error::{ErrorKind, ReleaseError};
+pub use evidence::{EvidenceError, FIGURES_TYPE, Judged, Mismatch, SignedFigures, read_evidence, sign_figures};
 pub use fetch::fetch;
 pub use input::{DatasetUse, Licence, ReleaseInput, SourceModel};
 pub use plimsoll_record::{ChannelStatus, ReleaseStatus, RoleStatus, Status};

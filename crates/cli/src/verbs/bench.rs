@@ -18,6 +18,7 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
     let data = args.data.as_deref().map(|d| world::data(d, &model)).transpose()?;
+    let recorder = args.record.ready(&[Some(&args.model), args.baseline.as_deref(), args.data.as_deref()])?;
     let options = BenchOptions {
         batch: args.batch,
         time_budget: Duration::from_secs_f64(args.budget),
@@ -27,6 +28,7 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
     };
     let found = bench(world.executor()?, &model, baseline.as_ref(), data.as_ref(), &options).of_model(&args.model)?;
     let figures = Figures::new(found.figures, found.withheld);
+    recorder.write(&figures)?;
     world.print(&figures, || ui::figures(&figures))?;
     Ok(Exit::Pass)
 }

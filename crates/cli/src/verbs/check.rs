@@ -6,22 +6,28 @@ use plimsoll_gate::render;
 use plimsoll_optimize::Budgeted;
 use plimsoll_profile::Profile;
 use plimsoll_record::Report;
+use plimsoll_release::SignedFigures;
 
 use crate::{
     args::{self, Format, OnInconclusive},
     exit::Exit,
     failure::Failure,
     manual::Code,
-    project::{self, Project},
+    project::{self, Project, Question},
     ui,
     world::{self, World},
 };
 
 pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
+    if args.targets.len() > 1 && !args.evidence.is_empty() {
+        return Err(Failure::new(Code::BadConfig, "evidence is of one model, and several are to be checked")
+            .help("check each with its own evidence"));
+    }
+    let evidence = args.evidence.read()?;
     let mut exits = Vec::new();
     for target in &args.targets {
         // One bad file does not hide what the others have to say.
-        match check(world, args, target) {
+        match check(world, args, target, &evidence) {
             Ok(report) => {
                 print(world, args.format, &report)?;
                 exits.push(project::exit_of(&report, args.on_inconclusive == OnInconclusive::Fail));
@@ -35,7 +41,7 @@ pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
     Ok(Exit::of_several(exits))
 }
 
-fn check(world: &World, args: &args::Check, target: &Path) -> Result<Report, Failure> {
+fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFigures]) -> Result<Report, Failure> {
     let name = target.display().to_string();
     if target.extension().is_some_and(|e| e == "toml") {
         let project = Project::read(target)?;
@@ -46,7 +52,9 @@ fn check(world: &World, args: &args::Check, target: &Path) -> Result<Report, Fai
         let data = args.data.as_deref().map(|d| world::data(d, &project.model)).transpose()?;
         let data = data.as_ref().or(project.test.as_ref());
         let budgets = Budgeted { profiles, ..project.budgeted(args.cost_only) };
-        return Ok(project::judge(world, &name, &project.model, Some(baseline), data, budgets, args.budget)?.1);
+        let (model, baseline, seconds) = (&project.model, Some(baseline), args.budget);
+        let question = Question { name: &name, model, baseline, data, budgets, seconds, evidence };
+        return Ok(project::judge(world, &question)?.1);
     }
     if args.profile.is_empty() {
         let message = format!("there is nothing to hold {name} against");
@@ -58,7 +66,9 @@ fn check(world: &World, args: &args::Check, target: &Path) -> Result<Report, Fai
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
     let data = args.data.as_deref().map(|d| world::data(d, &model)).transpose()?;
     let budgets = Budgeted { spec: None, profiles: &profiles, cost_only: args.cost_only };
-    Ok(project::judge(world, &name, &model, baseline.as_ref(), data.as_ref(), budgets, args.budget)?.1)
+    let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref(), args.budget);
+    let question = Question { name: &name, model: &model, baseline, data, budgets, seconds, evidence };
+    Ok(project::judge(world, &question)?.1)
 }
 
 fn print(world: &World, format: Format, report: &Report) -> Result<(), Failure> {

@@ -1,5 +1,7 @@
 //! Accuracy of a model on labelled data, and its agreement with a baseline.
 
+use std::path::PathBuf;
+
 use plimsoll_dataset::encode_table;
 use plimsoll_measure::{Decision, EvaluationOptions, NonInferiority, evaluate};
 use plimsoll_record::Figures;
@@ -16,6 +18,8 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
     let data = world::data(&args.data, &model)?;
+    let inputs = [Some(&args.model), args.baseline.as_ref(), Some(&args.data), args.save_scores.as_ref()];
+    let recorder = args.record.ready(&inputs.map(|p| p.map(PathBuf::as_path)))?;
     if let Some(path) = &args.save_scores {
         world::check_output(path, &[&args.model, &args.data])?;
     }
@@ -30,6 +34,7 @@ pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure>
         world::write(path, &encode_table(&found.scores.values, found.scores.classes))?;
     }
     let figures = Figures::new([found.figures, found.classes, found.groups].concat(), found.withheld);
+    recorder.write(&figures)?;
     world.print(&figures, || {
         let judged = found.non_inferiority.iter().map(told).collect::<String>();
         format!("{}{judged}", ui::figures(&figures))

@@ -2,7 +2,7 @@
 
 use plimsoll_record::{Report, Row, Verdict};
 
-use super::{plain, tally, word};
+use super::{evidence::Sources, plain, tally, word};
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
@@ -10,11 +10,19 @@ pub fn markdown(report: &Report) -> String {
     if let Verdict::Skipped(reason) = &report.verdict {
         text.push_str(&format!(" {}.", cell(reason)));
     }
+    let sources = Sources::of(&report.rows);
     if !report.rows.is_empty() {
         text.push_str("\n\n| verdict | profile | metric | limit | found | set at |\n|---|---|---|---|---|---|\n");
         for row in &report.rows {
-            text.push_str(&line(row));
+            text.push_str(&line(row, &sources));
         }
+    }
+    let taken_over = sources.lines();
+    if !taken_over.is_empty() {
+        text.push('\n');
+    }
+    for line in taken_over {
+        text.push_str(&format!("- {}\n", cell(&line)));
     }
     let open: Vec<&Row> = report.rows.iter().filter(|r| !r.note.is_empty() && r.verdict != Verdict::Pass).collect();
     if !open.is_empty() {
@@ -34,14 +42,14 @@ pub fn markdown(report: &Report) -> String {
     text
 }
 
-fn line(row: &Row) -> String {
+fn line(row: &Row, sources: &Sources<'_>) -> String {
     let verdict = match row.verdict {
         Verdict::Pass | Verdict::Skipped(_) => word(row),
         _ => format!("**{}**", word(row)),
     };
     let found = match &row.verdict {
         Verdict::Skipped(reason) => cell(reason),
-        _ => cell(&row.found),
+        _ => cell(&format!("{}{}", row.found, sources.mark(row))),
     };
     let at = code(&format!("{}:{}", row.source.file, row.source.line));
     format!("| {verdict} | {} | {} | {} | {found} | {at} |\n", cell(&row.profile), code(&row.metric), code(&row.limit))

@@ -1,5 +1,6 @@
 //! Reports as text: one file a format, each a pure function of the report.
 
+mod evidence;
 mod json;
 mod markdown;
 mod terminal;

@@ -4,7 +4,7 @@ use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use plimsoll_profile::{Place, snippet};
 use plimsoll_record::{Report, Row, Verdict};
 
-use super::{plain, tally, word};
+use super::{evidence::Sources, plain, tally, word};
 
 /// The report as text, without colours.
 pub fn terminal(report: &Report) -> String {
@@ -14,9 +14,13 @@ pub fn terminal(report: &Report) -> String {
     if let Verdict::Skipped(reason) = &report.verdict {
         text.push_str(&format!("{}\n", plain(reason)));
     }
+    let sources = Sources::of(&report.rows);
     if !report.rows.is_empty() {
-        text.push_str(&table(&report.rows));
+        text.push_str(&table(&report.rows, &sources));
         text.push('\n');
+    }
+    for line in sources.lines() {
+        text.push_str(&format!("{}\n", plain(&line)));
     }
     let (open, warned): (Vec<&Row>, Vec<&Row>) = report
         .rows
@@ -50,17 +54,17 @@ pub fn terminal(report: &Report) -> String {
     text
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], sources: &Sources<'_>) -> String {
     let mut table = Table::new();
     let style = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(["verdict", "profile", "metric", "limit", "found"]);
     for row in rows {
         let found = match &row.verdict {
-            Verdict::Skipped(reason) => reason,
-            _ => &row.found,
+            Verdict::Skipped(reason) => reason.clone(),
+            _ => format!("{}{}", row.found, sources.mark(row)),
         };
-        table.add_row([word(row), plain(&row.profile), plain(&row.metric), plain(&row.limit), plain(found)]);
+        table.add_row([word(row), plain(&row.profile), plain(&row.metric), plain(&row.limit), plain(&found)]);
     }
     table.trim_fmt()
 }

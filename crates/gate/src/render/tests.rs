@@ -1,7 +1,7 @@
 //! Snapshots of every format, and hostile text in all of them. `INSTA_UPDATE=always` writes the snapshots again.
 
 use plimsoll_profile::Profile;
-use plimsoll_record::{Figure, Machine, Report};
+use plimsoll_record::{EvidenceSource, Figure, Machine, Report, TakenOver};
 
 use super::{json, markdown, terminal};
 use crate::{Evidence, Scope, judge_profile, report};
@@ -31,12 +31,17 @@ fn figure(metric: &str, unit: &str, value: f64, interval: Option<[f64; 2]>) -> F
         machine: Machine { cpu: "AMD EPYC".into(), isa: vec!["avx2".into()], threads: 1 },
         build: "release".into(),
         model_digest: "sha256:8f85726506aeb92a".into(),
-        data_digest: String::new(),
+        data_digest: "sha256:data".into(),
+        baseline_digest: "sha256:baseline".into(),
     }
 }
 
 /// A report with a row of every verdict.
 fn check(scope: Scope, model: &str) -> Report {
+    with_evidence(scope, model, &[])
+}
+
+fn with_evidence(scope: Scope, model: &str, taken_over: &[TakenOver]) -> Report {
     let profile = Profile::from_text("profiles/bed.toml", BUDGETS).unwrap();
     let figures = [
         figure("artifact-size", "bytes", 314_214.0, None),
@@ -50,6 +55,7 @@ fn check(scope: Scope, model: &str) -> Report {
     let evidence = Evidence {
         model_digest: "sha256:8f85726506aeb92a",
         figures: &figures,
+        taken_over,
         baseline: &baseline,
         withheld: &withheld,
     };
@@ -73,6 +79,24 @@ fn a_comment_names_file_and_line() {
 }
 
 #[test]
+fn figures_that_were_taken_over_are_named_with_file_and_signer() {
+    let source = EvidenceSource { file: "bed|side.json".into(), signer: "3f2a9c".repeat(10) + "abcd" };
+    let machine = Machine { cpu: "Cortex-A53".into(), isa: vec!["neon".into()], threads: 2 };
+    let figure = Figure { machine, ..figure("latency.p99", "s", 0.005, Some([0.004, 0.006])) };
+    let report = with_evidence(Scope::All, "model.onnx", &[TakenOver { figure, source: source.clone() }]);
+    assert_eq!(report.rows.iter().find(|r| r.limit == "max 8ms").unwrap().evidence, Some(source));
+    for text in [terminal(&report), markdown(&report)] {
+        let marked = text.lines().find(|l| l.contains("(evidence 1)")).unwrap();
+        assert!(marked.contains("latency.p99") && marked.contains("5 ms"), "{text}");
+        let line = text.lines().find(|l| l.contains("evidence 1:")).unwrap();
+        let said = ["side.json", "3f2a9c3f2a9c3f2a", "latency.p99", "tract 1 on Cortex-A53, 2 threads, release build"];
+        assert!(said.iter().all(|s| line.contains(s)), "{line}");
+        assert_eq!(text.matches("(evidence").count(), 1, "{text}");
+    }
+    assert!(markdown(&report).contains("bed\\|side.json"));
+}
+
+#[test]
 fn json_is_read_back_equal() {
     let report = check(Scope::All, "model.onnx");
     let text = json(&report).unwrap();
@@ -90,6 +114,7 @@ fn hostile_names_stay_text() {
         row.note = hostile.into();
         row.source.text = hostile.into();
         row.source.file = hostile.into();
+        row.evidence = Some(EvidenceSource { file: hostile.into(), signer: hostile.into() });
         row.source.column = u64::MAX;
         row.source.length = u64::MAX;
     }

@@ -93,7 +93,7 @@ pub fn evaluate(
         return Err(MeasureError::Classes { model: found.classes, baseline: r.classes });
     }
     let groups = data.group().map(Groups::new);
-    let mut judge = Judge::new(Origin::new(executor, model, Some(data), threads), groups.as_ref(), options);
+    let mut judge = Judge::new(Origin::new(executor, model, baseline, Some(data), threads), groups.as_ref(), options);
     if let Some(reference) = &reference {
         relative::outputs(&mut judge, &found, reference)?;
     } else {

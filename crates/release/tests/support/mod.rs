@@ -23,6 +23,7 @@ fn figure(metric: &str, value: f64, unit: &str, interval: Option<[f64; 2]>) -> F
         build: "release".into(),
         model_digest: digest("model"),
         data_digest: digest("test"),
+        baseline_digest: String::new(),
     }
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
         limit: "max 256 KiB".into(),
         level: "error".into(),
         figure: Some(size.clone()),
+        evidence: None,
         baseline: None,
         found: "20 KiB".into(),
         verdict: Verdict::Pass,
