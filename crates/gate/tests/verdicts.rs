@@ -1,8 +1,8 @@
 //! A gate never guesses: what settles a budget, and what does not.
 
-use plimsoll_gate::{Evidence, Scope, judge_profile, judge_spec, report};
+use plimsoll_gate::{Evidence, Scope, Subject, judge_profile, judge_spec, report, wanted};
 use plimsoll_profile::{Profile, Spec};
-use plimsoll_record::{Figure, Machine, Row, Verdict};
+use plimsoll_record::{EvidenceSource, Figure, Machine, Row, TakenOver, Verdict};
 use proptest::prelude::*;
 
 const DIGEST: &str = "sha256:model";
@@ -246,4 +246,67 @@ proptest! {
             prop_assert_eq!(verdict(low - more, low + width + more), Inconclusive);
         }
     }
+}
+
+fn taken_over(figure: &Figure) -> TakenOver {
+    TakenOver { figure: figure.clone(), source: EvidenceSource { file: "e.json".into(), signer: "key".into() } }
+}
+
+#[test]
+fn what_was_taken_over_goes_before_what_was_measured_but_not_before_what_settles() {
+    let x86 = Machine { cpu: "AMD EPYC".into(), isa: vec!["avx2".into()], threads: 1 };
+    let board = time("latency.p50", 0.006, 0.007, 0.008);
+    let away = Figure { machine: x86, ..time("latency.p50", 1e-6, 1e-6, 1e-6) };
+    let check = |over: &Figure, here: &[Figure], verdict, from_evidence: bool| {
+        let taken_over = [taken_over(over)];
+        let evidence = Evidence { model_digest: DIGEST, figures: here, taken_over: &taken_over, ..Evidence::default() };
+        let row = judge_profile(&profile("latency.p50 = \"8ms\""), &evidence, Scope::All).remove(0);
+        assert_eq!((&row.verdict, row.evidence.is_some()), (&verdict, from_evidence), "{row:?}");
+    };
+    check(&board, &[time("latency.p50", 0.1, 0.1, 0.1)], Pass, true);
+    check(&away, std::slice::from_ref(&board), Pass, false);
+    check(&away, &[], Inconclusive, true);
+    check(&Figure { model_digest: "sha256:other".into(), ..board.clone() }, &[], Inconclusive, false);
+    check(&Figure { build: "debug".into(), ..board }, &[], Inconclusive, true);
+}
+
+#[test]
+fn a_figure_that_does_not_say_what_it_compares_with_or_was_taken_on_settles_nothing() {
+    let ratio = figure("latency.ratio", "ratio", 0.5, Some([0.4, 0.6]));
+    let agreement = figure("agreement", "share", 1.0, Some([0.99, 1.0]));
+    for f in [&ratio, &agreement] {
+        let budget = if f.metric == "agreement" { "agreement = 0.9" } else { "latency.ratio = 1.0" };
+        check(budget, std::slice::from_ref(f), &[], Pass, "");
+        let blank = Figure { baseline_digest: String::new(), ..f.clone() };
+        check(budget, &[blank], &[], Inconclusive, "which model it compares with");
+    }
+    let blank = Figure { data_digest: String::new(), ..agreement };
+    check("agreement = 0.9", &[blank], &[], Inconclusive, "on which data");
+}
+
+/// Metrics of the figures that are still to be measured.
+fn open(budget: &str, over: &[Figure], here: &Machine) -> Vec<&'static str> {
+    let taken_over: Vec<TakenOver> = over.iter().map(taken_over).collect();
+    let evidence = Evidence { model_digest: DIGEST, taken_over: &taken_over, ..Evidence::default() };
+    let profile = profile(budget);
+    wanted(&Subject::profile(&profile), &evidence, here).into_iter().map(|w| w.metric.figure()).collect()
+}
+
+#[test]
+fn nothing_is_measured_again_but_where_this_machine_knows_better() {
+    let p50 = time("latency.p50", 0.006, 0.007, 0.008);
+    let board = p50.machine.clone();
+    let x86 = Machine { cpu: "AMD EPYC".into(), isa: vec!["avx2".into()], threads: 1 };
+    let away = Figure { machine: x86.clone(), ..p50.clone() };
+    let budget = "artifact-size = \"1KiB\"\nlatency.p50 = { max = \"8ms\", max-increase = \"5%\" }";
+    assert_eq!(open(budget, &[], &x86), ["latency.p50", "latency.ratio"]);
+    assert_eq!(open(budget, std::slice::from_ref(&p50), &x86), ["latency.ratio"]);
+    let budget = "latency.p50 = \"8ms\"";
+    assert!(open(budget, std::slice::from_ref(&away), &x86).is_empty(), "a run here would settle it no more");
+    assert_eq!(open(budget, std::slice::from_ref(&away), &board), ["latency.p50"]);
+    assert!(open(budget, &[away, p50.clone()], &board).is_empty());
+    let other = Figure { executor: "onnxruntime".into(), ..p50 };
+    assert_eq!(open(budget, &[other], &board), ["latency.p50"]);
+    let unsure = figure("accuracy", "share", 0.9, None);
+    assert_eq!(open("accuracy = 0.5", &[unsure], &x86), ["accuracy"]);
 }
