@@ -318,6 +318,11 @@ fn what_bench_and_evaluate_sign_is_complete_and_taken_over() {
         let file = if row["metric"] == "latency.ratio" { "e.json" } else { "s.json" };
         assert_eq!(row["evidence"]["file"], file, "{report}");
     }
+    // Where no data are given, the report says on which the figures were taken.
+    bench.profile(BOARD, "accuracy = 0.0");
+    fs::rename(bench.path().join("s.json"), bench.path().join("e.json")).unwrap();
+    let text = expect(bench.path(), 0, &CHECK);
+    says(&text, &["evidence 1: e.json", "data ", &scored["figures"][0]["data_digest"].as_str().unwrap()[..16]]);
     // What was written without a key is what was printed, and is no evidence.
     expect(bench.path(), 0, &["evaluate", "m.onnx", "--data", "d.npz", "-o", "e.json"]);
     assert!(!Figures::from_json(&fs::read(bench.path().join("e.json")).unwrap()).unwrap().figures.is_empty());
