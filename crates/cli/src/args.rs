@@ -337,6 +337,13 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.01..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must lie between 0.01 and 86400".into()) }
 }
 
+/// How much more there may be of something: `5%` or `0.05`.
+fn increase(text: &str) -> Result<f64, String> {
+    let (digits, unit) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |d| (d.trim_end(), 100.0));
+    let share = digits.parse::<f64>().map_err(|_| format!("`{text}` is no share such as 5%"))? / unit;
+    if (0.0..=10.0).contains(&share) { Ok(share) } else { Err("it must lie between 0% and 1000%".into()) }
+}
+
 /// `images=1x3x320x320`; names may hold `=`.
 fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let wrong = || format!("`{text}` is no shape: write INPUT=1x3x224x224");
@@ -428,9 +435,19 @@ pub(crate) struct Bench {
     /// Samples to run on; without them, inputs are drawn
     #[arg(long, value_name = "NPZ")]
     pub(crate) data: Option<PathBuf>,
+    /// How much slower than the baseline the model may be: pass, fail (100) or inconclusive (102), and measuring ends when that is
+    /// settled
+    #[arg(long, value_name = "SHARE", requires = "baseline", value_parser = increase)]
+    pub(crate) max_increase: Option<f64>,
     /// Samples in one run
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = number::<1, { usize::MAX }>)]
     pub(crate) batch: usize,
+    /// Also measure how many samples a second so many sessions give that run at once, one thread each
+    #[arg(long, value_name = "N", value_parser = number::<1, 1024>)]
+    pub(crate) offline: Option<usize>,
+    /// Seconds from one inference of a stream to the next, for the real-time factor
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub(crate) hop: Option<f64>,
     /// Seconds that measuring may take
     #[arg(long, default_value_t = 10.0, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) budget: f64,

@@ -125,7 +125,10 @@ pub(crate) fn figures(found: &Figures) -> String {
             f.executor, f.executor_version, f.machine.cpu, f.machine.threads, f.build
         )
     });
-    format!("{table}\n{}{}", withheld.collect::<String>(), origin.unwrap_or_default())
+    let warnings = found.warnings.iter().map(|w| format!("warning   {w}\n"));
+    let notes: String = withheld.chain(warnings).collect();
+    let verdict = found.verdict.as_ref().map(|v| format!("verdict   {v}\n")).unwrap_or_default();
+    format!("{table}\n{notes}{}{verdict}", origin.unwrap_or_default())
 }
 
 /// A value with its unit, as people read it.

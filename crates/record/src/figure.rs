@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::Verdict;
+
 /// The machine a figure was taken on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Machine {
@@ -150,6 +152,12 @@ pub struct Figures {
     pub figures: Vec<Figure>,
     /// Figures that were asked for and are withheld, each with the reason.
     pub withheld: Vec<String>,
+    /// What made the machine unfit for absolute times.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// Whether a limit that was given holds; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<Verdict>,
 }
 
 impl Figures {
@@ -158,7 +166,7 @@ impl Figures {
 
     /// The document of some figures.
     pub fn new(figures: Vec<Figure>, withheld: Vec<String>) -> Self {
-        Self { schema: Self::SCHEMA.into(), figures, withheld }
+        Self { schema: Self::SCHEMA.into(), figures, withheld, warnings: vec![], verdict: None }
     }
 
     /// Reads a document from somebody else: every figure must be finite and complete.
@@ -227,7 +235,8 @@ mod tests {
     #[test]
     fn a_figure_that_leaves_out_where_it_comes_from_is_refused() {
         figure().complete().unwrap();
-        let blanks: [(&str, fn(&mut Figure)); 10] = [
+        type Blank = (&'static str, fn(&mut Figure));
+        let blanks: [Blank; 10] = [
             ("what it measures", |f| f.metric.clear()),
             ("its unit", |f| f.unit.clear()),
             ("observations", |f| f.n = 0),

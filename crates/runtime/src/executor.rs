@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_onnx::{Model, Tensors};
 
-use crate::{Keep, Summary};
+use crate::{Keep, Summary, kernel};
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -152,6 +152,11 @@ pub trait Session: Send {
     /// Runs `runs` times and returns the wall time of each, in nanoseconds. Conversion of inputs and outputs is left out as far
     /// as the executor allows.
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError>;
+    /// Runs a fixed piece of arithmetic `runs` times where the model runs, and returns the wall time of each in nanoseconds: what
+    /// it takes beyond its fastest says how far the machine is slowed at that moment.
+    fn calibrate(&mut self, runs: usize) -> Result<Vec<u64>, ExecError> {
+        Ok(kernel::time(runs))
+    }
     /// Most memory that the process of this session has held resident so far, in bytes; `None` where it is shared with other
     /// work (an executor in this process) or not known.
     fn peak_memory(&mut self) -> Option<u64> {

@@ -137,6 +137,14 @@ impl Session for Remote {
         }
     }
 
+    fn calibrate(&mut self, runs: usize) -> Result<Vec<u64>, ExecError> {
+        let mut child = lock(&self.child);
+        match child.ask(&Request::Calibrate { runs }, &[])? {
+            (Reply::Timed { nanoseconds }, _) => Ok(nanoseconds),
+            other => Err(child.confused(&other.0)),
+        }
+    }
+
     fn peak_memory(&mut self) -> Option<u64> {
         match lock(&self.child).ask(&Request::Peak, &[]) {
             Ok((Reply::Peak { bytes }, _)) => bytes,

@@ -5,6 +5,7 @@
 
 mod executor;
 mod isolated;
+mod kernel;
 mod machine;
 #[cfg(feature = "ort")]
 mod onnxruntime;
@@ -17,7 +18,7 @@ pub mod worker;
 
 pub use executor::{ExecError, Executor, LoadOptions, Session};
 pub use isolated::{Isolated, Limits, WorkerCommand};
-pub use machine::{MachineFacts, peak_resident_bytes};
+pub use machine::{MachineFacts, Watch, peak_resident_bytes};
 #[cfg(feature = "ort")]
 pub use onnxruntime::OnnxRuntimeExecutor;
 pub use summary::{Keep, Kept, Summary};

@@ -35,6 +35,52 @@ impl MachineFacts {
     }
 }
 
+/// Watches how much of the machine others take while something is measured.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// Ticks of all CPUs, and those that a hypervisor gave to others; where the operating system tells.
+    ticks: Option<[u64; 2]>,
+}
+
+impl Watch {
+    /// Steal time above this share makes times longer than the machine's own.
+    const STOLEN: f64 = 0.01;
+    /// Load that leaves no core for what is measured counts, a core being the measurement's own.
+    const FREE: f64 = 0.5;
+
+    /// From now on.
+    pub fn start() -> Self {
+        Self { ticks: ticks() }
+    }
+
+    /// What makes the machine unfit for absolute times, each in a line.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        let facts = MachineFacts::read();
+        if let Some(load) = facts.load.filter(|l| *l > facts.logical_cores as f64 + Self::FREE) {
+            found.push(format!(
+                "the load is {load:.1} on {} cores: absolute times are too high, ratios to a baseline hold",
+                facts.logical_cores
+            ));
+        }
+        if let Some(([all, stolen], [all_before, stolen_before])) = ticks().zip(self.ticks) {
+            let share = (stolen - stolen_before.min(stolen)) as f64 / (all - all_before.min(all)).max(1) as f64;
+            if share > Self::STOLEN {
+                found.push(format!("a hypervisor gave {:.1} % of the CPUs' time to others", share * 100.0));
+            }
+        }
+        found
+    }
+}
+
+/// Ticks of all CPUs and stolen ones, since the machine started.
+fn ticks() -> Option<[u64; 2]> {
+    let stat = fs::read_to_string("/proc/stat").ok()?;
+    let line = stat.lines().find(|l| l.starts_with("cpu "))?;
+    let ticks: Vec<u64> = line.split_whitespace().skip(1).take(8).filter_map(|t| t.parse().ok()).collect();
+    Some([ticks.iter().sum(), *ticks.get(7)?])
+}
+
 /// Most memory that this process has held resident, in bytes (`VmHWM`); Linux only.
 pub fn peak_resident_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM")

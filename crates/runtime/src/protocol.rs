@@ -42,6 +42,8 @@ pub(crate) enum Request {
     Time { session: u64, runs: usize, inputs: Vec<Meta> },
     /// What a session kept of the values that were to be summarised.
     Summaries { session: u64 },
+    /// Times the calibration kernel.
+    Calibrate { runs: usize },
     /// The session is no longer needed.
     Close { session: u64 },
     /// Peak resident memory of the worker.

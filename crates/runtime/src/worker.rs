@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    ExecError, Executor, LoadOptions, Session, machine,
+    ExecError, Executor, LoadOptions, Session, kernel, machine,
     protocol::{Reply, Request, pack, read_frame, unpack, write_frame},
 };
 
@@ -54,6 +54,7 @@ pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) 
             }),
             Request::Summaries { session } => find(&mut sessions, session, executor)
                 .and_then(|found| Ok(Reply::Summaries { kept: found.summaries()? })),
+            Request::Calibrate { runs } => Ok(Reply::Timed { nanoseconds: kernel::time(runs) }),
             Request::Close { session } => {
                 sessions.remove(&session);
                 Ok(Reply::Closed)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plimsoll_measure::{BenchOptions, bench};
-use plimsoll_record::Figures;
+use plimsoll_record::{Figures, Verdict};
 
 use crate::{
     args,
@@ -21,14 +21,23 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
     let recorder = args.record.ready(&[Some(&args.model), args.baseline.as_deref(), args.data.as_deref()])?;
     let options = BenchOptions {
         batch: args.batch,
+        offline_threads: args.offline.unwrap_or(0),
+        most_ratio: args.max_increase.map(|increase| 1.0 + increase),
+        hop: args.hop,
         time_budget: Duration::from_secs_f64(args.budget),
         threads: world.common.threads,
         seed: world.common.seed,
         ..BenchOptions::default()
     };
     let found = bench(world.executor()?, &model, baseline.as_ref(), data.as_ref(), &options).of_model(&args.model)?;
-    let figures = Figures::new(found.figures, found.withheld);
+    let exit = match found.verdict {
+        Some(Verdict::Fail) => Exit::GateFailed,
+        Some(Verdict::Inconclusive) => Exit::Inconclusive,
+        _ => Exit::Pass,
+    };
+    let figures =
+        Figures { warnings: found.warnings, verdict: found.verdict, ..Figures::new(found.figures, found.withheld) };
     recorder.write(&figures)?;
     world.print(&figures, || ui::figures(&figures))?;
-    Ok(Exit::Pass)
+    Ok(exit)
 }

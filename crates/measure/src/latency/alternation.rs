@@ -1,0 +1,125 @@
+//! A model and its baseline in alternation. Blocks of runs go model, baseline, baseline, model (ABBA), so that drift of the machine
+//! hits both alike, and each four blocks give one logarithm of the ratio of times. Both are loaded again now and then, in turns: where
+//! in memory a copy happens to lie moves its time by some per cent, and must not look like a difference between models. Looking at
+//! the interval after every four blocks is accounted for ([`Sequential`]).
+
+use std::time::{Duration, Instant};
+
+use plimsoll_onnx::Tensors;
+use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
+use plimsoll_stats::{Decision, Sequential};
+
+use super::BenchOptions;
+
+/// The chance that the interval of the ratio ever excludes the truth, on both sides together.
+const ALPHA: f64 = 0.02;
+/// Both are loaded again so many times within the time budget.
+const LOADS: u32 = 8;
+/// Of the time of one such part, the most that loading may take; models that take longer to load are loaded once.
+const LOADING: u32 = 4;
+/// Fours of blocks before the interval is looked at.
+const FEWEST: usize = 24;
+/// Runs of the calibration kernel beside each block.
+const KERNELS: usize = 3;
+
+/// A model as it is loaded and fed.
+pub(super) struct Subject<'s> {
+    pub(super) bytes: &'s [u8],
+    pub(super) inputs: Tensors,
+    pub(super) options: LoadOptions,
+}
+
+impl Subject<'_> {
+    fn load(&self, executor: &dyn Executor, warmup: usize) -> Result<Box<dyn Session>, ExecError> {
+        let mut session = executor.load(self.bytes, &self.options)?;
+        session.time(&self.inputs, warmup.max(1))?;
+        Ok(session)
+    }
+}
+
+/// What was timed.
+pub(super) struct Timed {
+    /// Runs of the model, in nanoseconds.
+    pub(super) runs: Vec<u64>,
+    /// Of each block, the median of its runs and that of the calibration kernel beside it, in nanoseconds.
+    pub(super) blocks: Vec<[u64; 2]>,
+    /// Logarithms of the time over the baseline's.
+    pub(super) ratios: Sequential,
+}
+
+/// Times the model, which is loaded already, and the baseline where there is one, until the ratio is settled or the time is up.
+pub(super) fn alternate(
+    executor: &dyn Executor,
+    session: Box<dyn Session>,
+    model: &Subject<'_>,
+    baseline: Option<&Subject<'_>>,
+    options: &BenchOptions,
+) -> Result<Timed, ExecError> {
+    let mut timed = Timed { runs: vec![], blocks: vec![], ratios: Sequential::new(ALPHA) };
+    let start = Instant::now();
+    let mut session = session;
+    let warm = median(&session.time(&model.inputs, options.warmup.max(1))?);
+    let mut other = baseline.map(|b| b.load(executor, options.warmup)).transpose()?;
+    // A block of about two milliseconds: long enough to settle, short enough that drift does not enter.
+    let size = (2_000_000 / warm.max(1)).clamp(1, 64) as usize;
+    let part = options.time_budget / LOADS;
+    let mut loaded = Instant::now();
+    let mut loading = start.elapsed();
+    let mut turn = false;
+    loop {
+        if timed.is_enough(start.elapsed(), options) {
+            return Ok(timed);
+        }
+        if let Some(baseline) = baseline
+            && loaded.elapsed() > part
+            && loading * LOADING < part
+        {
+            let again = Instant::now();
+            drop((session, other.take()));
+            if turn {
+                session = model.load(executor, options.warmup)?;
+                other = Some(baseline.load(executor, options.warmup)?);
+            } else {
+                other = Some(baseline.load(executor, options.warmup)?);
+                session = model.load(executor, options.warmup)?;
+            }
+            (turn, loaded, loading) = (!turn, Instant::now(), again.elapsed());
+        }
+        let first = timed.block(&mut *session, &model.inputs, size)?;
+        if let (Some(other), Some(baseline)) = (&mut other, baseline) {
+            let second = median(&other.time(&baseline.inputs, size)?);
+            let third = median(&other.time(&baseline.inputs, size)?);
+            let fourth = timed.block(&mut *session, &model.inputs, size)?;
+            let ln = |ns: u64| (ns.max(1) as f64).ln();
+            timed.ratios.push((ln(first) + ln(fourth) - ln(second) - ln(third)) / 2.0);
+        }
+    }
+}
+
+impl Timed {
+    /// One block of the model's runs; their median.
+    fn block(&mut self, session: &mut dyn Session, inputs: &Tensors, size: usize) -> Result<u64, ExecError> {
+        let runs = session.time(inputs, size)?;
+        let middle = median(&runs);
+        self.blocks.push([middle, median(&session.calibrate(KERNELS)?)]);
+        self.runs.extend(runs);
+        Ok(middle)
+    }
+
+    fn is_enough(&self, spent: Duration, options: &BenchOptions) -> bool {
+        if self.runs.is_empty() {
+            return false;
+        }
+        let settled = options.most_ratio.is_some_and(|most| {
+            self.ratios.len() >= FEWEST && self.ratios.verdict(most.ln()) != Decision::Inconclusive
+        });
+        let enough = self.runs.len() >= options.min_runs && (settled || spent >= options.time_budget);
+        enough || self.runs.len() >= options.max_runs || spent >= options.time_budget * 4
+    }
+}
+
+pub(super) fn median(times: &[u64]) -> u64 {
+    let mut sorted = times.to_vec();
+    sorted.sort_unstable();
+    sorted.get(sorted.len() / 2).copied().unwrap_or(0)
+}

@@ -1,0 +1,300 @@
+//! How long a model takes, alone and against a baseline in the same process.
+
+mod alternation;
+mod inputs;
+mod throughput;
+
+use std::time::{Duration, Instant};
+
+use plimsoll_dataset::Dataset;
+use plimsoll_onnx::Model;
+use plimsoll_record::{Figure, Verdict};
+use plimsoll_runtime::{Executor, LoadOptions, Watch};
+use plimsoll_stats::{Decision, EarlyStopping, interval};
+
+use self::{
+    alternation::{Subject, Timed, alternate},
+    inputs::inputs_for,
+};
+use crate::{MeasureError, origin::Origin, statics::open_dimensions};
+
+/// How to bench.
+#[derive(Debug, Clone)]
+pub struct BenchOptions {
+    /// Samples a run (1 for latency); a fixed batch of the model goes before.
+    pub batch: usize,
+    /// Batch size for a throughput figure besides; 0 for none.
+    pub throughput_batch: usize,
+    /// Sessions that run at once for an offline throughput figure, one thread each; 0 for none.
+    pub offline_threads: usize,
+    /// Runs before anything counts.
+    pub warmup: usize,
+    /// Runs wanted at least, unless they take more than four times the time budget.
+    pub min_runs: usize,
+    /// Runs at the most.
+    pub max_runs: usize,
+    /// Time to spend on the alternation, at the most.
+    pub time_budget: Duration,
+    /// The most that the time over the baseline's may be, such as 1.05: measuring ends when that is settled.
+    pub most_ratio: Option<f64>,
+    /// Threads of one run.
+    pub threads: usize,
+    /// Loads for the cold-start figure; 0 for none.
+    pub cold_starts: usize,
+    /// Seconds from one inference to the next of a stream, for the real-time factor.
+    pub hop: Option<f64>,
+    /// For drawn inputs and resampling.
+    pub seed: u64,
+}
+
+impl Default for BenchOptions {
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            throughput_batch: 0,
+            offline_threads: 0,
+            warmup: 20,
+            // What the 99th percentile needs.
+            min_runs: 700,
+            max_runs: 20_000,
+            time_budget: Duration::from_secs(3),
+            most_ratio: None,
+            threads: 1,
+            // A median of fewer has no interval.
+            cold_starts: 7,
+            hop: None,
+            seed: 0,
+        }
+    }
+}
+
+/// What came out.
+#[derive(Debug, Clone)]
+pub struct Bench {
+    /// The figures: `latency.p50`, `.p90`, `.p99`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
+    /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`.
+    pub figures: Vec<Figure>,
+    /// Figures that the runs do not carry, each with the reason.
+    pub withheld: Vec<String>,
+    /// What makes this machine unfit for absolute times.
+    pub warnings: Vec<String>,
+    /// Whether the ratio is at most what was allowed; `None` where nothing was asked.
+    pub verdict: Option<Verdict>,
+}
+
+/// The calibration kernel's slowest tenth over its fastest, above which a machine is called unsteady.
+const UNSTEADY: f64 = 1.25;
+
+/// Measures a model, in alternation with a baseline where one is given. Inputs are the first samples of the data, or are drawn
+/// for the declared shapes and dtypes.
+pub fn bench(
+    executor: &dyn Executor,
+    model: &Model,
+    baseline: Option<&Model>,
+    data: Option<&Dataset>,
+    options: &BenchOptions,
+) -> Result<Bench, MeasureError> {
+    let watch = Watch::start();
+    let origin = Origin::new(executor, model, baseline, data, options.threads.max(1));
+    let mut result = Bench { figures: vec![], withheld: vec![], warnings: vec![], verdict: None };
+    let bytes = model.to_bytes()?;
+    let subject = subject(model, &bytes, data, options.batch, options)?;
+    let batch = batch_of(&subject);
+
+    let mut session = executor.load(&bytes, &subject.options)?;
+    session.time(&subject.inputs, 1)?;
+    // Taken before the baseline is loaded into the same process.
+    match session.peak_memory() {
+        Some(peak) => {
+            let method =
+                "most resident memory of a fresh process after loading and one run, the program itself included";
+            result.figures.push(origin.figure("peak-rss", "bytes", 1, peak as f64, None, method)?);
+        }
+        None => result.withheld.push("peak-rss: the model does not run in a process of its own".into()),
+    }
+    let before = baseline.map(Model::to_bytes).transpose()?;
+    let other = match (baseline, &before) {
+        (Some(b), Some(bytes)) => Some(self::subject(b, bytes, data, options.batch, options)?),
+        _ => None,
+    };
+    let timed = alternate(executor, session, &subject, other.as_ref(), options)?;
+    result.latency(&origin, &timed, &source(model, data), batch, options)?;
+    if baseline.is_some() {
+        result.ratio(&origin, &timed, options)?;
+    }
+    if options.cold_starts > 0 {
+        result.cold_start(&origin, executor, &subject, options.cold_starts)?;
+    }
+    if options.throughput_batch > 0 {
+        let subject = self::subject(model, &bytes, data, options.throughput_batch, options)?;
+        result.throughput(&origin, executor, &subject, 1, options)?;
+    }
+    if options.offline_threads > 0 {
+        let one = BenchOptions { threads: 1, ..options.clone() };
+        let subject = self::subject(model, &bytes, data, options.throughput_batch.max(1), &one)?;
+        result.throughput(&origin, executor, &subject, options.offline_threads, options)?;
+    }
+    result.warnings.splice(0..0, watch.warnings());
+    Ok(result)
+}
+
+fn subject<'s>(
+    model: &Model,
+    bytes: &'s [u8],
+    data: Option<&Dataset>,
+    batch: usize,
+    options: &BenchOptions,
+) -> Result<Subject<'s>, MeasureError> {
+    let inputs = inputs_for(model, data, batch, options.seed)?;
+    let load = LoadOptions { threads: options.threads.max(1), ..LoadOptions::for_inputs(&inputs) };
+    Ok(Subject { bytes, inputs, options: load })
+}
+
+fn batch_of(subject: &Subject<'_>) -> usize {
+    subject.inputs.values().next().and_then(|t| t.shape().first().copied()).unwrap_or(1)
+}
+
+/// Where the inputs come from.
+fn source(model: &Model, data: Option<&Dataset>) -> String {
+    let open = open_dimensions(model);
+    match data {
+        Some(_) => "first samples of the data".to_owned(),
+        None if open.is_empty() => "drawn inputs".to_owned(),
+        None => format!("drawn inputs, 1 for {}", open.join(", ")),
+    }
+}
+
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+impl Bench {
+    /// Percentiles with as many runs as MLPerf's early stopping asks for, the median as it would be on a machine that nothing slows,
+    /// and the real-time factor.
+    fn latency(
+        &mut self,
+        origin: &Origin,
+        timed: &Timed,
+        source: &str,
+        batch: usize,
+        options: &BenchOptions,
+    ) -> Result<(), MeasureError> {
+        let seconds = sorted(timed.runs.iter().map(|ns| *ns as f64 * 1e-9));
+        let method = format!(
+            "batch {batch}, warm, {source}; interval between order statistics, its upper end also MLPerf's early-stopping bound"
+        );
+        for (metric, q) in [("latency.p50", 0.5), ("latency.p90", 0.9), ("latency.p99", 0.99)] {
+            match (interval::quantile(&seconds, q), EarlyStopping::new(q).estimate(&seconds)) {
+                ((value, Some([low, high])), Ok(bound)) => {
+                    let bounds = Some([low, high.max(bound)]);
+                    self.figures.push(origin.figure(metric, "s", seconds.len(), value, bounds, method.as_str())?);
+                }
+                (_, needed) => {
+                    let needed = needed.err().map_or(interval::needed(q), |n| interval::needed(q).max(n as usize));
+                    self.withheld.push(format!("{metric}: {} runs were made, {needed} are needed", seconds.len()));
+                }
+            }
+        }
+        let kernels = sorted(timed.blocks.iter().map(|b| b[1] as f64));
+        let fastest = interval::quantile(&kernels, 0.05).0.max(1.0);
+        let slowest = interval::quantile(&kernels, 0.9).0;
+        if slowest > UNSTEADY * fastest {
+            self.warnings.push(format!(
+                "a fixed calibration kernel took {:.2} times its fastest one time in ten: other work or a changing clock slows this \
+                 machine",
+                slowest / fastest
+            ));
+        }
+        let steady = sorted(timed.blocks.iter().map(|[model, kernel]| {
+            let slowdown = (*kernel as f64 / fastest).max(1.0);
+            *model as f64 * 1e-9 / slowdown
+        }));
+        if let (value, Some(bounds)) = interval::quantile(&steady, 0.5) {
+            let method = "median of blocks of runs, each divided by how much slower than its fastest twentieth a calibration kernel (a \
+                          product of fixed matrices) ran beside it";
+            self.figures.push(origin.figure("latency.normalized", "s", steady.len(), value, Some(bounds), method)?);
+        }
+        if let Some(hop) = options.hop
+            && let Some(p99) = self.figures.iter().find(|f| f.metric == "latency.p99").cloned()
+        {
+            let bounds = p99.interval.map(|b| b.map(|s| s / hop));
+            let method = format!("99th percentile of the latency over the hop of {hop} s");
+            self.figures.push(origin.figure(
+                "real-time-factor",
+                "ratio",
+                seconds.len(),
+                p99.value / hop,
+                bounds,
+                method,
+            )?);
+        }
+        Ok(())
+    }
+
+    fn ratio(&mut self, origin: &Origin, timed: &Timed, options: &BenchOptions) -> Result<(), MeasureError> {
+        let (n, ratios) = (timed.ratios.len(), &timed.ratios);
+        let found = ratios.median().zip(ratios.interval());
+        if let Some(most) = options.most_ratio {
+            self.verdict = Some(match ratios.verdict(most.ln()) {
+                Decision::Pass => Verdict::Pass,
+                Decision::Fail => Verdict::Fail,
+                Decision::Inconclusive => Verdict::Inconclusive,
+            });
+        }
+        match found {
+            Some((value, [low, high])) => {
+                let bounds = Some([low.min(value).exp(), high.max(value).exp()]);
+                let method = "median of the model's time over the baseline's in alternating blocks (ABBA), loaded again in turns; an \
+                              interval of 98 % that holds at every look";
+                self.figures.push(origin.figure("latency.ratio", "ratio", n, value.exp(), bounds, method)?);
+            }
+            None => self.withheld.push(format!("latency.ratio: {n} fours of blocks were timed, which settle nothing")),
+        }
+        Ok(())
+    }
+
+    fn cold_start(
+        &mut self,
+        origin: &Origin,
+        executor: &dyn Executor,
+        subject: &Subject<'_>,
+        starts: usize,
+    ) -> Result<(), MeasureError> {
+        let mut colds = Vec::new();
+        for _ in 0..starts {
+            let start = Instant::now();
+            executor.load(subject.bytes, &subject.options)?.run(&subject.inputs)?;
+            colds.push(start.elapsed().as_secs_f64());
+        }
+        let (value, bounds) = interval::quantile(&sorted(colds.into_iter()), 0.5);
+        let method = format!(
+            "loading and the first run, batch {}, in a running process, file in memory; median",
+            batch_of(subject)
+        );
+        self.figures.push(origin.figure("cold-start", "s", starts, value, bounds, method)?);
+        Ok(())
+    }
+
+    fn throughput(
+        &mut self,
+        origin: &Origin,
+        executor: &dyn Executor,
+        subject: &Subject<'_>,
+        threads: usize,
+        options: &BenchOptions,
+    ) -> Result<(), MeasureError> {
+        let batch = batch_of(subject);
+        let rates = throughput::rates(executor, subject, threads, options.time_budget)?;
+        let rates: Vec<f64> = rates.into_iter().map(|r| r * batch as f64).collect();
+        let (metric, sessions) = match threads {
+            1 => ("throughput", "one session".to_owned()),
+            n => ("throughput.offline", format!("{n} sessions at once, one thread each")),
+        };
+        let (value, bounds) = interval::quantile(&rates, 0.5);
+        let method = format!("samples a second at batch {batch}, {sessions}; median of parts of the time");
+        self.figures.push(origin.figure(metric, "1/s", rates.len(), value, bounds, method)?);
+        Ok(())
+    }
+}
