@@ -14,7 +14,13 @@ use plimsoll_runtime::TractExecutor;
 use support::{linear, value};
 
 fn few(max_runs: usize) -> BenchOptions {
-    BenchOptions { warmup: 1, min_runs: 1, max_runs, time_budget: Duration::ZERO, ..BenchOptions::default() }
+    BenchOptions {
+        warmup: 1,
+        min_runs: max_runs,
+        max_runs,
+        time_budget: Duration::from_millis(20),
+        ..BenchOptions::default()
+    }
 }
 
 fn quick(max_runs: usize) -> Bench {
@@ -36,8 +42,7 @@ fn percentiles_that_the_runs_do_not_carry_are_withheld_with_the_reason() {
 
 #[test]
 fn a_bench_carries_percentiles_ratio_and_intervals() {
-    // Bounded by runs, not by time.
-    let options = BenchOptions { time_budget: Duration::from_secs(60), ..BenchOptions::default() };
+    let options = BenchOptions { time_budget: Duration::from_millis(200), ..BenchOptions::default() };
     let model = linear(0, &[-1.0, 1.0]);
     let found = bench(&TractExecutor, &model, Some(&model), None, &options).unwrap();
     for metric in ["latency.p50", "latency.p90", "latency.p99", "latency.ratio"] {

@@ -13,12 +13,19 @@ use super::BenchOptions;
 
 /// The chance that the interval of the ratio ever excludes the truth, on both sides together.
 const ALPHA: f64 = 0.02;
-/// Both are loaded again so many times within the time budget.
-const LOADS: u32 = 8;
-/// Of the time of one such part, the most that loading may take; models that take longer to load are loaded once.
-const LOADING: u32 = 4;
-/// Fours of blocks before the interval is looked at.
-const FEWEST: usize = 24;
+/// Both are loaded again so many times within the time budget. Ratios of one load resemble each other, so that few loads would say
+/// less than one.
+const LOADS: u32 = 32;
+/// Loading may take one part in so many of such a stretch; models that take longer to load are loaded once.
+const LOADING: u32 = 2;
+/// Fours of blocks before the interval is looked at, and at the least.
+const FEWEST: usize = 40;
+/// Fours of blocks in the time budget that blocks are made short enough for, and how long a block is at the most: long enough to settle,
+/// short enough that drift does not enter.
+const WANTED: u32 = 160;
+const LONGEST: Duration = Duration::from_millis(2);
+/// Runs in a block at the most.
+const RUNS: u64 = 4096;
 /// Runs of the calibration kernel beside each block.
 const KERNELS: usize = 3;
 
@@ -60,14 +67,14 @@ pub(super) fn alternate(
     let mut session = session;
     let warm = median(&session.time(&model.inputs, options.warmup.max(1))?);
     let mut other = baseline.map(|b| b.load(executor, options.warmup)).transpose()?;
-    // A block of about two milliseconds: long enough to settle, short enough that drift does not enter.
-    let size = (2_000_000 / warm.max(1)).clamp(1, 64) as usize;
+    let block = (options.time_budget / WANTED / 4).min(LONGEST).as_nanos() as u64;
+    let size = (block / warm.max(1)).clamp(1, RUNS) as usize;
     let part = options.time_budget / LOADS;
     let mut loaded = Instant::now();
     let mut loading = start.elapsed();
     let mut turn = false;
     loop {
-        if timed.is_enough(start.elapsed(), options) {
+        if timed.is_enough(start.elapsed(), baseline.is_some(), options) {
             return Ok(timed);
         }
         if let Some(baseline) = baseline
@@ -106,14 +113,14 @@ impl Timed {
         Ok(middle)
     }
 
-    fn is_enough(&self, spent: Duration, options: &BenchOptions) -> bool {
+    fn is_enough(&self, spent: Duration, compared: bool, options: &BenchOptions) -> bool {
         if self.runs.is_empty() {
             return false;
         }
-        let settled = options.most_ratio.is_some_and(|most| {
-            self.ratios.len() >= FEWEST && self.ratios.verdict(most.ln()) != Decision::Inconclusive
-        });
-        let enough = self.runs.len() >= options.min_runs && (settled || spent >= options.time_budget);
+        let few = self.runs.len() < options.min_runs || compared && self.ratios.len() < FEWEST;
+        let settled =
+            || options.most_ratio.is_some_and(|most| self.ratios.verdict(most.ln()) != Decision::Inconclusive);
+        let enough = !few && (spent >= options.time_budget || settled());
         enough || self.runs.len() >= options.max_runs || spent >= options.time_budget * 4
     }
 }

@@ -56,7 +56,7 @@ impl Default for BenchOptions {
             warmup: 20,
             // What the 99th percentile needs.
             min_runs: 700,
-            max_runs: 20_000,
+            max_runs: 2_000_000,
             time_budget: Duration::from_secs(3),
             most_ratio: None,
             threads: 1,
