@@ -2,5 +2,6 @@
 
 pub(crate) mod least_squares;
 mod moments;
+pub(crate) mod rectified;
 
 pub(crate) use self::moments::{Columns, Factor, Moments, Split};

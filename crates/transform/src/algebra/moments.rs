@@ -59,7 +59,7 @@ impl Columns<'_> {
     }
 
     /// The rows of which this is true, centred, row-major.
-    fn taken(&self, centre: &[f64], which: impl Fn(usize) -> bool) -> Vec<f32> {
+    pub(crate) fn taken(&self, centre: &[f64], which: impl Fn(usize) -> bool) -> Vec<f32> {
         let rows = self.each().enumerate().filter(|(i, _)| which(*i));
         rows.flat_map(|(_, row)| row.iter().zip(centre).map(|(v, m)| (f64::from(*v) - m) as f32)).collect()
     }
@@ -69,22 +69,28 @@ impl Columns<'_> {
 pub(crate) struct Split {
     pub(crate) fit: Moments,
     pub(crate) unseen: Moments,
-    centred: bool,
+    pub(crate) centred: bool,
+    /// Rows in a row that come from one run, where some of the runs are not fitted to.
+    parted: Option<usize>,
 }
 
 impl Split {
     /// `together` rows in a row come from one run. Of fewer than five runs, all rows do both.
     pub(crate) fn of(x: Columns<'_>, t: Columns<'_>, together: usize, centred: bool) -> Self {
-        let unseen = |row: usize| row / together.max(1) % UNSEEN == UNSEEN - 1;
-        let parted = x.each().count() >= UNSEEN * together.max(1);
-        let fitted = |row: usize| !parted || !unseen(row);
+        let parted = (x.each().count() >= UNSEEN * together.max(1)).then(|| together.max(1));
+        let fitted = |row: usize| fitted(parted, row);
         let mean = |c: &Columns<'_>| if centred { c.mean(fitted) } else { vec![0.0; c.count] };
         let (mean_x, mean_t) = (mean(&x), mean(&t));
         let (fit, unseen) = rayon::join(
             || Moments::of(&x, &t, &mean_x, &mean_t, fitted),
-            || Moments::of(&x, &t, &mean_x, &mean_t, |row| !parted || unseen(row)),
+            || Moments::of(&x, &t, &mean_x, &mean_t, |row| parted.is_none() || !fitted(row)),
         );
-        Self { fit, unseen, centred }
+        Self { fit, unseen, centred, parted }
+    }
+
+    /// Whether a row is fitted to.
+    pub(crate) fn is_fitted(&self, row: usize) -> bool {
+        fitted(self.parted, row)
     }
 
     /// The moments of all rows, centred on their own means.
@@ -123,7 +129,23 @@ impl Split {
     }
 }
 
+fn fitted(parted: Option<usize>, row: usize) -> bool {
+    parted.is_none_or(|together| row / together % UNSEEN != UNSEEN - 1)
+}
+
 impl Moments {
+    /// The same rows with other targets, whose products with centred rows these are.
+    pub(crate) fn with_cross(&self, cross: Mat<f64>) -> Self {
+        Self {
+            rows: self.rows,
+            mean_x: self.mean_x.clone(),
+            mean_t: self.mean_t.clone(),
+            rest: self.rest.clone(),
+            gram: self.gram.clone(),
+            cross,
+        }
+    }
+
     fn of(x: &Columns<'_>, t: &Columns<'_>, mean_x: &[f64], mean_t: &[f64], which: impl Fn(usize) -> bool) -> Self {
         let (x_rows, t_rows) = (x.taken(mean_x, &which), t.taken(mean_t, &which));
         let n = x_rows.len() / x.count.max(1);
@@ -178,7 +200,7 @@ fn gram(rows: &[f32], width: usize) -> Mat<f64> {
 }
 
 /// XᵀT of row-major rows.
-fn cross(x: &[f32], width: usize, t: &[f32], count: usize) -> Mat<f64> {
+pub(crate) fn cross(x: &[f32], width: usize, t: &[f32], count: usize) -> Mat<f64> {
     let n = x.len() / width.max(1);
     if n > SHARED && width > 64 {
         let ((a, b), (s, t)) = (x.split_at(n / 2 * width), t.split_at(n / 2 * count));
@@ -191,7 +213,7 @@ fn cross(x: &[f32], width: usize, t: &[f32], count: usize) -> Mat<f64> {
     Mat::from_fn(width, count, |i, j| f64::from(out[(i, j)]))
 }
 
-fn scaled(mut sums: Mat<f64>, rows: usize) -> Mat<f64> {
+pub(crate) fn scaled(mut sums: Mat<f64>, rows: usize) -> Mat<f64> {
     let share = 1.0 / rows.max(1) as f64;
     sums.col_iter_mut().for_each(|column| column.iter_mut().for_each(|v| *v *= share));
     sums

@@ -25,6 +25,8 @@ pub(super) struct Layer<'m> {
     pub(super) settled: &'m str,
     /// The sum that only this layer's result and another value go into: the sum, and that value.
     pub(super) sum: Option<(&'m str, &'m str)>,
+    /// Whether only a rectifier reads what comes of it, or the sum.
+    pub(super) rectified: bool,
     pub(super) reading: Reading,
     pub(super) groups: usize,
     /// Output channels.
@@ -56,6 +58,8 @@ pub(super) fn layers<'m>(model: &'m Model, groups: &Groups<'m>, sizes: &Bindings
     }
     for layer in &mut found {
         layer.sum = sum(&view, &shapes, layer).filter(|(_, other)| depth.get(other).is_none_or(|d| *d <= layer.level));
+        let last = layer.sum.map_or(layer.settled, |(total, _)| total);
+        layer.rectified = view.sole_user(last).is_some_and(|(_, n, _)| node::is(n, "Relu"));
     }
     Ok(found)
 }
@@ -97,7 +101,21 @@ fn layer<'m>(
     let made = made.filter(|m: &Vec<usize>| m.len() == channels);
     let settled = place.bias.settled(view, output);
     let groups = place.groups;
-    Ok(Some(Layer { id, input, output, settled, sum: None, reading, groups, channels, width, columns, made, level }))
+    Ok(Some(Layer {
+        id,
+        input,
+        output,
+        settled,
+        sum: None,
+        rectified: false,
+        reading,
+        groups,
+        channels,
+        width,
+        columns,
+        made,
+        level,
+    }))
 }
 
 /// The sum that the layer's result goes into, and the other summand, where both have the same shape and nothing else reads the result.

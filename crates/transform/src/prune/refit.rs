@@ -2,7 +2,8 @@
 //! its input as it is after everything before it was pruned and fitted, in the order of the graph (as in "Channel Pruning for
 //! Accelerating Very Deep Neural Networks", He et al., arXiv 1707.06168, and "ThiNet", Luo et al., arXiv 1707.06342; the ridge
 //! shrinks towards the weights that are left, not towards zero). A layer whose result is added to another value is fitted to the
-//! original's sum less that value. How far it goes is decided on rows that the fit did not see. Knows neither scores nor targets.
+//! original's sum less that value; one that only a rectifier reads, to what comes out of that. How far it goes is decided on rows that
+//! the fit did not see. Knows neither scores nor targets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -18,7 +19,10 @@ use super::{
 };
 use crate::{
     Refusal,
-    algebra::{Columns, Factor, Moments, Split, least_squares},
+    algebra::{
+        Columns, Factor, Moments, Split, least_squares,
+        rectified::{Fitted, Rows},
+    },
     observe::{Resumed, Wanted, inputs, targets},
 };
 
@@ -127,15 +131,15 @@ fn one_level(
         let (rows, wanted) = (rows.get(&layer.id)?, observed.targets.get(&layer.id)?);
         let mut target: Vec<f32> =
             wanted.rows.chunks_exact(layer.channels).flat_map(|row| now.kept.iter().map(|&c| row[c])).collect();
+        let other = layer.sum.and_then(|_| Some(others.get(&layer.id)?.rows.as_slice()));
         if layer.sum.is_some() {
-            let other = &others.get(&layer.id)?.rows;
-            if other.len() != target.len() {
-                return None;
-            }
+            let other = other.filter(|o| o.len() == target.len())?;
             target.iter_mut().zip(other).for_each(|(t, o)| *t -= o);
         }
         let n = target.len() / now.kept.len().max(1);
-        (rows.len() == n * now.width && n > 0).then(|| fit(now, rows, &target, n / wanted.runs.max(1)))?
+        let rectified = layer.rectified.then_some(other);
+        let together = n / wanted.runs.max(1);
+        (rows.len() == n * now.width && n > 0).then(|| fit(now, rows, &target, rectified, together))?
     };
     let fitted: Vec<_> = found.par_iter().map(one).collect();
     let mut patch = Patch::new();
@@ -147,8 +151,15 @@ fn one_level(
     Ok(patch)
 }
 
-/// New weights, one row an output channel, and the new bias; `None` where the rows are not usable.
-fn fit(now: &Pruned, rows: &[f32], target: &[f32], together: usize) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
+/// New weights, one row an output channel, and the new bias; `None` where the rows are not usable. `rectified` is what is added
+/// before a rectifier, where one follows.
+fn fit(
+    now: &Pruned,
+    rows: &[f32],
+    target: &[f32],
+    rectified: Option<Option<&[f32]>>,
+    together: usize,
+) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
     let (channels, groups) = (now.kept.len(), now.place.groups);
     let (k, count) = (now.width / groups, channels / groups);
     let before = now.place.rows().ok()?;
@@ -160,13 +171,23 @@ fn fit(now: &Pruned, rows: &[f32], target: &[f32], together: usize) -> Option<(V
         let t = Columns { rows: target, width: channels, from: group * count, count };
         let split = Split::of(x, t, together, centred);
         let whole = split.whole();
-        let fitted = match best(&w0, &split)? {
-            Some(share) => least_squares::refit(&w0, &whole, &factor(&whole, share)?),
-            None => w0,
+        let share = best(&w0, &split)?;
+        let behind = rectified.zip(share).and_then(|(other, share)| {
+            let s = other.map(|rows| Columns { rows, ..t });
+            Rows { x, t, s }.refit(&w0, &split, |m| factor(m, share))
+        });
+        let fitted = match (behind, share) {
+            (Some(behind), _) => behind,
+            (None, Some(share)) => {
+                let weights = least_squares::refit(&w0, &whole, &factor(&whole, share)?);
+                Fitted { weights, centre: whole.mean_t.clone() }
+            }
+            (None, None) => Fitted { weights: w0, centre: whole.mean_t.clone() },
         };
         for o in 0..count {
-            let row: Vec<f64> = (0..k).map(|j| fitted[(o, j)]).collect();
-            bias.push(whole.shift(o, &row) as f32);
+            let row: Vec<f64> = (0..k).map(|j| fitted.weights[(o, j)]).collect();
+            let read: f64 = row.iter().zip(&whole.mean_x).map(|(w, m)| w * m).sum();
+            bias.push((fitted.centre[o] - read) as f32);
             weights.extend(row.into_iter().map(|w| w as f32));
         }
     }
