@@ -52,6 +52,7 @@ impl Project {
         let sets = [("calibration", &calibration), ("validation", &validation), ("test", &test)];
         let sets: Vec<_> = sets.into_iter().filter_map(|(name, set)| Some((name, set.as_ref()?))).collect();
         check_disjoint(&sets)?;
+        grouped(&spec, &[(&data.validation, &validation), (&data.test, &test)])?;
         let profiles = spec.profiles.iter().map(|p| Ok(Profile::read(&p.path)?)).collect::<Result<_, Failure>>()?;
         let contract = spec.contract.as_ref().map(|c| Contract::read(&c.path)).transpose()?;
         Ok(Self { spec, model, calibration, validation, test, profiles, contract })
@@ -97,6 +98,21 @@ impl Project {
     }
 }
 
+/// Refuses endpoints on data that do not say which samples belong together.
+fn grouped(spec: &Spec, sets: &[(&Option<PathAt>, &Option<Dataset>)]) -> Result<(), Failure> {
+    let Some(endpoint) = spec.endpoints.first() else { return Ok(()) };
+    for (path, set) in sets {
+        if let (Some(path), Some(_)) = (path, set.as_ref().filter(|s| s.group().is_none())) {
+            let message =
+                format!("endpoint `{}` is one of each group, and `{}` has none", endpoint.name.value, path.written);
+            let help =
+                "write an array `group` into it: for each sample, in the order of time, the number of its record";
+            return Err(spec.path_error(path, message, help).into());
+        }
+    }
+    Ok(())
+}
+
 /// What measuring takes, for so many seconds of timing.
 pub(crate) fn tools(world: &World, seconds: f64) -> Result<Tools<'_>, Failure> {
     Ok(Tools {
@@ -134,7 +150,7 @@ pub(crate) fn judge(world: &World, q: &Question<'_>) -> Result<(Assessed, Report
         world.refuse_debug_build()?;
         let tools = tools(world, q.seconds)?;
         if let Some(data) = data.filter(|_| runs.accuracy) {
-            assessed.add_accuracy(&tools, model, baseline, data).of_model(path)?;
+            assessed.add_accuracy(&tools, model, baseline, data, &budgets.endpoints()).of_model(path)?;
         }
         for name in runs.timings {
             match world.executor_named(name) {
@@ -189,7 +205,9 @@ impl Runs {
         let mut wanted = budgets.wanted(digest, assessed, &machine(world.common.threads));
         // No run compares with a baseline that is not there.
         wanted.retain(|w| q.baseline.is_some() || !w.metric.is_relative());
-        let accuracy = q.data.is_some() && wanted.iter().any(|w| w.basis == Basis::Data);
+        // A figure does not hold the definition of its endpoint: none is taken over.
+        let endpoints = q.baseline.is_some() && budgets.spec.is_some_and(|s| !s.endpoints.is_empty());
+        let accuracy = q.data.is_some() && (endpoints || wanted.iter().any(|w| w.basis == Basis::Data));
         timings.retain(|e| {
             let asked = |name: Option<&str>| name.map_or(*e == world.common.executor, |n| n == e.name());
             wanted.iter().any(|w| w.basis != Basis::Data && asked(w.executor))

@@ -1,9 +1,9 @@
 //! One budget after the other against the figures at hand.
 
 use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec};
-use plimsoll_record::{BudgetSource, EvidenceSource, Figure, Row, TakenOver, Verdict};
+use plimsoll_record::{BudgetSource, EndpointShift, EvidenceSource, Figure, Row, TakenOver, Verdict};
 
-use crate::{kind::Subject, note};
+use crate::{endpoint, kind::Subject, note};
 
 /// What is known of a model.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,6 +18,8 @@ pub struct Evidence<'e> {
     pub baseline: &'e [Figure],
     /// Figures that were asked for and could not be had, as `metric: reason`.
     pub withheld: &'e [String],
+    /// What goes with the figures of endpoints.
+    pub endpoints: &'e [EndpointShift],
 }
 
 /// What is asked for.
@@ -35,10 +37,11 @@ pub fn judge_profile(profile: &Profile, evidence: &Evidence<'_>, scope: Scope) -
     judge(&Subject::profile(profile), evidence, scope)
 }
 
-/// Holds a model against a spec's margins and its own budgets.
+/// Holds a model against a spec's margins, its own budgets and its endpoints.
 pub fn judge_spec(spec: &Spec, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row> {
     let both = [&spec.margins, &spec.budgets];
-    both.into_iter().flat_map(|budgets| judge(&Subject::spec(spec, budgets), evidence, scope)).collect()
+    let rows = both.into_iter().flat_map(|budgets| judge(&Subject::spec(spec, budgets), evidence, scope));
+    rows.chain(endpoint::rows(spec, evidence, scope)).collect()
 }
 
 /// Holds a model against budgets: one row for each limit.
@@ -300,7 +303,7 @@ impl Judge<'_> {
 
 /// Pass where the whole interval lies at or below a limit, fail where the whole interval lies above it. The last digits of a
 /// rounding (10 % of 1000 is 100.00000000000001) decide nothing.
-fn below([low, high]: [f64; 2], limit: f64) -> Verdict {
+pub(crate) fn below([low, high]: [f64; 2], limit: f64) -> Verdict {
     let limit = limit + limit.abs() * 1e-12;
     match (high <= limit, low > limit) {
         (true, _) => Verdict::Pass,
@@ -317,7 +320,7 @@ fn unlike(figure: &Figure, baseline: &Figure) -> Option<String> {
     (figure.machine != baseline.machine).then(|| "it was taken on another machine".into())
 }
 
-fn place(source: &Source, limit: &Limit) -> BudgetSource {
+pub(crate) fn place(source: &Source, limit: &Limit) -> BudgetSource {
     let place = source.place(limit.span);
     BudgetSource {
         file: source.path().display().to_string(),

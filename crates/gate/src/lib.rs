@@ -6,6 +6,7 @@
 //! - [`judge_profile`] and [`judge_spec`] make rows, [`report()`] makes one report of them.
 //! - [`render`] turns a report into text; every renderer is a pure function.
 
+mod endpoint;
 mod judge;
 mod kind;
 mod note;

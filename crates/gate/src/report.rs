@@ -16,5 +16,6 @@ pub fn report(model: &str, model_digest: &str, rows: Vec<Row>, withheld: Vec<Str
         verdict,
         rows,
         withheld,
+        endpoints: vec![],
     }
 }

@@ -1,5 +1,7 @@
 //! Why a model could not be measured.
 
+use std::path::PathBuf;
+
 use plimsoll_dataset::DatasetError;
 use plimsoll_onnx::WriteError;
 use plimsoll_record::FigureError;
@@ -69,6 +71,22 @@ pub enum MeasureError {
         /// Columns of the first output.
         outputs: usize,
     },
+    /// An endpoint of data that do not say which samples belong together.
+    #[error("endpoint `{endpoint}` is one of each group, and {} has no array `group`", path.display())]
+    NoGroups {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// The data.
+        path: PathBuf,
+    },
+    /// An endpoint that the model has not.
+    #[error("endpoint `{endpoint}` cannot be taken: {reason}")]
+    Endpoint {
+        /// Name of the endpoint.
+        endpoint: String,
+        /// Why.
+        reason: String,
+    },
     /// A margin for what is no comparison.
     #[error("there is no comparison `{0}` to hold against a margin")]
     Margin(String),
@@ -99,6 +117,10 @@ impl MeasureError {
             Self::Label { .. } => "labels are class numbers from 0, in the order of the model's scores".into(),
             Self::Classes { .. } => "a baseline must solve the same task".into(),
             Self::Targets { .. } => "class numbers are whole numbers: array.astype(\"int64\"); targets of a regression are as many floats as the model has outputs".into(),
+            Self::NoGroups { .. } => {
+                "write an array `group` into the archive: for each sample, in the order of time, the number of its record".into()
+            }
+            Self::Endpoint { .. } => "endpoints are read off the predicted classes: see `class` in the spec".into(),
             Self::Margin(_) => format!("comparisons with a baseline are {}", crate::metrics::comparisons().join(", ")),
             Self::UnknownMetric(_) => format!("the metrics are {}", crate::metrics::NAMES.join(", ")),
             Self::Batches(..) => "export the model with one batch size for all inputs, or a symbolic one".into(),

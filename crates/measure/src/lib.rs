@@ -4,6 +4,7 @@
 //! withheld with a reason.
 
 mod accuracy;
+mod endpoints;
 mod error;
 mod latency;
 mod metrics;
@@ -12,6 +13,7 @@ mod scores;
 mod statics;
 
 pub use accuracy::{Evaluation, EvaluationOptions, NonInferiority, evaluate};
+pub use endpoints::{Endpoint, EndpointOf, ShiftStatistic};
 pub use error::MeasureError;
 pub use latency::{Bench, BenchOptions, bench};
 pub use origin::machine;

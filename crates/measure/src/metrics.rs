@@ -43,7 +43,10 @@ pub(crate) fn comparisons() -> Vec<&'static str> {
 
 /// Whether a figure says something of two models.
 pub(crate) fn compares(metric: &str) -> bool {
-    metric == "latency.ratio" || RELATIVE.contains(&metric) || comparisons().contains(&metric)
+    metric == "latency.ratio"
+        || metric.starts_with("endpoint.")
+        || RELATIVE.contains(&metric)
+        || comparisons().contains(&metric)
 }
 
 /// Classes up to which the area under the curve is taken unasked: it sorts all samples once a class.

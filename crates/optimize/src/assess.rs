@@ -2,10 +2,10 @@
 
 use plimsoll_dataset::Dataset;
 use plimsoll_measure::{
-    BenchOptions, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
+    BenchOptions, Endpoint, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
 };
 use plimsoll_onnx::Model;
-use plimsoll_record::{Figure, TakenOver};
+use plimsoll_record::{EndpointShift, Figure, TakenOver};
 use plimsoll_runtime::Executor;
 
 /// What measuring takes.
@@ -32,6 +32,8 @@ pub struct Assessed {
     pub baseline: Vec<Figure>,
     /// What could not be said, and why.
     pub withheld: Vec<String>,
+    /// Endpoints beside the baseline's; their figures stand among the others.
+    pub endpoints: Vec<EndpointShift>,
 }
 
 impl Assessed {
@@ -53,18 +55,21 @@ impl Assessed {
         Self { baseline: self.figures, withheld: self.withheld, ..Self::default() }
     }
 
-    /// Adds accuracy, and agreement with the baseline.
+    /// Adds accuracy, agreement with the baseline, and the endpoints that are asked for.
     pub fn add_accuracy(
         &mut self,
         tools: &Tools<'_>,
         model: &Model,
         baseline: Option<&Model>,
         data: &Dataset,
+        endpoints: &[Endpoint],
     ) -> Result<(), MeasureError> {
-        let options = EvaluationOptions { threads: tools.threads, ..EvaluationOptions::default() };
+        let endpoints = endpoints.to_vec();
+        let options = EvaluationOptions { threads: tools.threads, endpoints, ..EvaluationOptions::default() };
         let found = evaluate(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);
         self.withheld.extend(found.withheld);
+        self.endpoints.extend(found.endpoints);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use plimsoll_cost::roofline::Roofline;
 use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, wanted};
+use plimsoll_measure::{Endpoint, EndpointOf, ShiftStatistic};
 use plimsoll_profile::{Metric, Profile, Spec};
 use plimsoll_record::{Figure, Machine, Report, Row, Verdict};
 
@@ -21,13 +22,22 @@ pub struct Budgeted<'b> {
 impl Budgeted<'_> {
     /// Whether any budget needs the model to be run.
     pub fn needs_measuring(&self) -> bool {
-        let spec = self.spec.is_some_and(|s| s.budgets.needs_measuring() || s.margins.needs_measuring());
+        let spec = self
+            .spec
+            .is_some_and(|s| s.budgets.needs_measuring() || s.margins.needs_measuring() || !s.endpoints.is_empty());
         spec || self.profiles.iter().any(|p| p.budgets.needs_measuring())
     }
 
     /// Everything that is asked for, with what was found.
     pub fn report(&self, name: &str, model_digest: &str, assessed: &Assessed) -> Report {
-        report(name, model_digest, self.rows(model_digest, assessed), assessed.withheld.clone())
+        let rows = self.rows(model_digest, assessed);
+        let endpoints = assessed.endpoints.clone();
+        Report { endpoints, ..report(name, model_digest, rows, assessed.withheld.clone()) }
+    }
+
+    /// The spec's endpoints, as they are measured.
+    pub fn endpoints(&self) -> Vec<Endpoint> {
+        self.spec.map(|s| s.endpoints.iter().map(measured).collect()).unwrap_or_default()
     }
 
     /// The verdict alone.
@@ -63,6 +73,25 @@ impl Budgeted<'_> {
     }
 }
 
+fn measured(endpoint: &plimsoll_profile::Endpoint) -> Endpoint {
+    let statistic = |statistic| match statistic {
+        plimsoll_profile::ShiftStatistic::Mean => ShiftStatistic::Mean,
+        plimsoll_profile::ShiftStatistic::P95 => ShiftStatistic::P95,
+        plimsoll_profile::ShiftStatistic::Max => ShiftStatistic::Max,
+    };
+    Endpoint {
+        name: endpoint.name.value.clone(),
+        of: match endpoint.of {
+            plimsoll_profile::EndpointOf::Total => EndpointOf::Total,
+            plimsoll_profile::EndpointOf::Onset { lasting } => EndpointOf::Onset { lasting: lasting.0 },
+        },
+        class: endpoint.class,
+        class_name: endpoint.class_name.clone(),
+        per: endpoint.per.0,
+        limits: endpoint.limits.iter().map(|l| (statistic(l.statistic), l.seconds())).collect(),
+    }
+}
+
 fn evidence<'e>(model_digest: &'e str, assessed: &'e Assessed) -> Evidence<'e> {
     Evidence {
         model_digest,
@@ -70,6 +99,7 @@ fn evidence<'e>(model_digest: &'e str, assessed: &'e Assessed) -> Evidence<'e> {
         taken_over: &assessed.taken_over,
         baseline: &assessed.baseline,
         withheld: &assessed.withheld,
+        endpoints: &assessed.endpoints,
     }
 }
 

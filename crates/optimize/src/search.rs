@@ -146,7 +146,7 @@ fn measure(
     }
     progress.advance(1);
     if let Some(data) = task.validation {
-        assessed.add_accuracy(tools, model, Some(task.model), data)?;
+        assessed.add_accuracy(tools, model, Some(task.model), data, &task.budgets.endpoints())?;
         if let Some(metric) = task.budgets.violated(&digest, &assessed) {
             return Ok((assessed, Verdict::Fail, Some(format!("`{metric}` is over its budget; not timed"))));
         }

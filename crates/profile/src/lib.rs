@@ -12,6 +12,7 @@
 
 mod budget;
 mod contract;
+mod endpoint;
 mod error;
 mod metric;
 mod nearest;
@@ -26,6 +27,7 @@ mod version;
 
 pub use budget::{Bound, Budget, Budgets, Level, Limit};
 pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
+pub use endpoint::{Endpoint, EndpointOf, ShiftLimit, ShiftStatistic};
 pub use error::{ConfigError, Problem};
 pub use metric::{Basis, Better, Metric, Unit};
 pub use policy::{Policy, RolloutMetric, Stage, Tolerance};

@@ -286,7 +286,8 @@ impl<'t> Table<'t> {
         array.iter().filter_map(|v| self.as_table(key, v.get_ref(), v.span().into())).collect()
     }
 
-    fn as_table(&self, key: &str, value: &'t Value<'t>, span: Span) -> Option<Table<'t>> {
+    /// A value of the tree as a table, or a problem.
+    pub(crate) fn as_table(&self, key: &str, value: &'t Value<'t>, span: Span) -> Option<Table<'t>> {
         match value.as_table() {
             Some(entries) => Some(self.child(entries, key, span)),
             None => {

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     budget::{self, Budgets},
+    endpoint::{self, Endpoint},
     error::{ConfigError, Problem},
     metric::Metric,
     reader::{self, FromToml, Name, Table, Value, Wrong, one_of},
@@ -105,6 +106,8 @@ pub struct Spec {
     pub margins: Budgets,
     /// Budgets of this model besides those of the profiles; they hold on whatever machine measures.
     pub budgets: Budgets,
+    /// What users feel, and how far it may shift against the baseline.
+    pub endpoints: Vec<Endpoint>,
     /// What the search makes small.
     pub objective: Objective,
     /// Recipes to try; `None` for the default ones.
@@ -159,6 +162,8 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         (path, labels)
     });
 
+    let endpoints = endpoint::read(table, model.as_ref().map(|(_, labels)| labels.as_slice()), source);
+
     let mut metric = Metric::Accuracy;
     let data = table.table("data").map_or_else(DataPaths::default, |t| {
         metric = t.get::<Quality>("metric").map_or(metric, |q| q.value.0);
@@ -210,6 +215,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         profiles,
         margins: budgets_of(margins),
         budgets: budgets_of(budgets),
+        endpoints,
         objective,
         recipes,
         source: Arc::clone(source),

@@ -3,6 +3,7 @@
 //! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
 //! in `schemas/` and a test holds them to the types.
 
+mod endpoint;
 mod evidence;
 mod figure;
 mod inspect;
@@ -17,6 +18,7 @@ mod transformation;
 mod verdict;
 mod verification;
 
+pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use inspect::{Inspection, NodeCost, Totals, Value};

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EvidenceSource, Figure, Verdict};
+use crate::{EndpointShift, EvidenceSource, Figure, Verdict};
 
 /// The place that set a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,4 +64,7 @@ pub struct Report {
     pub rows: Vec<Row>,
     /// Figures that were withheld, and why.
     pub withheld: Vec<String>,
+    /// What users feel of the model, with the groups that shift most; absent where the spec asks for none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointShift>,
 }

@@ -1,8 +1,9 @@
 //! The report for a pull request's comment.
 
-use plimsoll_record::{Report, Row, Verdict};
+use plimsoll_record::{EndpointShift, Report, Row, Verdict};
 
 use super::{evidence::Sources, plain, tally, word};
+use crate::endpoint::{COLUMNS, Told};
 
 /// The report as Markdown.
 pub fn markdown(report: &Report) -> String {
@@ -31,6 +32,9 @@ pub fn markdown(report: &Report) -> String {
             text.push_str(&format!("- {} of {}: {}\n", code(&row.metric), cell(&row.profile), cell(&row.note)));
         }
     }
+    for endpoint in &report.endpoints {
+        text.push_str(&worst(endpoint));
+    }
     if !report.withheld.is_empty() {
         text.push_str("\n<details><summary>withheld figures</summary>\n\n");
         for reason in &report.withheld {
@@ -39,6 +43,22 @@ pub fn markdown(report: &Report) -> String {
         text.push_str("\n</details>\n");
     }
     text.push_str(&format!("\nModel {}\n", code(&report.model_digest)));
+    text
+}
+
+/// The groups in which an endpoint shifts most.
+fn worst(endpoint: &EndpointShift) -> String {
+    let told = Told::of(endpoint);
+    let mut text = format!("\n{}\n\n| {} |\n|--:|--:|--:|--:|\n", cell(&told.heading), COLUMNS.join(" | "));
+    for group in told.groups {
+        text.push_str(&format!("| {} |\n", group.join(" | ")));
+    }
+    if !told.never.is_empty() {
+        text.push('\n');
+    }
+    for line in told.never {
+        text.push_str(&format!("- {}\n", cell(&line)));
+    }
     text
 }
 

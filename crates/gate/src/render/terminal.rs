@@ -2,9 +2,10 @@
 
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use plimsoll_profile::{Place, snippet};
-use plimsoll_record::{Report, Row, Verdict};
+use plimsoll_record::{EndpointShift, Report, Row, Verdict};
 
 use super::{evidence::Sources, plain, tally, word};
+use crate::endpoint::{COLUMNS, Told};
 
 /// The report as text, without colours.
 pub fn terminal(report: &Report) -> String {
@@ -45,6 +46,9 @@ pub fn terminal(report: &Report) -> String {
             plain(&at)
         ));
     }
+    for endpoint in &report.endpoints {
+        text.push_str(&worst(endpoint));
+    }
     if !report.withheld.is_empty() {
         text.push_str("\nwithheld:\n");
         for reason in &report.withheld {
@@ -54,11 +58,27 @@ pub fn terminal(report: &Report) -> String {
     text
 }
 
-fn table(rows: &[Row], sources: &Sources<'_>) -> String {
+fn blank(header: &[&str]) -> Table {
     let mut table = Table::new();
     let style = presets::NOTHING.header_separator(LineStyle::none().fill('─').junction('─'));
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(["verdict", "profile", "metric", "limit", "found"]);
+    table.set_header(header);
+    table
+}
+
+/// The groups in which an endpoint shifts most.
+fn worst(endpoint: &EndpointShift) -> String {
+    let told = Told::of(endpoint);
+    let mut table = blank(&COLUMNS);
+    for group in told.groups {
+        table.add_row(group);
+    }
+    let never: String = told.never.iter().map(|line| format!("{}\n", plain(line))).collect();
+    format!("\n{}\n{}\n{never}", plain(&told.heading), table.trim_fmt())
+}
+
+fn table(rows: &[Row], sources: &Sources<'_>) -> String {
+    let mut table = blank(&["verdict", "profile", "metric", "limit", "found"]);
     for row in rows {
         let found = match &row.verdict {
             Verdict::Skipped(reason) => reason.clone(),

@@ -58,6 +58,7 @@ fn with_evidence(scope: Scope, model: &str, taken_over: &[TakenOver]) -> Report 
         taken_over,
         baseline: &baseline,
         withheld: &withheld,
+        endpoints: &[],
     };
     let rows = judge_profile(&profile, &evidence, scope);
     report(model, evidence.model_digest, rows, withheld.to_vec())

@@ -1,10 +1,11 @@
 //! Estimates and losses become figures, each with its interval or the reason why it has none.
 
-use plimsoll_record::Figure;
+use plimsoll_dataset::Dataset;
+use plimsoll_record::{EndpointShift, Figure};
 use plimsoll_stats::{Decision, Estimate, Groups, Loss, NoInterval, metrics::Confusion};
 
 use super::{Evaluation, EvaluationOptions, NonInferiority};
-use crate::{MeasureError, Scores, metrics::NAMED_ONLY, origin::Origin};
+use crate::{MeasureError, Scores, endpoints, metrics::NAMED_ONLY, origin::Origin};
 
 /// Of every interval; a margin is passed with a one-sided error of half of what is left.
 const LEVEL: f64 = 0.95;
@@ -18,6 +19,7 @@ pub(super) struct Judge<'o> {
     pub(super) of_groups: Vec<Figure>,
     withheld: Vec<String>,
     non_inferiority: Vec<NonInferiority>,
+    endpoints: Vec<EndpointShift>,
 }
 
 impl<'o> Judge<'o> {
@@ -31,6 +33,7 @@ impl<'o> Judge<'o> {
             of_groups: vec![],
             withheld: vec![],
             non_inferiority: vec![],
+            endpoints: vec![],
         }
     }
 
@@ -42,6 +45,7 @@ impl<'o> Judge<'o> {
             classes: self.of_classes,
             groups: self.of_groups,
             non_inferiority: self.non_inferiority,
+            endpoints: self.endpoints,
             scores,
         }
     }
@@ -138,6 +142,26 @@ impl<'o> Judge<'o> {
         let figure =
             self.origin.figure(metric, unit, loss.samples(), loss.value(), interval, format!("{what}; {how}"))?;
         self.figures.push(figure);
+        Ok(())
+    }
+
+    /// Adds the endpoints that were asked for.
+    pub(super) fn add_endpoints(
+        &mut self,
+        data: &Dataset,
+        found: &Scores,
+        reference: Option<&Scores>,
+    ) -> Result<(), MeasureError> {
+        for endpoint in &self.options.endpoints {
+            let Some(reference) = reference else {
+                let metrics = endpoint.limits.iter().map(|(statistic, _)| endpoint.metric(*statistic));
+                self.withheld.extend(metrics.map(|metric| format!("{metric}: there is no baseline")));
+                continue;
+            };
+            let (figures, shift) = endpoints::shift(endpoint, &self.origin, data, found, reference)?;
+            self.figures.extend(figures);
+            self.endpoints.push(shift);
+        }
         Ok(())
     }
 

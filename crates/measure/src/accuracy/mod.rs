@@ -11,12 +11,12 @@ mod values;
 
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
-use plimsoll_record::Figure;
+use plimsoll_record::{EndpointShift, Figure};
 use plimsoll_runtime::Executor;
 use plimsoll_stats::{Decision, Groups, metrics::Confusion};
 
 use crate::{
-    MeasureError, Scores,
+    Endpoint, MeasureError, Scores,
     metrics::{NAMES, RELATIVE, comparisons},
     origin::Origin,
     scores::outputs,
@@ -30,6 +30,8 @@ pub struct EvaluationOptions {
     pub metrics: Vec<String>,
     /// How much worse than the baseline the model may be, by the name of a comparison such as `accuracy-drop`.
     pub margins: Vec<(String, f64)>,
+    /// Endpoints to be compared with the baseline's; the data must have groups.
+    pub endpoints: Vec<Endpoint>,
     /// Samples a run; 0 lets the model decide.
     pub batch: usize,
     /// Threads over which samples are spread; 0 counts as 1.
@@ -51,6 +53,8 @@ pub struct Evaluation {
     pub groups: Vec<Figure>,
     /// What was held against a margin.
     pub non_inferiority: Vec<NonInferiority>,
+    /// Endpoints with their worst groups; their figures stand among the others.
+    pub endpoints: Vec<EndpointShift>,
     /// The scores themselves.
     pub scores: Scores,
 }
@@ -103,6 +107,7 @@ pub fn evaluate(
     }
     let mut evaluation = if let Some(target) = data.target() {
         values::labelled(&mut judge, &found, reference.as_ref(), target)?;
+        judge.add_endpoints(data, &found, reference.as_ref())?;
         judge.into_evaluation(None, found)
     } else {
         let found = found.into_classes();
@@ -123,10 +128,11 @@ pub fn evaluate(
                 None
             }
         };
+        judge.add_endpoints(data, &found, reference.as_ref())?;
         judge.into_evaluation(confusion, found)
     };
-    // The metrics of the labels first.
-    evaluation.figures.sort_by_key(|f| NAMES.iter().position(|n| *n == f.metric));
+    // The metrics of the labels first, the endpoints last.
+    evaluation.figures.sort_by_key(|f| NAMES.iter().position(|n| *n == f.metric).unwrap_or(NAMES.len()));
     Ok(evaluation)
 }
 

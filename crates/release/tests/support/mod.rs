@@ -72,6 +72,7 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
             verdict: Verdict::Pass,
             rows: vec![row],
             withheld: vec![],
+            endpoints: vec![],
         },
         report_markdown: "# pass\n".into(),
         spec: b"schema = 1\n".to_vec(),
