@@ -81,7 +81,7 @@ impl Project {
             objective: self.spec.objective,
             recipes: &recipes,
         };
-        Ok(search(&task, &tools(world, seconds)?, &world.bar)?)
+        Ok(search(&task, &tools(world, seconds, &task.budgets)?, &world.bar)?)
     }
 
     /// Holds a model against every budget, on the test data.
@@ -113,13 +113,14 @@ fn grouped(spec: &Spec, sets: &[(&Option<PathAt>, &Option<Dataset>)]) -> Result<
     Ok(())
 }
 
-/// What measuring takes, for so many seconds of timing.
-pub(crate) fn tools(world: &World, seconds: f64) -> Result<Tools<'_>, Failure> {
+/// What measuring takes for budgets, with so many seconds of timing.
+fn tools<'w>(world: &'w World, seconds: f64, budgets: &Budgeted<'_>) -> Result<Tools<'w>, Failure> {
     Ok(Tools {
         executor: world.executor()?,
         threads: world.common.threads,
         seed: world.common.seed,
         bench: BenchOptions { time_budget: Duration::from_secs_f64(seconds), ..BenchOptions::default() },
+        asked: budgets.asked(),
     })
 }
 
@@ -148,7 +149,7 @@ pub(crate) fn judge(world: &World, q: &Question<'_>) -> Result<(Assessed, Report
     let runs = Runs::of(world, q, &digest, &assessed);
     if runs.any() {
         world.refuse_debug_build()?;
-        let tools = tools(world, q.seconds)?;
+        let tools = tools(world, q.seconds, &budgets)?;
         if let Some(data) = data.filter(|_| runs.accuracy) {
             assessed.add_accuracy(&tools, model, baseline, data, &budgets.endpoints()).of_model(path)?;
         }

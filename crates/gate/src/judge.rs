@@ -170,13 +170,19 @@ impl Judge<'_> {
     /// A limit on the increase of anything else: both figures with their whole intervals.
     fn increase(&self, most: f64) -> Finding {
         let (_, basis) = figure_of(self.metric, Bound::MaxIncrease(most));
-        let picked = match self.pick(self.metric.figure(), basis, None) {
+        // Evidence holds no figure of the baseline that was taken beside the model's.
+        let here = Evidence { taken_over: &[], ..*self.evidence };
+        let here = Judge { subject: self.subject, evidence: &here, metric: self.metric };
+        let picked = match here.pick(self.metric.figure(), basis, None) {
             Ok(picked) => picked,
             Err(finding) => return *finding,
         };
         let figure = picked.figure;
         let of_metric = |f: &&Figure| f.metric == self.metric.figure();
-        let Some(baseline) = self.evidence.baseline.iter().find(of_metric) else {
+        let of_baseline = || self.evidence.baseline.iter().filter(of_metric);
+        // Models may have been run in several executors.
+        let alike = of_baseline().find(|b| unlike(figure, b).is_none());
+        let Some(baseline) = alike.or_else(|| of_baseline().next()) else {
             let found = note::found(self.metric, figure, None);
             return Finding::inconclusive(
                 Some(picked),
@@ -264,8 +270,9 @@ impl Judge<'_> {
         }
         if let Some(executor) = self.subject.executor.filter(|e| *e != figure.executor) {
             return Some(format!(
-                "it was taken in {}; measure with --executor {executor}, in a build that has it",
-                figure.executor
+                "it was taken in {}, and the budget holds in {executor}: measure with --executor {executor}{}",
+                figure.executor,
+                if executor == "onnxruntime" { ", whose library --ort-lib or ORT_DYLIB_PATH names" } else { "" }
             ));
         }
         if basis == Basis::Machine

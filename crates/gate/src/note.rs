@@ -42,6 +42,15 @@ pub(crate) fn absent(metric: Metric, figure: &str) -> &'static str {
         Basis::Estimated => "the profile's hardware facts or the model's counts do not suffice",
         Basis::Machine => "it was not measured",
         Basis::Paired => "it compares with a baseline; give one with --baseline",
+        Basis::Data if matches!(metric, Metric::Mae | Metric::Rmse) => {
+            "it is taken on samples whose labels are floats, the targets of a regression; give them with --data"
+        }
+        Basis::Data if matches!(metric, Metric::MaeIncrease | Metric::RmseIncrease) => {
+            "it compares with a baseline on samples whose labels are floats; give --baseline and --data"
+        }
+        Basis::Data if matches!(metric, Metric::OutputError | Metric::OutputSqnr | Metric::OutputCosine) => {
+            "it compares with a baseline on samples; give --baseline and --data"
+        }
         Basis::Data if metric.is_relative() => {
             "it compares with a baseline on labelled samples; give --baseline and --data"
         }
@@ -60,12 +69,13 @@ pub(crate) fn remedy(metric: Metric) -> &'static str {
         Metric::PeakActivationMemory | Metric::PeakMemory => {
             "remove channels where `inspect` shows the largest activations"
         }
-        Metric::Agreement | Metric::AccuracyDrop | Metric::OutputError | Metric::OutputSqnr => {
+        _ if metric.basis() == Basis::Data && metric.is_relative() => {
             "use a milder recipe: prune less, leave sensitive nodes in float (`quantize --exclude`), or calibrate on more samples"
         }
-        Metric::Accuracy | Metric::BalancedAccuracy | Metric::Auc | Metric::Top5 => {
+        _ if metric.basis() == Basis::Data => {
             "use a milder recipe, or a better model: hold the original against the same budget"
         }
+        Metric::ThroughputOffline => "remove channels (`prune --remove-macs`), or serve on more cores",
         _ => "remove channels (`prune --remove-macs`): in tract fewer channels save time, fewer bits save bytes",
     }
 }

@@ -50,5 +50,7 @@ fn one<'w>(
     let absent = own.peek().is_none();
     let settled = own.any(|f| judge.obstacle(f, basis).is_none());
     let better_here = basis != Basis::Machine || subject.stranger(here).is_none();
-    (absent || !settled && better_here).then_some(Wanted { metric, basis, executor: subject.executor })
+    // An increase is judged beside the baseline's own figure of the same run, which evidence does not hold.
+    let beside = matches!(bound, Bound::MaxIncrease(_)) && !metric.is_relative();
+    (absent || beside || !settled && better_here).then_some(Wanted { metric, basis, executor: subject.executor })
 }

@@ -126,6 +126,16 @@ fn figure_of_another_executor_or_a_debug_build_is_inconclusive() {
     let fast = time("latency.p50", 1e-6, 1e-6, 1e-6);
     let elsewhere = Figure { executor: "onnxruntime".into(), ..fast.clone() };
     check("latency.p50 = \"8ms\"", &[elsewhere], &[], Inconclusive, "--executor tract");
+    let served = Profile::from_text(
+        "server.toml",
+        "schema = 1\nkind = \"server\"\nexecutor = \"onnxruntime\"\n[budget]\nlatency.p50 = \"8ms\"\n",
+    )
+    .unwrap();
+    let figures = [fast.clone()];
+    let evidence = Evidence { model_digest: DIGEST, figures: &figures, ..Evidence::default() };
+    let row = judge_profile(&served, &evidence, Scope::All).remove(0);
+    assert_eq!(row.verdict, Inconclusive);
+    assert!(row.note.contains("--executor onnxruntime") && row.note.contains("--ort-lib"), "{}", row.note);
     let debug = Figure { build: "debug".into(), ..fast };
     check("latency.p50 = \"8ms\"", &[debug], &[], Inconclusive, "debug build");
 }
@@ -163,6 +173,63 @@ fn increase_of_a_size_needs_the_baseline() {
     check(cold, &[time("cold-start", 1.0, 1.0, 1.0)], &[other], Inconclusive, "another machine");
     check(cold, &[time("cold-start", 1.0, 1.0, 1.05)], &[time("cold-start", 1.0, 1.0, 1.0)], Pass, "");
     check(cold, &[time("cold-start", 1.0, 1.1, 1.2)], &[time("cold-start", 0.9, 1.0, 1.1)], Inconclusive, "straddles");
+}
+
+#[test]
+fn increase_is_judged_beside_the_baseline_of_the_same_executor_and_run() {
+    let budget = "peak-memory = { max-increase = \"10%\" }";
+    let peak = |bytes| figure("peak-rss", "bytes", bytes, None);
+    let elsewhere = Figure { executor: "onnxruntime".into(), ..peak(1000.0) };
+    check(budget, &[peak(1100.0)], &[elsewhere.clone(), peak(1000.0)], Pass, "+10.0 %");
+    check(budget, &[peak(1200.0)], &[peak(1000.0), elsewhere.clone()], Fail, "+20.0 %");
+    check(budget, &[peak(1000.0)], &[elsewhere], Inconclusive, "was taken in onnxruntime");
+    // Evidence tells nothing of the baseline: what was measured here is compared, and is asked for.
+    let light = peak(1.0);
+    let (here, before, over) = ([peak(1200.0)], [peak(1000.0)], [taken_over(&light)]);
+    let evidence =
+        Evidence { model_digest: DIGEST, figures: &here, baseline: &before, taken_over: &over, ..Evidence::default() };
+    assert_eq!(judge_profile(&profile(budget), &evidence, Scope::All).remove(0).verdict, Fail);
+    assert_eq!(open(budget, &[light], &Machine::default()), ["peak-rss"]);
+}
+
+#[test]
+fn every_drop_and_increase_needs_to_say_what_it_compares_with() {
+    for (metric, unit, limit) in [
+        ("balanced-accuracy-drop", "share", "\"1pp\""),
+        ("auc-drop", "share", "\"1pp\""),
+        ("f1-macro-drop", "share", "\"1pp\""),
+        ("kappa-drop", "ratio", "0.01"),
+        ("mae-increase", "target", "0.01"),
+        ("rmse-increase", "target", "0.01"),
+    ] {
+        let budget = format!("{metric} = {limit}");
+        let of = |low: f64, high: f64| figure(metric, unit, (low + high) / 2.0, Some([low, high]));
+        check(&budget, &[of(-0.02, 0.01)], &[], Pass, "");
+        check(&budget, &[of(0.02, 0.03)], &[], Fail, "milder recipe");
+        check(&budget, &[of(-0.02, 0.03)], &[], Inconclusive, "more test samples");
+        check(&budget, &[Figure { interval: None, ..of(0.0, 0.0) }], &[], Inconclusive, "no interval");
+        let blank = Figure { baseline_digest: String::new(), ..of(-0.02, 0.01) };
+        check(&budget, &[blank], &[], Inconclusive, "which model it compares with");
+        check(&budget, &[], &[], Inconclusive, "--baseline");
+    }
+}
+
+#[test]
+fn metrics_of_models_and_rates_have_limits_on_the_side_that_is_worse() {
+    let of = |metric, unit, low: f64, high: f64| [figure(metric, unit, (low + high) / 2.0, Some([low, high]))];
+    check("f1-macro = \"90%\"", &of("f1-macro", "share", 0.91, 0.95), &[], Pass, "");
+    check("kappa = 0.6", &of("kappa", "ratio", -0.1, 0.5), &[], Fail, "better model");
+    check("mae = 0.5", &of("mae", "target", 0.4, 0.45), &[], Pass, "0.4250 (0.4000 … 0.4500)");
+    check("rmse = 0.5", &of("rmse", "target", 0.6, 0.7), &[], Fail, "better model");
+    check("mae = 0.5", &[], &[], Inconclusive, "labels are floats");
+    check("output-cosine = 0.99", &of("output-cosine", "ratio", 0.995, 0.999), &[], Pass, "");
+    check("latency.normalized = \"1ms\"", &of("latency.normalized", "s", 2e-3, 3e-3), &[], Fail, "prune");
+    check("throughput.offline = 100", &of("throughput.offline", "1/s", 50.0, 60.0), &[], Fail, "more cores");
+    check("throughput = 100", &of("throughput", "1/s", 150.0, 160.0), &[], Pass, "");
+    let both = [of("throughput", "1/s", 150.0, 160.0), of("throughput.offline", "1/s", 150.0, 160.0)].concat();
+    let rows = rows("throughput = { min = 100, offline = { min = 200, level = \"warn\" } }", &both, &[]);
+    let found: Vec<_> = rows.iter().map(|r| (r.metric.as_str(), &r.verdict, r.level.as_str())).collect();
+    assert_eq!(found, [("throughput", &Pass, "error"), ("throughput.offline", &Fail, "warn")]);
 }
 
 #[test]

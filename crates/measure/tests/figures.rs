@@ -41,6 +41,18 @@ fn percentiles_that_the_runs_do_not_carry_are_withheld_with_the_reason() {
 }
 
 #[test]
+fn the_baselines_own_cold_start_is_taken_in_the_same_run() {
+    let (model, baseline) = (linear(0, &[-1.0, 1.0]), linear(0, &[1.0, 2.0]));
+    let found = bench(&TractExecutor, &model, Some(&baseline), None, &few(1)).unwrap();
+    let [cold] = found.baseline.as_slice() else { panic!("{:?}", found.baseline) };
+    let own = found.figures.iter().find(|f| f.metric == "cold-start").unwrap();
+    assert_eq!((cold.metric.as_str(), cold.n, cold.interval.is_some()), ("cold-start", own.n, true));
+    assert_eq!(cold.model_digest, baseline.digest().to_string());
+    assert_eq!((&cold.machine, &cold.executor_version), (&own.machine, &own.executor_version));
+    assert!(bench(&TractExecutor, &model, None, None, &few(1)).unwrap().baseline.is_empty());
+}
+
+#[test]
 fn a_bench_carries_percentiles_ratio_and_intervals() {
     let options = BenchOptions { time_budget: Duration::from_millis(200), ..BenchOptions::default() };
     let model = linear(0, &[-1.0, 1.0]);

@@ -1,12 +1,18 @@
 //! Everything that budgets may ask of one model: counted, measured, against a baseline.
 
+use std::num::NonZero;
+
 use plimsoll_dataset::Dataset;
 use plimsoll_measure::{
     BenchOptions, Endpoint, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
 };
 use plimsoll_onnx::Model;
+use plimsoll_profile::{Basis, Metric};
 use plimsoll_record::{EndpointShift, Figure, TakenOver};
 use plimsoll_runtime::Executor;
+
+/// Samples a run where throughput is budgeted; a fixed batch of the model goes before.
+const THROUGHPUT_BATCH: usize = 32;
 
 /// What measuring takes.
 #[derive(Clone)]
@@ -19,6 +25,8 @@ pub struct Tools<'t> {
     pub seed: u64,
     /// How long, how often, how many.
     pub bench: BenchOptions,
+    /// What budgets ask for: some figures are taken only then.
+    pub asked: Vec<Metric>,
 }
 
 /// A model's figures.
@@ -28,7 +36,7 @@ pub struct Assessed {
     pub figures: Vec<Figure>,
     /// Figures from verified evidence, which stand in for a measurement.
     pub taken_over: Vec<TakenOver>,
-    /// The baseline's counted figures.
+    /// The baseline's own figures.
     pub baseline: Vec<Figure>,
     /// What could not be said, and why.
     pub withheld: Vec<String>,
@@ -65,7 +73,8 @@ impl Assessed {
         endpoints: &[Endpoint],
     ) -> Result<(), MeasureError> {
         let endpoints = endpoints.to_vec();
-        let options = EvaluationOptions { threads: tools.threads, endpoints, ..EvaluationOptions::default() };
+        let besides = tools.asked.iter().filter(|m| m.basis() == Basis::Data).map(|m| m.figure().to_owned()).collect();
+        let options = EvaluationOptions { threads: tools.threads, endpoints, besides, ..EvaluationOptions::default() };
         let found = evaluate(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);
         self.withheld.extend(found.withheld);
@@ -86,9 +95,17 @@ impl Assessed {
             self.withheld.push(format!("latency: no samples settle {}, which the model leaves open", open.join(", ")));
             return Ok(());
         }
-        let options = BenchOptions { threads: tools.threads, seed: tools.seed, ..tools.bench.clone() };
+        let asked = |metric| tools.asked.contains(&metric);
+        let mut options = BenchOptions { threads: tools.threads, seed: tools.seed, ..tools.bench.clone() };
+        if asked(Metric::Throughput) || asked(Metric::ThroughputOffline) {
+            options.throughput_batch = THROUGHPUT_BATCH;
+        }
+        if asked(Metric::ThroughputOffline) {
+            options.offline_threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+        }
         let found = bench(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);
+        self.baseline.extend(found.baseline);
         self.withheld.extend(found.withheld);
         Ok(())
     }

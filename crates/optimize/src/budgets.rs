@@ -28,6 +28,16 @@ impl Budgeted<'_> {
         spec || self.profiles.iter().any(|p| p.budgets.needs_measuring())
     }
 
+    /// The metrics of all budgets.
+    pub fn asked(&self) -> Vec<Metric> {
+        let of_spec = self.spec.into_iter().flat_map(|s| [&s.margins, &s.budgets]);
+        let all = of_spec.chain(self.profiles.iter().map(|p| &p.budgets));
+        let mut asked: Vec<Metric> = all.flat_map(|b| b.budgets.iter().map(|b| b.metric)).collect();
+        asked.sort_unstable();
+        asked.dedup();
+        asked
+    }
+
     /// Everything that is asked for, with what was found.
     pub fn report(&self, name: &str, model_digest: &str, assessed: &Assessed) -> Report {
         let rows = self.rows(model_digest, assessed);

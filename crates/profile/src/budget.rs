@@ -160,7 +160,16 @@ impl Reader<'_, '_> {
             self.limit(&mut budget, bound, value, span);
             return self.found.push(budget);
         };
+        // `throughput.offline` is a metric as well as `throughput`, whose key `offline` it is in TOML.
+        let mut dotted = 0;
         for (key, value) in table {
+            if let Some(inner) =
+                Metric::find(&format!("{metric}.{}", key.get_ref())).filter(|m| self.allowed.contains(m))
+            {
+                dotted += 1;
+                self.budget(inner, value.get_ref(), value.span().into(), key.span().into());
+                continue;
+            }
             let (span, value) = (Span::from(value.span()), value.get_ref());
             let wrong_way = |table: &Table<'_>, help: &str| {
                 table.report(
@@ -179,10 +188,13 @@ impl Reader<'_, '_> {
                         budget.limits.push(Limit { bound: Bound::MaxIncrease(increase.value.0), text, span });
                     }
                 }
-                "max-increase" => wrong_way(
-                    self.table,
-                    "limit `latency.ratio`, `accuracy-drop` or `agreement` instead: they compare with the baseline sample by sample",
-                ),
+                "max-increase" => {
+                    let help = metric.comparison().map_or_else(
+                        || "it compares with the baseline already: write `max` or `min`".to_owned(),
+                        |m| format!("limit `{m}` instead: it compares with the baseline in the same run"),
+                    );
+                    wrong_way(self.table, &help);
+                }
                 "level" => {
                     if let Some(level) = self.table.convert::<Level>(value, span) {
                         budget.level = level.value;
@@ -195,6 +207,9 @@ impl Reader<'_, '_> {
                     &["max", "min", "max-increase", "level"],
                 )),
             }
+        }
+        if dotted > 0 && dotted == table.len() {
+            return;
         }
         if !["max", "min", "max-increase"].iter().any(|k| table.contains_key(*k)) {
             self.table.report(
@@ -224,7 +239,7 @@ fn limit_value(unit: Unit, value: &Value<'_>) -> Result<f64, Wrong> {
         Unit::Count => Count::from_toml(value).map(|c| c.0 as f64),
         Unit::Seconds => Seconds::from_toml(value).map(|s| s.0),
         Unit::Share => Share::from_toml(value).map(|s| s.0),
-        Unit::Ratio | Unit::Decibel | Unit::PerSecond => match Number::from_toml(value)?.0 {
+        Unit::Ratio | Unit::Decibel | Unit::PerSecond | Unit::Target => match Number::from_toml(value)?.0 {
             number if number >= 0.0 => Ok(number),
             _ => Err(Wrong::new("this is negative", "write a number such as 1.05")),
         },

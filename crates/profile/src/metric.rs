@@ -19,6 +19,8 @@ pub enum Unit {
     Decibel,
     /// A plain number: samples a second.
     PerSecond,
+    /// A plain number, in the unit of a regression's targets.
+    Target,
 }
 
 /// Which way is better; a plain limit is a maximum or a minimum accordingly.
@@ -107,12 +109,16 @@ metrics! {
     LatencyP90 = "latency.p90" from "latency.p90", Seconds, Lower, Machine, true;
     /// Time that 99 inferences in 100 keep.
     LatencyP99 = "latency.p99" from "latency.p99", Seconds, Lower, Machine, true;
+    /// Median time of one inference, less what a calibration kernel beside it says that other work took.
+    LatencyNormalized = "latency.normalized" from "latency.normalized", Seconds, Lower, Machine, true;
     /// Time over the baseline's, in the same run.
     LatencyRatio = "latency.ratio" from "latency.ratio", Ratio, Lower, Paired, true;
     /// 99th percentile of the time of one inference over the hop of the profile's stream.
     RealTimeFactor = "real-time-factor" from "latency.p99", Ratio, Lower, Machine, true;
     /// Samples a second at the batch that was measured.
     Throughput = "throughput" from "throughput", PerSecond, Higher, Machine, true;
+    /// Samples a second of as many sessions at once as the machine has cores.
+    ThroughputOffline = "throughput.offline" from "throughput.offline", PerSecond, Higher, Machine, true;
     /// Load and first inference.
     ColdStart = "cold-start" from "cold-start", Seconds, Lower, Machine, true;
     /// Most resident memory of the process that runs the model.
@@ -123,16 +129,38 @@ metrics! {
     BalancedAccuracy = "balanced-accuracy" from "balanced-accuracy", Share, Higher, Data, true;
     /// Area under the ROC curve.
     Auc = "auc" from "auc", Share, Higher, Data, true;
+    /// Mean F1 of the classes.
+    F1Macro = "f1-macro" from "f1-macro", Share, Higher, Data, true;
+    /// Cohen's kappa.
+    Kappa = "kappa" from "kappa", Ratio, Higher, Data, true;
     /// Share of samples whose class is among the five highest scores.
     Top5 = "top-5" from "top-5", Share, Higher, Data, true;
+    /// Mean absolute error of a regression.
+    Mae = "mae" from "mae", Target, Lower, Data, true;
+    /// Root of the mean squared error of a regression.
+    Rmse = "rmse" from "rmse", Target, Lower, Data, true;
     /// Share of samples that are classified as the baseline does.
     Agreement = "agreement" from "agreement", Share, Higher, Data, true;
     /// Accuracy of the baseline less the model's, paired.
     AccuracyDrop = "accuracy-drop" from "accuracy-drop", Share, Lower, Data, true;
+    /// Balanced accuracy of the baseline less the model's, paired.
+    BalancedAccuracyDrop = "balanced-accuracy-drop" from "balanced-accuracy-drop", Share, Lower, Data, true;
+    /// Area under the ROC curve of the baseline less the model's, paired.
+    AucDrop = "auc-drop" from "auc-drop", Share, Lower, Data, true;
+    /// Macro F1 of the baseline less the model's, paired.
+    F1MacroDrop = "f1-macro-drop" from "f1-macro-drop", Share, Lower, Data, true;
+    /// Cohen's kappa of the baseline less the model's, paired.
+    KappaDrop = "kappa-drop" from "kappa-drop", Ratio, Lower, Data, true;
+    /// Mean absolute error of the model less the baseline's, paired.
+    MaeIncrease = "mae-increase" from "mae-increase", Target, Lower, Data, true;
+    /// Root mean squared error of the model less the baseline's, paired.
+    RmseIncrease = "rmse-increase" from "rmse-increase", Target, Lower, Data, true;
     /// Relative L2 distance of the scores to the baseline's.
     OutputError = "output-error" from "output-error", Ratio, Lower, Data, false;
     /// Energy of the baseline's scores over that of the difference.
     OutputSqnr = "output-sqnr" from "output-sqnr", Decibel, Higher, Data, false;
+    /// Cosine between the scores and the baseline's.
+    OutputCosine = "output-cosine" from "output-cosine", Ratio, Higher, Data, false;
 }
 
 impl Metric {
@@ -141,21 +169,39 @@ impl Metric {
         Self::ALL.iter().copied().find(|m| m.name() == name)
     }
 
-    /// Whether `max-increase` may limit it: where lower is better and nothing about it is relative already.
+    /// Whether `max-increase` may limit it: where lower is better, nothing about it is relative already, and no metric compares sample
+    /// by sample.
     pub fn may_increase(self) -> bool {
-        let relative = matches!(self, Self::LatencyRatio | Self::AccuracyDrop | Self::OutputError);
-        self.better() == Better::Lower && !relative
+        self.better() == Better::Lower && self.basis() != Basis::Data && self.basis() != Basis::Paired
+    }
+
+    /// The metric that compares the same with a baseline, where there is one.
+    pub fn comparison(self) -> Option<Self> {
+        Some(match self {
+            Self::Accuracy => Self::AccuracyDrop,
+            Self::BalancedAccuracy => Self::BalancedAccuracyDrop,
+            Self::Auc => Self::AucDrop,
+            Self::F1Macro => Self::F1MacroDrop,
+            Self::Kappa => Self::KappaDrop,
+            Self::Mae => Self::MaeIncrease,
+            Self::Rmse => Self::RmseIncrease,
+            Self::Top5 => Self::Agreement,
+            Self::Throughput | Self::ThroughputOffline => Self::LatencyRatio,
+            _ => return None,
+        })
     }
 
     /// Whether the paired ratio of times judges its `max-increase`.
     pub fn is_latency(self) -> bool {
-        matches!(self, Self::LatencyP50 | Self::LatencyP90 | Self::LatencyP99 | Self::RealTimeFactor)
+        use Metric::{LatencyNormalized, LatencyP50, LatencyP90, LatencyP99, RealTimeFactor};
+        matches!(self, LatencyP50 | LatencyP90 | LatencyP99 | LatencyNormalized | RealTimeFactor)
     }
 
     /// Whether its figure compares with a baseline.
     pub fn is_relative(self) -> bool {
-        use Metric::{AccuracyDrop, Agreement, LatencyRatio, OutputError, OutputSqnr};
-        matches!(self, LatencyRatio | Agreement | AccuracyDrop | OutputError | OutputSqnr)
+        use Metric::{LatencyRatio, OutputCosine, OutputError, OutputSqnr};
+        let of_labels = Self::ALL.iter().any(|m| m.comparison() == Some(self));
+        of_labels || matches!(self, LatencyRatio | OutputError | OutputSqnr | OutputCosine)
     }
 
     /// Whether an executor must run the model for its figure.
@@ -181,6 +227,7 @@ impl Unit {
             Self::Ratio => "ratio",
             Self::Decibel => "dB",
             Self::PerSecond => "1/s",
+            Self::Target => "target",
         }
     }
 
@@ -199,6 +246,11 @@ impl Unit {
             Self::Ratio => format!("{value:.3}"),
             Self::Decibel => format!("{value:.1} dB"),
             Self::PerSecond => scaled(value, &[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s"), (1e-3, "m/s")]),
+            Self::Target => {
+                // Four digits that count, however large the targets are.
+                let before = if value == 0.0 { 0.0 } else { value.abs().log10().floor() };
+                format!("{value:.*}", (3.0 - before).clamp(0.0, 12.0) as usize)
+            }
         }
     }
 }
@@ -222,12 +274,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_is_a_dotted_prefix_of_another() {
+    fn no_name_is_hidden_by_the_keys_of_another() {
         for a in Metric::ALL {
             assert_eq!(Metric::find(a.name()), Some(*a));
-            for b in Metric::ALL {
-                assert!(!b.name().starts_with(&format!("{a}.")), "{a} hides {b}");
+            for key in ["max", "min", "max-increase", "level"] {
+                assert_eq!(Metric::find(&format!("{a}.{key}")), None);
             }
+        }
+    }
+
+    #[test]
+    fn what_names_a_drop_or_an_increase_compares() {
+        for metric in Metric::ALL {
+            let named = metric.name().ends_with("-drop") || metric.name().ends_with("-increase");
+            assert!(!named || metric.is_relative() && metric.better() == Better::Lower, "{metric}");
+            assert!(!metric.is_relative() || !metric.may_increase(), "{metric}");
         }
     }
 
@@ -246,5 +307,8 @@ mod tests {
         check(Unit::Count, 12.0, None, "12");
         check(Unit::Share, -0.0012, None, "-0.12 %");
         check(Unit::Ratio, 0.5, None, "0.500");
+        check(Unit::Target, 0.012345, None, "0.01235");
+        check(Unit::Target, 12345.0, None, "12345");
+        check(Unit::Target, 0.0, None, "0.000");
     }
 }

@@ -136,7 +136,19 @@ impl Spec {
 }
 
 /// What compares a candidate with the original.
-const MARGINS: &[Metric] = &[Metric::AccuracyDrop, Metric::Agreement, Metric::OutputError, Metric::OutputSqnr];
+const MARGINS: &[Metric] = &[
+    Metric::AccuracyDrop,
+    Metric::BalancedAccuracyDrop,
+    Metric::AucDrop,
+    Metric::F1MacroDrop,
+    Metric::KappaDrop,
+    Metric::MaeIncrease,
+    Metric::RmseIncrease,
+    Metric::Agreement,
+    Metric::OutputError,
+    Metric::OutputSqnr,
+    Metric::OutputCosine,
+];
 
 fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
     table.schema();

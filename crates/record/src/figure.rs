@@ -27,6 +27,18 @@ pub enum FigureError {
         /// The value.
         value: f64,
     },
+    /// It lies where nothing of its unit can lie.
+    #[error("figure `{metric}` is {value}, but what is in `{unit}` lies in {range}")]
+    Range {
+        /// The metric.
+        metric: String,
+        /// The value, or an end of the interval.
+        value: f64,
+        /// The unit.
+        unit: String,
+        /// Where it must lie.
+        range: &'static str,
+    },
     /// The interval is the wrong way round.
     #[error("figure `{metric}` has the interval [{low}, {high}]")]
     Interval {
@@ -73,7 +85,7 @@ pub struct Figure {
     pub metric: String,
     /// The value, in `unit`.
     pub value: f64,
-    /// `s`, `bytes`, `count`, `ratio`, `share`, `dB`, `1/s`.
+    /// `s`, `bytes`, `count`, `ratio`, `share`, `dB`, `1/s`, or `target`, the unit of a regression's targets.
     pub unit: String,
     /// Number of observations behind it.
     pub n: u64,
@@ -98,7 +110,8 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Refuses what is not finite: it would become `null` in JSON and pass for absent.
+    /// Refuses what is not finite (it would become `null` in JSON and pass for absent), and what cannot be: a negative time or size,
+    /// a share outside 0 … 1. What tells how much worse a model is than another may be negative.
     pub fn checked(self) -> Result<Self, FigureError> {
         let not_finite = |value| FigureError::NotFinite { metric: self.metric.clone(), value };
         if !self.value.is_finite() {
@@ -112,7 +125,25 @@ impl Figure {
                 return Err(FigureError::Interval { metric: self.metric, low, high });
             }
         }
+        let (range, [least, most]) = self.range();
+        // Ends of intervals are computed: their last digits decide nothing.
+        let outside = |v: &f64| *v < least - 1e-9 || *v > most + 1e-9;
+        if let Some(value) = [self.value].into_iter().chain(self.interval.into_iter().flatten()).find(outside) {
+            return Err(FigureError::Range { metric: self.metric, value, unit: self.unit, range });
+        }
         Ok(self)
+    }
+
+    /// Where a figure of its unit can lie, in words and numbers.
+    fn range(&self) -> (&'static str, [f64; 2]) {
+        let difference =
+            self.metric.ends_with("-drop") || self.metric.ends_with("-increase") || self.metric.contains(".shift.");
+        match self.unit.as_str() {
+            _ if difference => ("all numbers", [f64::NEG_INFINITY, f64::INFINITY]),
+            "share" => ("0 … 1", [0.0, 1.0]),
+            "s" | "bytes" | "count" | "1/s" => ("0 … ∞", [0.0, f64::INFINITY]),
+            _ => ("all numbers", [f64::NEG_INFINITY, f64::INFINITY]),
+        }
     }
 
     /// Refuses a figure that leaves out what is needed to trust it: how it was made, of what, in what, on what, from how many
@@ -232,6 +263,26 @@ mod tests {
         assert!(check(0.5, Some([0.4, f64::INFINITY])).is_err());
         assert!(check(0.5, Some([0.6, 0.4])).is_err());
     }
+
+    #[test]
+    fn negative_times_and_shares_outside_their_range_are_refused() {
+        let of = |metric: &str, unit: &str, value: f64, interval| {
+            Figure { metric: metric.into(), unit: unit.into(), value, interval, ..figure() }.checked()
+        };
+        let refused = |found: Result<Figure, FigureError>| matches!(found, Err(FigureError::Range { .. }));
+        assert!(refused(of("latency.p50", "s", -1e-3, None)));
+        assert!(refused(of("latency.p50", "s", 1e-3, Some([-1e-3, 1e-3]))));
+        assert!(refused(of("artifact-size", "bytes", -1.0, None)));
+        assert!(refused(of("accuracy", "share", 1.5, None)));
+        assert!(refused(of("accuracy", "share", 0.9, Some([0.8, 1.1]))));
+        assert!(refused(of("auc", "share", -0.1, None)));
+        assert!(of("accuracy", "share", 1.0, Some([0.9, 1.0 + 1e-12])).is_ok());
+        assert!(of("accuracy-drop", "share", -0.1, Some([-0.2, 0.1])).is_ok());
+        assert!(of("endpoint.sleep.shift.mean", "s", -60.0, None).is_ok());
+        assert!(of("kappa", "ratio", -0.2, None).is_ok());
+        assert!(of("output-sqnr", "dB", -3.0, None).is_ok());
+    }
+
     #[test]
     fn a_figure_that_leaves_out_where_it_comes_from_is_refused() {
         figure().complete().unwrap();

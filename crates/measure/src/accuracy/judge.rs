@@ -51,7 +51,7 @@ impl<'o> Judge<'o> {
     }
 
     pub(super) fn is_named(&self, metric: &str) -> bool {
-        self.options.metrics.iter().any(|m| m == metric)
+        self.options.metrics.iter().chain(&self.options.besides).any(|m| m == metric)
     }
 
     /// Whether every metric that applies is wanted, and where the model is worst as well.
@@ -73,7 +73,7 @@ impl<'o> Judge<'o> {
     }
 
     pub(super) fn withhold_if_named(&mut self, metric: &str, why: &str) {
-        if !self.wants_all() || self.options.margins.iter().any(|(m, _)| m == metric) {
+        if !self.wants_all() || self.is_named(metric) || self.options.margins.iter().any(|(m, _)| m == metric) {
             self.withhold(metric, why);
         }
     }

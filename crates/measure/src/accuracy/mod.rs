@@ -28,6 +28,8 @@ use judge::Judge;
 pub struct EvaluationOptions {
     /// Metrics wanted; empty for all that apply.
     pub metrics: Vec<String>,
+    /// Metrics wanted besides those that apply, though they are taken only where they are named; or told why they are not taken.
+    pub besides: Vec<String>,
     /// How much worse than the baseline the model may be, by the name of a comparison such as `accuracy-drop`.
     pub margins: Vec<(String, f64)>,
     /// Endpoints to be compared with the baseline's; the data must have groups.
@@ -84,7 +86,7 @@ pub fn evaluate(
     data: &Dataset,
     options: &EvaluationOptions,
 ) -> Result<Evaluation, MeasureError> {
-    if let Some(unknown) = options.metrics.iter().find(|m| !NAMES.contains(&m.as_str())) {
+    if let Some(unknown) = options.metrics.iter().chain(&options.besides).find(|m| !NAMES.contains(&m.as_str())) {
         return Err(MeasureError::UnknownMetric(unknown.clone()));
     }
     if let Some((unknown, _)) = options.margins.iter().find(|(m, _)| !comparisons().contains(&m.as_str())) {

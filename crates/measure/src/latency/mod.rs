@@ -74,6 +74,8 @@ pub struct Bench {
     /// The figures: `latency.p50`, `.p90`, `.p99`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
     /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`.
     pub figures: Vec<Figure>,
+    /// The baseline's own `peak-rss` and `cold-start`, taken in turns with the model's; empty without a baseline.
+    pub baseline: Vec<Figure>,
     /// Figures that the runs do not carry, each with the reason.
     pub withheld: Vec<String>,
     /// What makes this machine unfit for absolute times.
@@ -96,7 +98,7 @@ pub fn bench(
 ) -> Result<Bench, MeasureError> {
     let watch = Watch::start();
     let origin = Origin::new(executor, model, baseline, data, options.threads.max(1));
-    let mut result = Bench { figures: vec![], withheld: vec![], warnings: vec![], verdict: None };
+    let mut result = Bench { figures: vec![], baseline: vec![], withheld: vec![], warnings: vec![], verdict: None };
     let bytes = model.to_bytes()?;
     let subject = subject(model, &bytes, data, options.batch, options)?;
     let batch = batch_of(&subject);
@@ -105,11 +107,7 @@ pub fn bench(
     session.time(&subject.inputs, 1)?;
     // Taken before the baseline is loaded into the same process.
     match session.peak_memory() {
-        Some(peak) => {
-            let method =
-                "most resident memory of a fresh process after loading and one run, the program itself included";
-            result.figures.push(origin.figure("peak-rss", "bytes", 1, peak as f64, None, method)?);
-        }
+        Some(peak) => result.figures.push(peak_memory(&origin, peak)?),
         None => result.withheld.push("peak-rss: the model does not run in a process of its own".into()),
     }
     let before = baseline.map(Model::to_bytes).transpose()?;
@@ -117,13 +115,34 @@ pub fn bench(
         (Some(b), Some(bytes)) => Some(self::subject(b, bytes, data, options.batch, options)?),
         _ => None,
     };
+    let origin_before = baseline.map(|b| Origin::new(executor, b, None, data, options.threads.max(1)));
+    let other_with_origin = other.as_ref().zip(origin_before.as_ref());
+    if let Some((other, origin)) = other_with_origin {
+        let mut session = executor.load(other.bytes, &other.options)?;
+        session.time(&other.inputs, 1)?;
+        if let Some(peak) = session.peak_memory() {
+            result.baseline.push(peak_memory(origin, peak)?);
+        }
+    }
     let timed = alternate(executor, session, &subject, other.as_ref(), options)?;
     result.latency(&origin, &timed, &source(model, data), batch, options)?;
     if baseline.is_some() {
         result.ratio(&origin, &timed, options)?;
     }
     if options.cold_starts > 0 {
-        result.cold_start(&origin, executor, &subject, options.cold_starts)?;
+        let mut colds = [vec![], vec![]];
+        // In turns, so that both meet the same machine.
+        for _ in 0..options.cold_starts {
+            colds[0].push(cold_start(executor, &subject)?);
+            if let Some(other) = &other {
+                colds[1].push(cold_start(executor, other)?);
+            }
+        }
+        let [model, before] = colds;
+        result.figures.push(cold_starts(&origin, &subject, model)?);
+        if let Some((other, origin)) = other_with_origin {
+            result.baseline.push(cold_starts(origin, other, before)?);
+        }
     }
     if options.throughput_batch > 0 {
         let subject = self::subject(model, &bytes, data, options.throughput_batch, options)?;
@@ -162,6 +181,25 @@ fn source(model: &Model, data: Option<&Dataset>) -> String {
         None if open.is_empty() => "drawn inputs".to_owned(),
         None => format!("drawn inputs, 1 for {}", open.join(", ")),
     }
+}
+
+fn peak_memory(origin: &Origin, peak: u64) -> Result<Figure, MeasureError> {
+    let method = "most resident memory of a fresh process after loading and one run, the program itself included";
+    origin.figure("peak-rss", "bytes", 1, peak as f64, None, method)
+}
+
+/// Seconds of loading and the first run.
+fn cold_start(executor: &dyn Executor, subject: &Subject<'_>) -> Result<f64, MeasureError> {
+    let start = Instant::now();
+    executor.load(subject.bytes, &subject.options)?.run(&subject.inputs)?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn cold_starts(origin: &Origin, subject: &Subject<'_>, seconds: Vec<f64>) -> Result<Figure, MeasureError> {
+    let (value, bounds) = interval::quantile(&sorted(seconds.iter().copied()), 0.5);
+    let batch = batch_of(subject);
+    let method = format!("loading and the first run, batch {batch}, in a running process, file in memory; median");
+    origin.figure("cold-start", "s", seconds.len(), value, bounds, method)
 }
 
 fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
@@ -252,28 +290,6 @@ impl Bench {
             }
             None => self.withheld.push(format!("latency.ratio: {n} fours of blocks were timed, which settle nothing")),
         }
-        Ok(())
-    }
-
-    fn cold_start(
-        &mut self,
-        origin: &Origin,
-        executor: &dyn Executor,
-        subject: &Subject<'_>,
-        starts: usize,
-    ) -> Result<(), MeasureError> {
-        let mut colds = Vec::new();
-        for _ in 0..starts {
-            let start = Instant::now();
-            executor.load(subject.bytes, &subject.options)?.run(&subject.inputs)?;
-            colds.push(start.elapsed().as_secs_f64());
-        }
-        let (value, bounds) = interval::quantile(&sorted(colds.into_iter()), 0.5);
-        let method = format!(
-            "loading and the first run, batch {}, in a running process, file in memory; median",
-            batch_of(subject)
-        );
-        self.figures.push(origin.figure("cold-start", "s", starts, value, bounds, method)?);
         Ok(())
     }
 
