@@ -117,7 +117,8 @@ impl Timed {
         if self.runs.is_empty() {
             return false;
         }
-        let few = self.runs.len() < options.min_runs || compared && self.ratios.len() < FEWEST;
+        let told = || self.ratios.len() >= FEWEST && self.ratios.interval().is_some();
+        let few = self.runs.len() < options.min_runs || compared && !told();
         let settled =
             || options.most_ratio.is_some_and(|most| self.ratios.verdict(most.ln()) != Decision::Inconclusive);
         let enough = !few && (spent >= options.time_budget || settled());
