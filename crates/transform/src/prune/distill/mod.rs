@@ -36,7 +36,7 @@ type Tensors = Vec<Vec<f32>>;
 const GRAIN: usize = 8;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps of one training together may take: some two minutes on one core.
+/// Multiply-accumulates that all steps of one training together may take: one to two minutes on one core.
 const WORK: f64 = 1e12;
 const STEPS: [usize; 2] = [50, 2500];
 /// The most grains in a step; fewer where there would not be so many steps.
