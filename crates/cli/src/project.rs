@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Archive, Dataset, Samples};
 use plimsoll_measure::{BenchOptions, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
@@ -24,7 +24,8 @@ pub(crate) struct Project {
     pub(crate) model: Model,
     pub(crate) calibration: Option<Dataset>,
     pub(crate) validation: Option<Dataset>,
-    pub(crate) test: Option<Dataset>,
+    /// Read in slices: it is the largest, and only run.
+    pub(crate) test: Option<Archive>,
     pub(crate) profiles: Vec<Profile>,
     pub(crate) contract: Option<Contract>,
 }
@@ -48,14 +49,46 @@ impl Project {
 
         let model = world::model(&spec.model.path)?;
         let set = |p: &Option<PathAt>| p.as_ref().map(|p| world::data(&p.path, &model)).transpose();
-        let (calibration, validation, test) = (set(&data.calibration)?, set(&data.validation)?, set(&data.test)?);
-        let sets = [("calibration", &calibration), ("validation", &validation), ("test", &test)];
-        let sets: Vec<_> = sets.into_iter().filter_map(|(name, set)| Some((name, set.as_ref()?))).collect();
-        check_disjoint(&sets)?;
-        grouped(&spec, &[(&data.validation, &validation), (&data.test, &test)])?;
+        let (calibration, validation) = (set(&data.calibration)?, set(&data.validation)?);
+        let test = data.test.as_ref().map(|p| world::archive(&p.path, &model)).transpose()?;
         let profiles = spec.profiles.iter().map(|p| Ok(Profile::read(&p.path)?)).collect::<Result<_, Failure>>()?;
         let contract = spec.contract.as_ref().map(|c| Contract::read(&c.path)).transpose()?;
-        Ok(Self { spec, model, calibration, validation, test, profiles, contract })
+        let project = Self { spec, model, calibration, validation, test, profiles, contract };
+        check_disjoint(&project.sets())?;
+        project.check_grouped()?;
+        Ok(project)
+    }
+
+    /// The sets of samples that the spec names, each with what it is for.
+    pub(crate) fn sets(&self) -> Vec<(&'static str, &dyn Samples)> {
+        let sets = [
+            ("calibration", self.calibration.as_ref().map(|d| d as &dyn Samples)),
+            ("validation", self.validation.as_ref().map(|d| d as &dyn Samples)),
+            ("test", self.tested()),
+        ];
+        sets.into_iter().filter_map(|(name, set)| Some((name, set?))).collect()
+    }
+
+    /// The test data.
+    pub(crate) fn tested(&self) -> Option<&dyn Samples> {
+        self.test.as_ref().map(|d| d as &dyn Samples)
+    }
+
+    /// Refuses endpoints on data that do not say which samples belong together.
+    fn check_grouped(&self) -> Result<(), Failure> {
+        let Some(endpoint) = self.spec.endpoints.first() else { return Ok(()) };
+        let data = &self.spec.data;
+        for (name, path) in [("validation", &data.validation), ("test", &data.test)] {
+            let mut sets = self.sets().into_iter().filter(|(n, set)| *n == name && set.group().is_none());
+            if let (Some(path), Some(_)) = (path, sets.next()) {
+                let message =
+                    format!("endpoint `{}` is one of each group, and `{}` has none", endpoint.name.value, path.written);
+                let help =
+                    "write an array `group` into it: for each sample, in the order of time, the number of its record";
+                return Err(self.spec.path_error(path, message, help).into());
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn budgeted(&self, cost_only: bool) -> Budgeted<'_> {
@@ -93,24 +126,9 @@ impl Project {
         baseline: &Model,
         seconds: f64,
     ) -> Result<(Assessed, Report), Failure> {
-        let (data, budgets) = (self.test.as_ref(), self.budgeted(false));
+        let (data, budgets) = (self.tested(), self.budgeted(false));
         judge(world, &Question { name, model, baseline: Some(baseline), data, budgets, seconds, evidence: &[] })
     }
-}
-
-/// Refuses endpoints on data that do not say which samples belong together.
-fn grouped(spec: &Spec, sets: &[(&Option<PathAt>, &Option<Dataset>)]) -> Result<(), Failure> {
-    let Some(endpoint) = spec.endpoints.first() else { return Ok(()) };
-    for (path, set) in sets {
-        if let (Some(path), Some(_)) = (path, set.as_ref().filter(|s| s.group().is_none())) {
-            let message =
-                format!("endpoint `{}` is one of each group, and `{}` has none", endpoint.name.value, path.written);
-            let help =
-                "write an array `group` into it: for each sample, in the order of time, the number of its record";
-            return Err(spec.path_error(path, message, help).into());
-        }
-    }
-    Ok(())
 }
 
 /// What measuring takes for budgets, with so many seconds of timing.
@@ -130,7 +148,7 @@ pub(crate) struct Question<'q> {
     pub(crate) name: &'q str,
     pub(crate) model: &'q Model,
     pub(crate) baseline: Option<&'q Model>,
-    pub(crate) data: Option<&'q Dataset>,
+    pub(crate) data: Option<&'q dyn Samples>,
     pub(crate) budgets: Budgeted<'q>,
     /// Seconds of timing.
     pub(crate) seconds: f64,
@@ -171,7 +189,8 @@ fn take_over(q: &Question<'_>, digest: &str, assessed: &mut Assessed) -> Result<
     if q.evidence.is_empty() {
         return Ok(());
     }
-    let (baseline, data) = (q.baseline.map(|b| b.digest().to_string()), q.data.map(|d| d.digest().to_string()));
+    let (baseline, data) =
+        (q.baseline.map(|b| b.digest().to_string()), q.data.map(|d| d.digest()).transpose()?.map(|d| d.to_string()));
     let judged = Judged { model_digest: digest, baseline_digest: baseline.as_deref(), data_digest: data.as_deref() };
     for signed in q.evidence {
         let (taken, open) = signed.of(&judged)?;

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Archive, Dataset, Samples};
 use plimsoll_onnx::Model;
 use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::Executor;
@@ -74,6 +74,13 @@ pub(crate) fn model(path: &Path) -> Result<Model, Failure> {
 pub(crate) fn data(path: &Path, model: &Model) -> Result<Dataset, Failure> {
     let data = Dataset::read_npz(path)?;
     data.check_against(&model.inputs())?;
+    Ok(data)
+}
+
+/// Opens samples that stay in their file, and checks their shapes against a model's inputs; values are checked as they are read.
+pub(crate) fn archive(path: &Path, model: &Model) -> Result<Archive, Failure> {
+    let data = Archive::open(path)?;
+    data.check_shapes(&model.inputs())?;
     Ok(data)
 }
 

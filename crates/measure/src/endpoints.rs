@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, iter::repeat_n};
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_record::{EndpointShift, Figure, GroupShift, NeededGroups};
 use plimsoll_stats::{
     FEWEST_GROUPS,
@@ -115,7 +115,7 @@ impl Endpoint {
 pub(crate) fn shift(
     endpoint: &Endpoint,
     origin: &Origin,
-    data: &Dataset,
+    data: &dyn Samples,
     found: &Scores,
     reference: &Scores,
 ) -> Result<(Vec<Figure>, EndpointShift), MeasureError> {

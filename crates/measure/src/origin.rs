@@ -1,6 +1,6 @@
 //! What all figures of one measurement have in common.
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_onnx::Model;
 use plimsoll_record::{Figure, Machine};
 use plimsoll_runtime::{Executor, MachineFacts};
@@ -25,9 +25,10 @@ impl Origin {
         executor: &dyn Executor,
         model: &Model,
         baseline: Option<&Model>,
-        data: Option<&Dataset>,
+        data: Option<&dyn Samples>,
         threads: usize,
-    ) -> Self {
+    ) -> Result<Self, MeasureError> {
+        let digest = data.map(|d| d.digest()).transpose()?;
         let blank = Figure {
             metric: String::new(),
             value: 0.0,
@@ -40,10 +41,10 @@ impl Origin {
             machine: machine(threads),
             build: if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
             model_digest: model.digest().to_string(),
-            data_digest: data.map(|d| d.digest().to_string()).unwrap_or_default(),
+            data_digest: digest.map(|d| d.to_string()).unwrap_or_default(),
             baseline_digest: String::new(),
         };
-        Self { blank, baseline: baseline.map(|b| b.digest().to_string()).unwrap_or_default() }
+        Ok(Self { blank, baseline: baseline.map(|b| b.digest().to_string()).unwrap_or_default() })
     }
 
     pub(crate) fn figure(

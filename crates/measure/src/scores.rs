@@ -1,10 +1,18 @@
 //! Scores of every sample: the model's first output, as a table.
 
-use std::{ops::Range, thread};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_onnx::{DimSpec, Model, Tensor, Tensors};
-use plimsoll_runtime::{ExecError, Executor, LoadOptions};
+use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
 
 use crate::MeasureError;
 
@@ -59,24 +67,25 @@ impl Scores {
 pub fn scores(
     executor: &dyn Executor,
     model: &Model,
-    data: &Dataset,
+    data: &dyn Samples,
     batch: usize,
     threads: usize,
 ) -> Result<Scores, MeasureError> {
     Ok(outputs(executor, model, data, batch, threads)?.into_classes())
 }
 
-/// Runs every sample and gives the first output as it is. `batch` 0 lets the model decide: 1 where it has convolutions (tract is faster per sample then), else 32; a
-/// fixed batch of the model goes before. The last batch is filled up with copies of its last sample where it has to be, and
-/// the copies' results are dropped. Samples are spread over `threads`, each with a session of its own.
+/// Runs every sample and gives the first output as it is. `batch` 0 lets the model decide: 1 where it has convolutions (tract is faster
+/// per sample then), else 32; a fixed batch of the model goes before. The last batch is filled up with copies of its last sample where
+/// it has to be, and the copies' results are dropped. Batches are spread over `threads`, each with a session of its own. Of the inputs
+/// no more than two batches a thread are held at a time; of the outputs every one is kept.
 pub(crate) fn outputs(
     executor: &dyn Executor,
     model: &Model,
-    data: &Dataset,
+    data: &dyn Samples,
     batch: usize,
     threads: usize,
 ) -> Result<Scores, MeasureError> {
-    data.check_against(&model.inputs())?;
+    data.check_shapes(&model.inputs())?;
     let bytes = model.to_bytes()?;
     let output = model
         .outputs()
@@ -84,64 +93,111 @@ pub(crate) fn outputs(
         .map(|o| o.name.clone())
         .ok_or_else(|| MeasureError::Model("it has no output".into()))?;
     let batch = fixed_batch(model)?.unwrap_or_else(|| batch_for(model, batch)).min(1 << 20);
-    let steps = data.len().div_ceil(batch);
-    let threads = threads.clamp(1, steps);
-    let part = |t: usize| {
-        let steps = t * steps / threads..(t + 1) * steps / threads;
-        run_part(executor, &bytes, data, batch, steps, &output)
-    };
-    let parts: Vec<Result<Scores, MeasureError>> = if threads == 1 {
-        vec![part(0)]
+    let threads = threads.clamp(1, data.count().div_ceil(batch));
+    let runner = Runner { executor, model: &bytes, output: &output, batch, samples: data.count() };
+    let table = Mutex::new(Scores { classes: 0, values: Vec::new() });
+    if threads == 1 {
+        runner.run_here(data, &table)?;
     } else {
-        let part = &part;
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|t| scope.spawn(move || part(t))).collect();
-            let panicked = || ExecError::Crash { executor: executor.name().into(), reason: "a thread panicked".into() };
-            workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(panicked().into()))).collect()
-        })
-    };
-    let mut all = Scores { classes: 0, values: Vec::new() };
-    for part in parts {
-        let part = part?;
-        all.classes = part.classes;
-        all.values.extend(part.values);
+        runner.run_spread(data, threads, &table)?;
     }
+    let all = table.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(at) = all.values.iter().position(|v| !v.is_finite()) {
         return Err(MeasureError::NotFinite { output, value: all.values[at], sample: at / all.classes });
     }
     Ok(all)
 }
 
-fn run_part(
-    executor: &dyn Executor,
-    bytes: &[u8],
-    data: &Dataset,
+/// What runs batches.
+struct Runner<'r> {
+    executor: &'r dyn Executor,
+    model: &'r [u8],
+    output: &'r str,
     batch: usize,
-    steps: Range<usize>,
-    output: &str,
-) -> Result<Scores, MeasureError> {
-    let first = full_batch(data, steps.start * batch, batch)?;
-    let mut session = executor.load(bytes, &LoadOptions::for_inputs(&first))?;
-    let mut part = Scores { classes: 0, values: Vec::new() };
-    for step in steps {
-        let start = step * batch;
-        let real = batch.min(data.len() - start);
-        let outputs = session.run(&full_batch(data, start, batch)?)?;
-        let Some(found) = outputs.get(output) else {
-            return Err(MeasureError::Model(format!("the executor gave no output `{output}`")));
+    samples: usize,
+}
+
+impl Runner<'_> {
+    fn run_here(&self, data: &dyn Samples, table: &Mutex<Scores>) -> Result<(), MeasureError> {
+        let (mut session, mut step, mut failure) = (None, 0, None);
+        data.for_each_slice(self.batch, &mut |slice| {
+            let done = self.step(&mut session, step, slice, table);
+            step += 1;
+            flow(done.map_err(|e| failure = Some(e)).is_ok())
+        })?;
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// This thread reads, the others run; whoever is free takes the next batch.
+    fn run_spread(&self, data: &dyn Samples, threads: usize, table: &Mutex<Scores>) -> Result<(), MeasureError> {
+        let (sender, receiver) = mpsc::sync_channel(threads);
+        let (queue, failed) = (Mutex::new(receiver), AtomicBool::new(false));
+        let work = || -> Result<(), MeasureError> {
+            let mut session = None;
+            loop {
+                let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok((step, slice)) = next else { return Ok(()) };
+                // After a failure batches are only taken from the queue, so that its reader is not left waiting.
+                if !failed.load(Ordering::Relaxed) {
+                    self.step(&mut session, step, slice, table)
+                        .inspect_err(|_| failed.store(true, Ordering::Relaxed))?;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            let mut step = 0;
+            let read = data.for_each_slice(self.batch, &mut |slice| {
+                let sent = !failed.load(Ordering::Relaxed) && sender.send((step, slice)).is_ok();
+                step += 1;
+                flow(sent)
+            });
+            drop(sender);
+            let crash =
+                || ExecError::Crash { executor: self.executor.name().into(), reason: "a thread panicked".into() };
+            let ends: Vec<_> = workers.into_iter().map(|w| w.join().unwrap_or_else(|_| Err(crash().into()))).collect();
+            ends.into_iter().collect::<Result<(), _>>()?;
+            Ok(read?)
+        })
+    }
+
+    /// Runs the batch number `step` and puts its rows into the table.
+    fn step(
+        &self,
+        session: &mut Option<Box<dyn Session>>,
+        step: usize,
+        slice: Tensors,
+        table: &Mutex<Scores>,
+    ) -> Result<(), MeasureError> {
+        let (start, inputs) = (step * self.batch, filled(slice, self.batch)?);
+        let session = match session {
+            Some(session) => session,
+            none => none.insert(self.executor.load(self.model, &LoadOptions::for_inputs(&inputs))?),
+        };
+        let outputs = session.run(&inputs)?;
+        let Some(found) = outputs.get(self.output) else {
+            return Err(MeasureError::Model(format!("the executor gave no output `{}`", self.output)));
         };
         let shape = found.shape().to_vec();
-        let not_scores = || MeasureError::NotScores { output: output.into(), shape: shape.clone(), batch };
+        let not_scores =
+            || MeasureError::NotScores { output: self.output.into(), shape: shape.clone(), batch: self.batch };
         let values = found.to_f64().map_err(|_| not_scores())?;
-        let classes = values.len() / batch;
-        let fits = shape.first() == Some(&batch) && classes > 0 && (part.classes == 0 || part.classes == classes);
-        if !fits {
+        let classes = values.len() / self.batch;
+        let mut table = table.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.values.is_empty() && classes > 0 {
+            *table = Scores { classes, values: vec![f64::NAN; self.samples * classes] };
+        }
+        if shape.first() != Some(&self.batch) || classes == 0 || table.classes != classes {
             return Err(not_scores());
         }
-        part.classes = classes;
-        part.values.extend_from_slice(&values[..real * classes]);
+        let real = self.batch.min(self.samples - start) * classes;
+        table.values[start * classes..][..real].copy_from_slice(&values[..real]);
+        Ok(())
     }
-    Ok(part)
+}
+
+fn flow(goes_on: bool) -> ControlFlow<()> {
+    if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
 }
 
 /// The one fixed first dimension of the inputs, if there is any.
@@ -168,9 +224,8 @@ fn batch_for(model: &Model, asked: usize) -> usize {
     }
 }
 
-/// Samples from `start`, filled up to `batch` with the last one.
-pub(crate) fn full_batch(data: &Dataset, start: usize, batch: usize) -> Result<Tensors, MeasureError> {
-    let part = data.batch(start..start.saturating_add(batch));
+/// Samples, filled up to `batch` with the last one.
+pub(crate) fn filled(samples: Tensors, batch: usize) -> Result<Tensors, MeasureError> {
     let fill = |(name, tensor): (String, Tensor)| {
         let (dtype, mut shape) = (tensor.dtype(), tensor.shape().to_vec());
         let real = shape.first().copied().unwrap_or(0);
@@ -184,5 +239,5 @@ pub(crate) fn full_batch(data: &Dataset, start: usize, batch: usize) -> Result<T
         let filled = Tensor::new(dtype, shape, bytes).map_err(|e| MeasureError::Model(e.to_string()))?;
         Ok((name, filled))
     };
-    part.into_iter().map(fill).collect()
+    samples.into_iter().map(fill).collect()
 }

@@ -1,7 +1,7 @@
 //! Figures that are counted, not measured: the same on every machine.
 
 use plimsoll_cost::analyse;
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_onnx::{
     DimSpec, Model, ValueSpec,
     shape::{Bindings, infer},
@@ -26,7 +26,7 @@ pub fn open_dimensions(model: &Model) -> Vec<String> {
 
 /// The shapes of a run with one sample: those of the data, where they have all inputs, else the declared ones, open dimensions
 /// being 1.
-pub fn one_sample(model: &Model, data: Option<&Dataset>) -> Bindings {
+pub fn one_sample(model: &Model, data: Option<&dyn Samples>) -> Bindings {
     let shapes = data.and_then(|d| d.one_sample(&model.inputs()));
     shapes.map_or_else(|| Bindings::batch(1), Bindings::shapes)
 }
@@ -34,7 +34,7 @@ pub fn one_sample(model: &Model, data: Option<&Dataset>) -> Bindings {
 /// Figures of a model at batch 1: `artifact-size`, `macs`, `params`, `weight-bytes`, `peak-activation-memory`; those that cannot
 /// be counted are named in the second list, with the reason. Data settle dimensions that the model leaves open; without them,
 /// what depends on these is withheld.
-pub fn static_figures(model: &Model, data: Option<&Dataset>) -> Result<(Vec<Figure>, Vec<String>), MeasureError> {
+pub fn static_figures(model: &Model, data: Option<&dyn Samples>) -> Result<(Vec<Figure>, Vec<String>), MeasureError> {
     let cost = analyse(model, &infer(model, &one_sample(model, data)));
     let open = if data.is_some() { vec![] } else { open_dimensions(model) };
     let digest = model.digest().to_string();

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_measure::{Bench, BenchOptions, bench, static_figures};
 use plimsoll_onnx::{
     Model, Tensor, Tensors, node,
@@ -78,7 +78,7 @@ fn sequence() -> Model {
 #[test]
 fn what_depends_on_open_dimensions_is_withheld_until_samples_settle_them() {
     let macs = |data: Option<&Dataset>| {
-        let (figures, withheld) = static_figures(&sequence(), data).unwrap();
+        let (figures, withheld) = static_figures(&sequence(), data.map(|d| d as &dyn Samples)).unwrap();
         (figures.iter().find(|f| f.metric == "macs").map(|f| f.value), withheld.join("; "))
     };
     let (none, why) = macs(None);

@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_measure::{
     BenchOptions, Endpoint, EvaluationOptions, MeasureError, bench, evaluate, open_dimensions, static_figures,
 };
@@ -51,7 +51,7 @@ impl Assessed {
     }
 
     /// Counts a model and its baseline. Nothing is run; data only settle dimensions that a model leaves open.
-    pub fn count(model: &Model, baseline: Option<&Model>, data: Option<&Dataset>) -> Result<Self, MeasureError> {
+    pub fn count(model: &Model, baseline: Option<&Model>, data: Option<&dyn Samples>) -> Result<Self, MeasureError> {
         let (figures, withheld) = static_figures(model, data)?;
         let baseline = baseline.map(|b| static_figures(b, data)).transpose()?;
         let baseline = baseline.map(|(figures, _)| figures).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Assessed {
         tools: &Tools<'_>,
         model: &Model,
         baseline: Option<&Model>,
-        data: &Dataset,
+        data: &dyn Samples,
         endpoints: &[Endpoint],
     ) -> Result<(), MeasureError> {
         let endpoints = endpoints.to_vec();
@@ -88,7 +88,7 @@ impl Assessed {
         tools: &Tools<'_>,
         model: &Model,
         baseline: Option<&Model>,
-        data: Option<&Dataset>,
+        data: Option<&dyn Samples>,
     ) -> Result<(), MeasureError> {
         let open = if data.is_some() { vec![] } else { open_dimensions(model) };
         if !open.is_empty() {

@@ -1,14 +1,16 @@
 //! Calibration, validation and test data share no sample.
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Samples, overlap};
+
+use plimsoll_measure::MeasureError;
 
 use crate::OptimizeError;
 
 /// Refuses sets that share a sample, by the digest of its inputs. Each set comes with what it is for.
-pub fn check_disjoint(sets: &[(&'static str, &Dataset)]) -> Result<(), OptimizeError> {
+pub fn check_disjoint(sets: &[(&'static str, &dyn Samples)]) -> Result<(), OptimizeError> {
     for (i, (first, here)) in sets.iter().enumerate() {
         for (second, there) in &sets[i + 1..] {
-            let shared = here.overlap(there);
+            let shared = overlap(*here, *there).map_err(MeasureError::from)?;
             if let Some(&(a, b)) = shared.first() {
                 return Err(OptimizeError::Overlap {
                     first,
@@ -27,6 +29,7 @@ pub fn check_disjoint(sets: &[(&'static str, &Dataset)]) -> Result<(), OptimizeE
 mod tests {
     use std::path::Path;
 
+    use plimsoll_dataset::Dataset;
     use plimsoll_onnx::{Tensor, Tensors};
 
     use super::*;

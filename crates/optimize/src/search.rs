@@ -1,6 +1,6 @@
 //! The search: every recipe is carried out, counted, and measured as far as it stays in the running.
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_onnx::Model;
 use plimsoll_profile::{Objective, Spec};
 use plimsoll_record::{RankedCandidate, Ranking, Recipe, Step, Verdict};
@@ -140,7 +140,8 @@ fn measure(
     model: &Model,
 ) -> Result<Measured, plimsoll_measure::MeasureError> {
     let digest = model.digest().to_string();
-    let mut assessed = Assessed::count(model, Some(task.model), task.validation.or(task.calibration))?;
+    let samples = task.validation.or(task.calibration).map(|d| d as &dyn Samples);
+    let mut assessed = Assessed::count(model, Some(task.model), samples)?;
     if let Some(metric) = task.budgets.violated(&digest, &assessed) {
         return Ok((assessed, Verdict::Fail, Some(format!("`{metric}` is over its budget; not run"))));
     }
@@ -152,7 +153,7 @@ fn measure(
         }
     }
     progress.advance(1);
-    assessed.add_latency(tools, model, Some(task.model), task.validation.or(task.calibration))?;
+    assessed.add_latency(tools, model, Some(task.model), samples)?;
     progress.advance(1);
     let verdict = task.budgets.verdict(&digest, &assessed);
     Ok((assessed, verdict, None))

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use plimsoll_dataset::Samples;
 use plimsoll_measure::{BenchOptions, bench};
 use plimsoll_record::{Figures, Verdict};
 
@@ -17,7 +18,7 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
     world.refuse_debug_build()?;
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
-    let data = args.data.as_deref().map(|d| world::data(d, &model)).transpose()?;
+    let data = args.data.as_deref().map(|d| world::archive(d, &model)).transpose()?;
     let recorder = args.record.ready(&[Some(&args.model), args.baseline.as_deref(), args.data.as_deref()])?;
     let options = BenchOptions {
         batch: args.batch,
@@ -29,7 +30,8 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
         seed: world.common.seed,
         ..BenchOptions::default()
     };
-    let found = bench(world.executor()?, &model, baseline.as_ref(), data.as_ref(), &options).of_model(&args.model)?;
+    let found = bench(world.executor()?, &model, baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), &options)
+        .of_model(&args.model)?;
     let exit = match found.verdict {
         Some(Verdict::Fail) => Exit::GateFailed,
         Some(Verdict::Inconclusive) => Exit::Inconclusive,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use plimsoll_dataset::Samples;
 use plimsoll_gate::render;
 use plimsoll_optimize::Budgeted;
 use plimsoll_profile::Profile;
@@ -49,8 +50,8 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
         let profiles = if own.is_empty() { &project.profiles } else { &own };
         let baseline = args.baseline.as_deref().map(world::model).transpose()?;
         let baseline = baseline.as_ref().unwrap_or(&project.model);
-        let data = args.data.as_deref().map(|d| world::data(d, &project.model)).transpose()?;
-        let data = data.as_ref().or(project.test.as_ref());
+        let data = args.data.as_deref().map(|d| world::archive(d, &project.model)).transpose()?;
+        let data = data.as_ref().map(|d| d as &dyn Samples).or(project.tested());
         let budgets = Budgeted { profiles, ..project.budgeted(args.cost_only) };
         let (model, baseline, seconds) = (&project.model, Some(baseline), args.budget);
         let question = Question { name: &name, model, baseline, data, budgets, seconds, evidence };
@@ -64,9 +65,9 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let model = world::model(target)?;
     let profiles = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
-    let data = args.data.as_deref().map(|d| world::data(d, &model)).transpose()?;
+    let data = args.data.as_deref().map(|d| world::archive(d, &model)).transpose()?;
     let budgets = Budgeted { spec: None, profiles: &profiles, cost_only: args.cost_only };
-    let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref(), args.budget);
+    let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
     let question = Question { name: &name, model: &model, baseline, data, budgets, seconds, evidence };
     Ok(project::judge(world, &question)?.1)
 }

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) fn run(world: &World, args: &args::Evaluate) -> Result<Exit, Failure> {
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
-    let data = world::data(&args.data, &model)?;
+    let data = world::archive(&args.data, &model)?;
     let inputs = [Some(&args.model), args.baseline.as_ref(), Some(&args.data), args.save_scores.as_ref()];
     let recorder = args.record.ready(&inputs.map(|p| p.map(PathBuf::as_path)))?;
     if let Some(path) = &args.save_scores {

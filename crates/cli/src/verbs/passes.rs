@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_cost::analyse;
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_measure::{one_sample, open_dimensions};
 use plimsoll_onnx::{Model, shape::infer};
 use plimsoll_optimize::Stopwatch;
@@ -153,7 +153,7 @@ fn carry_out(
 }
 
 fn size(model: &Model, data: Option<&Dataset>) -> Result<Size, Failure> {
-    let cost = analyse(model, &infer(model, &one_sample(model, data)));
+    let cost = analyse(model, &infer(model, &one_sample(model, data.map(|d| d as &dyn Samples))));
     Ok(Size {
         model_digest: model.digest().to_string(),
         bytes: model.to_bytes()?.len() as u64,

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
+use plimsoll_dataset::Samples;
 use plimsoll_gate::render;
 use plimsoll_optimize::{Assessed, Candidate, ranking, winner};
 use plimsoll_record::{Figures, Released, Report, Verdict};
@@ -84,7 +85,7 @@ fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) ->
             .help("`plimsoll optimize` writes what each of them said"));
     };
     let data = project.validation.as_ref().or(project.calibration.as_ref());
-    let counted = Assessed::count(&project.model, None, data)?;
+    let counted = Assessed::count(&project.model, None, data.map(|d| d as &dyn Samples))?;
     let assessed = Assessed { figures: best.entry.figures.clone(), ..counted.into_baseline() };
     let name = format!("{}, best candidate {}", project.spec.name.value, best.entry.recipe.name);
     let report = project.budgeted(false).report(&name, &best.entry.model_digest, &assessed);
@@ -138,10 +139,8 @@ fn input(
     let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = spec.license_file.as_ref().map(|f| read(&f.path)).transpose()?;
     let text = text.map(|t| String::from_utf8_lossy(&t).into_owned());
-    let sets = [("calibration", &project.calibration), ("validation", &project.validation), ("test", &project.test)];
-    let used = |(role, set): (&str, &Option<plimsoll_dataset::Dataset>)| {
-        let set = set.as_ref()?;
-        Some(DatasetUse { role: role.into(), file: file(set.path()), digest: set.digest().to_string() })
+    let used = |(role, set): (&'static str, &dyn Samples)| -> Result<DatasetUse, Failure> {
+        Ok(DatasetUse { role: role.into(), file: file(set.path()), digest: set.digest()?.to_string() })
     };
     let profiles = project.profiles.iter().map(|p| (file(p.source.path()), p.source.text().as_bytes().to_vec()));
     Ok(ReleaseInput {
@@ -163,7 +162,7 @@ fn input(
         profiles: profiles.collect(),
         contract: project.contract.as_ref().map(|c| c.source.text().as_bytes().to_vec()),
         labels: spec.labels.clone(),
-        datasets: sets.into_iter().filter_map(used).collect(),
+        datasets: project.sets().into_iter().map(used).collect::<Result<_, _>>()?,
         licence: spec.license.clone().map(|expression| Licence { expression, text }),
         parent: repository.at(BETA)?.map(|p| p.release_digest),
         minimum_client: env!("CARGO_PKG_VERSION").into(),

@@ -1,6 +1,6 @@
 //! Estimates and losses become figures, each with its interval or the reason why it has none.
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_record::{EndpointShift, Figure};
 use plimsoll_stats::{Decision, Estimate, Groups, Loss, NoInterval, metrics::Confusion};
 
@@ -148,7 +148,7 @@ impl<'o> Judge<'o> {
     /// Adds the endpoints that were asked for.
     pub(super) fn add_endpoints(
         &mut self,
-        data: &Dataset,
+        data: &dyn Samples,
         found: &Scores,
         reference: Option<&Scores>,
     ) -> Result<(), MeasureError> {

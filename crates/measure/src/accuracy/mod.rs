@@ -9,7 +9,7 @@ mod relative;
 mod slices;
 mod values;
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_onnx::Model;
 use plimsoll_record::{EndpointShift, Figure};
 use plimsoll_runtime::Executor;
@@ -83,7 +83,7 @@ pub fn evaluate(
     executor: &dyn Executor,
     model: &Model,
     baseline: Option<&Model>,
-    data: &Dataset,
+    data: &dyn Samples,
     options: &EvaluationOptions,
 ) -> Result<Evaluation, MeasureError> {
     if let Some(unknown) = options.metrics.iter().chain(&options.besides).find(|m| !NAMES.contains(&m.as_str())) {
@@ -99,7 +99,7 @@ pub fn evaluate(
         return Err(MeasureError::Classes { model: found.classes, baseline: r.classes });
     }
     let groups = data.group().map(Groups::new);
-    let mut judge = Judge::new(Origin::new(executor, model, baseline, Some(data), threads), groups.as_ref(), options);
+    let mut judge = Judge::new(Origin::new(executor, model, baseline, Some(data), threads)?, groups.as_ref(), options);
     if let Some(reference) = &reference {
         relative::outputs(&mut judge, &found, reference)?;
     } else {

@@ -1,24 +1,25 @@
 //! What is fed to a model that is timed.
 
-use plimsoll_dataset::{Dataset, draw};
+use plimsoll_dataset::{Samples, draw};
 use plimsoll_onnx::{DimSpec, Model, Tensors};
 use plimsoll_stats::Random;
 
 use crate::{
     MeasureError,
-    scores::{fixed_batch, full_batch},
+    scores::{filled, fixed_batch},
 };
 
 /// Inputs of one run.
 pub(super) fn inputs_for(
     model: &Model,
-    data: Option<&Dataset>,
+    data: Option<&dyn Samples>,
     batch: usize,
     seed: u64,
 ) -> Result<Tensors, MeasureError> {
     if let Some(data) = data {
-        data.check_against(&model.inputs())?;
-        return full_batch(data, 0, fixed_batch(model)?.unwrap_or(batch.max(1)));
+        data.check_shapes(&model.inputs())?;
+        let batch = fixed_batch(model)?.unwrap_or(batch.max(1));
+        return filled(data.first(batch)?, batch);
     }
     // A state whose first axis counts layers has another first dimension than the samples have.
     let batch = fixed_batch(model).ok().flatten().unwrap_or(batch.max(1));

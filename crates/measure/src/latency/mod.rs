@@ -6,7 +6,7 @@ mod throughput;
 
 use std::time::{Duration, Instant};
 
-use plimsoll_dataset::Dataset;
+use plimsoll_dataset::Samples;
 use plimsoll_onnx::Model;
 use plimsoll_record::{Figure, Verdict};
 use plimsoll_runtime::{Executor, LoadOptions, Watch};
@@ -93,11 +93,11 @@ pub fn bench(
     executor: &dyn Executor,
     model: &Model,
     baseline: Option<&Model>,
-    data: Option<&Dataset>,
+    data: Option<&dyn Samples>,
     options: &BenchOptions,
 ) -> Result<Bench, MeasureError> {
     let watch = Watch::start();
-    let origin = Origin::new(executor, model, baseline, data, options.threads.max(1));
+    let origin = Origin::new(executor, model, baseline, data, options.threads.max(1))?;
     let mut result = Bench { figures: vec![], baseline: vec![], withheld: vec![], warnings: vec![], verdict: None };
     let bytes = model.to_bytes()?;
     let subject = subject(model, &bytes, data, options.batch, options)?;
@@ -115,7 +115,7 @@ pub fn bench(
         (Some(b), Some(bytes)) => Some(self::subject(b, bytes, data, options.batch, options)?),
         _ => None,
     };
-    let origin_before = baseline.map(|b| Origin::new(executor, b, None, data, options.threads.max(1)));
+    let origin_before = baseline.map(|b| Origin::new(executor, b, None, data, options.threads.max(1))).transpose()?;
     let other_with_origin = other.as_ref().zip(origin_before.as_ref());
     if let Some((other, origin)) = other_with_origin {
         let mut session = executor.load(other.bytes, &other.options)?;
@@ -160,7 +160,7 @@ pub fn bench(
 fn subject<'s>(
     model: &Model,
     bytes: &'s [u8],
-    data: Option<&Dataset>,
+    data: Option<&dyn Samples>,
     batch: usize,
     options: &BenchOptions,
 ) -> Result<Subject<'s>, MeasureError> {
@@ -174,7 +174,7 @@ fn batch_of(subject: &Subject<'_>) -> usize {
 }
 
 /// Where the inputs come from.
-fn source(model: &Model, data: Option<&Dataset>) -> String {
+fn source(model: &Model, data: Option<&dyn Samples>) -> String {
     let open = open_dimensions(model);
     match data {
         Some(_) => "first samples of the data".to_owned(),

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, str::FromStr};
 
 use plimsoll_cost::analyse;
+use plimsoll_dataset::Samples as _;
 use plimsoll_onnx::{
     DimSpec, Model, ValueSpec,
     shape::{Bindings, infer},
