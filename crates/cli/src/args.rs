@@ -445,6 +445,14 @@ pub(crate) struct Bench {
     /// Also measure how many samples a second so many sessions give that run at once, one thread each
     #[arg(long, value_name = "N", value_parser = number::<1, 1024>)]
     pub(crate) offline: Option<usize>,
+    /// A command that makes the model's inputs of each sample, run by the shell: with it, or --after, the time end to end is taken as
+    /// well. It is started once; for each sample it reads a line with names and then the arrays in npy format, one after the other,
+    /// answers in the same way, and flushes
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) before: Option<String>,
+    /// A command that takes the model's outputs, in the same way; its answer may be an empty line
+    #[arg(long, value_name = "COMMAND")]
+    pub(crate) after: Option<String>,
     /// Seconds from one inference of a stream to the next, for the real-time factor
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) hop: Option<f64>,

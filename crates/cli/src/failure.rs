@@ -158,6 +158,7 @@ impl From<MeasureError> for Failure {
                     | MeasureError::Targets { .. }
                     | MeasureError::Margin(_) => Code::BadData,
                     MeasureError::Figure(_) => Code::Internal,
+                    MeasureError::Step(_) | MeasureError::NotHanded(_) => Code::CommandFailed,
                     _ => Code::BadModel,
                 };
                 Self::of(code, &e, help)

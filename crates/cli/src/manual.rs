@@ -30,7 +30,7 @@ pages! {
     ExternalData = "external-data";
     BadData = "bad-data";
     DataOverlap = "data-overlap";
-    BadConfig = "bad-config";
+BadConfig = "bad-config";    CommandFailed = "command-failed";
     NotWritten = "not-written";
     Unsupported = "unsupported";
     ExecutorCrash = "executor-crash";
@@ -61,7 +61,7 @@ impl Code {
         match self {
             Self::BadModel | Self::ExternalData | Self::BadData | Self::DataOverlap | Self::BadConfig => Exit::BadInput,
             // A model that cannot be run here, and a folder that cannot be written to, are inputs too.
-            Self::Unsupported | Self::ExecutorCrash | Self::LimitReached => Exit::BadInput,
+            Self::Unsupported | Self::ExecutorCrash | Self::LimitReached | Self::CommandFailed => Exit::BadInput,
             Self::NotWritten | Self::NoRepository | Self::BadRelease | Self::BadKey => Exit::BadInput,
             Self::PassRefused => Exit::Refused,
             Self::VerificationRefused | Self::EvidenceRefused | Self::TrialRepository => Exit::VerificationRefused,

@@ -1,12 +1,12 @@
 //! A release spec with everything that it names, read and checked.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
-use plimsoll_measure::{BenchOptions, machine};
+use plimsoll_measure::{BenchOptions, Commands, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
-use plimsoll_profile::{Basis, Contract, PathAt, Profile, Spec};
+use plimsoll_profile::{Basis, Contract, PathAt, Pipeline, Profile, Spec};
 use plimsoll_record::{Report, Verdict};
 use plimsoll_release::{Judged, SignedFigures};
 use plimsoll_transform::Ranges;
@@ -44,7 +44,14 @@ impl Project {
             Err(Failure::from(spec.path_error(p, message, "paths are relative to the spec's folder")))
         };
         let data = &spec.data;
-        let named = [&data.calibration, &data.validation, &data.test, &spec.contract, &spec.license_file];
+        let named = [
+            &data.calibration,
+            &data.validation,
+            &data.test,
+            &spec.contract,
+            &spec.license_file,
+            &spec.pipeline.samples,
+        ];
         [&spec.model].into_iter().chain(named.into_iter().flatten()).chain(&spec.profiles).try_for_each(there)?;
 
         let model = world::model(&spec.model.path)?;
@@ -133,11 +140,19 @@ impl Project {
 
 /// What measuring takes for budgets, with so many seconds of timing.
 fn tools<'w>(world: &'w World, seconds: f64, budgets: &Budgeted<'_>) -> Result<Tools<'w>, Failure> {
+    let pipeline = budgets.spec.map(|spec| (spec.pipeline.clone(), spec.source.folder()));
+    let commands = match pipeline {
+        Some((Pipeline { before, after, samples }, folder)) => {
+            let samples = samples.map(|p| Archive::open(&p.path)).transpose()?.map(Arc::new);
+            world.commands(before, after, folder).map(|commands| Commands { samples, ..commands })
+        }
+        None => None,
+    };
     Ok(Tools {
         executor: world.executor()?,
         threads: world.common.threads,
         seed: world.common.seed,
-        bench: BenchOptions { time_budget: Duration::from_secs_f64(seconds), ..BenchOptions::default() },
+        bench: BenchOptions { time_budget: Duration::from_secs_f64(seconds), commands, ..BenchOptions::default() },
         asked: budgets.asked(),
     })
 }

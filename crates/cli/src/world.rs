@@ -3,6 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
+use plimsoll_measure::Commands;
 use plimsoll_onnx::Model;
 use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::Executor;
@@ -42,6 +43,19 @@ impl World {
     /// What passes may use.
     pub(crate) fn context<'c>(&'c self, data: Option<&'c Dataset>) -> Result<Context<'c>, Failure> {
         Ok(Context { data, seed: self.common.seed, progress: &self.bar, ..Context::new(self.executor()?) })
+    }
+
+    /// Commands around a model, in a folder, where there are any.
+    pub(crate) fn commands(&self, before: Option<String>, after: Option<String>, folder: &Path) -> Option<Commands> {
+        let folder = Some(folder).filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        (before.is_some() || after.is_some()).then(|| Commands {
+            before,
+            after,
+            samples: None,
+            folder: folder.to_owned(),
+            time: Duration::from_secs(self.common.time_limit),
+            bytes: self.common.memory_limit << 20,
+        })
     }
 
     /// Latencies of a debug build say nothing.

@@ -12,6 +12,7 @@ mod labels;
 mod npy;
 mod npz;
 mod onnx_test;
+mod piped;
 mod samples;
 
 pub use archive::Archive;
@@ -21,4 +22,5 @@ pub use error::DatasetError;
 pub use fit::Arrays;
 pub use npy::encode_table;
 pub use onnx_test::read_test_data_set;
+pub use piped::{decode_arrays, encode_arrays};
 pub use samples::{Samples, overlap};

@@ -17,12 +17,44 @@ pub(crate) enum Array {
 /// No header of numbers or texts is longer.
 const MOST_HEADER: usize = 1 << 20;
 
+/// NumPy's names of numbers, without the byte order.
+const DTYPES: &[(&str, DType)] = &[
+    ("f2", DType::F16),
+    ("f4", DType::F32),
+    ("f8", DType::F64),
+    ("i1", DType::I8),
+    ("i2", DType::I16),
+    ("i4", DType::I32),
+    ("i8", DType::I64),
+    ("u1", DType::U8),
+    ("u2", DType::U16),
+    ("u4", DType::U32),
+    ("u8", DType::U64),
+    ("b1", DType::Bool),
+];
+
 /// A table of numbers as an npy file, row-major.
 pub fn encode_table(values: &[f64], columns: usize) -> Vec<u8> {
     let columns = columns.max(1);
     let rows = values.len() / columns;
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({rows}, {columns}), }}");
-    // Magic, version, length and header together fill blocks of 64 bytes; two numbers never need more than two of them.
+    let mut bytes = header("<f8", &[rows, columns]);
+    bytes.extend(values.iter().take(rows * columns).flat_map(|v| v.to_le_bytes()));
+    bytes
+}
+
+/// A tensor as an npy file; `None` where NumPy has no such dtype.
+pub(crate) fn encode(tensor: &Tensor) -> Option<Vec<u8>> {
+    let (name, dtype) = DTYPES.iter().find(|(_, dtype)| *dtype == tensor.dtype())?;
+    let order = if dtype.bits() == 8 { '|' } else { '<' };
+    let mut bytes = header(&format!("{order}{name}"), tensor.shape());
+    bytes.extend_from_slice(tensor.bytes());
+    Some(bytes)
+}
+
+fn header(descr: &str, shape: &[usize]) -> Vec<u8> {
+    let dims: String = shape.iter().map(|d| format!("{d}, ")).collect();
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", dims.trim_end());
+    // Magic, version, length and header together fill blocks of 64 bytes.
     const BEFORE: usize = 10;
     let length = (BEFORE + header.len() + 1).next_multiple_of(64) - BEFORE;
     header.push_str(&" ".repeat(length - header.len() - 1));
@@ -30,7 +62,6 @@ pub fn encode_table(values: &[f64], columns: usize) -> Vec<u8> {
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((length as u16).to_le_bytes());
     bytes.extend_from_slice(header.as_bytes());
-    bytes.extend(values.iter().take(rows * columns).flat_map(|v| v.to_le_bytes()));
     bytes
 }
 
@@ -59,6 +90,24 @@ enum Kind {
 impl Header {
     /// Reads a header; `claimed` is the number of bytes of the whole file, as the archive says.
     pub(crate) fn read(source: &mut impl Read, claimed: u64) -> Result<Self, String> {
+        let (header, length) = Self::next(source)?;
+        header.check_length(claimed.saturating_sub(length as u64))?;
+        Ok(header)
+    }
+
+    /// Reads a header of an array of at most so many bytes, which nobody has announced.
+    pub(crate) fn unannounced(source: &mut impl Read, most: u64) -> Result<Self, String> {
+        let (header, _) = Self::next(source)?;
+        let bytes = header.checked_bytes()?;
+        header.check_length(bytes)?;
+        if bytes > most {
+            return Err(format!("shape {:?} needs {bytes} bytes, more than the {most} that are allowed", header.shape));
+        }
+        Ok(header)
+    }
+
+    /// A header and its length.
+    fn next(source: &mut impl Read) -> Result<(Self, usize), String> {
         let mut magic = [0; 8];
         let cut = |_| "the header is cut off".to_owned();
         let found = fill(source, &mut magic)?;
@@ -83,9 +132,7 @@ impl Header {
         if text.len() < length {
             return Err(format!("the header is cut off, or longer than {MOST_HEADER} bytes"));
         }
-        let header = Self::parse(std::str::from_utf8(&text).map_err(|_| "the header is not text")?)?;
-        header.check_length(claimed.saturating_sub((before + length) as u64))?;
-        Ok(header)
+        Ok((Self::parse(std::str::from_utf8(&text).map_err(|_| "the header is not text")?)?, before + length))
     }
 
     /// The header is a Python dictionary literal with exactly three keys.
@@ -106,18 +153,22 @@ impl Header {
         Ok(Self { shape, fortran, kind: Kind::parse(descr)? })
     }
 
-    fn check_length(&self, found: u64) -> Result<(), String> {
+    fn checked_bytes(&self) -> Result<u64, String> {
         let overflow = || format!("shape {:?} is impossible", self.shape);
         let product = |dims: &[usize]| dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).ok_or_else(overflow);
         let elements = product(&self.shape)?;
         // An empty array may have axes whose product is no number.
         product(self.shape.get(1..).unwrap_or_default())?.checked_mul(self.kind.width()).ok_or_else(overflow)?;
-        let expected = elements.checked_mul(self.kind.width()).ok_or_else(overflow)?;
+        Ok(elements.checked_mul(self.kind.width()).ok_or_else(overflow)? as u64)
+    }
+
+    fn check_length(&self, found: u64) -> Result<(), String> {
+        let expected = self.checked_bytes()?;
         match self.kind {
-            Kind::Numbers { dtype, .. } if found != expected as u64 => {
+            Kind::Numbers { dtype, .. } if found != expected => {
                 Err(format!("shape {:?} of {dtype} needs {expected} bytes, there are {found}", self.shape))
             }
-            Kind::Texts { .. } if found != expected as u64 || self.shape.len() != 1 => {
+            Kind::Texts { .. } if found != expected || self.shape.len() != 1 => {
                 Err("it is no vector of texts of the length that its header says".into())
             }
             _ => Ok(()),
@@ -234,22 +285,8 @@ impl Kind {
             let cell = cell.ok_or_else(|| format!("dtype `{descr}` is malformed"))?;
             return Ok(Self::Texts { wide, big_endian, cell });
         }
-        let dtype = match kind {
-            "f2" => DType::F16,
-            "f4" => DType::F32,
-            "f8" => DType::F64,
-            "i1" => DType::I8,
-            "i2" => DType::I16,
-            "i4" => DType::I32,
-            "i8" => DType::I64,
-            "u1" => DType::U8,
-            "u2" => DType::U16,
-            "u4" => DType::U32,
-            "u8" => DType::U64,
-            "b1" => DType::Bool,
-            _ => return Err(unsupported()),
-        };
-        Ok(Self::Numbers { dtype, big_endian })
+        let (_, dtype) = DTYPES.iter().find(|(name, _)| *name == kind).ok_or_else(unsupported)?;
+        Ok(Self::Numbers { dtype: *dtype, big_endian })
     }
 
     /// Bytes of one element.

@@ -56,11 +56,11 @@ pub fn judge(subject: &Subject<'_>, evidence: &Evidence<'_>, scope: Scope) -> Ve
 
 /// The metric whose figure judges a limit, and what that figure must rest on.
 pub(crate) fn figure_of(metric: Metric, bound: Bound) -> (Metric, Basis) {
-    match bound {
+    match (bound, metric.paired_ratio()) {
         // The paired ratio of the same run, not two averages.
-        Bound::MaxIncrease(_) if metric.is_latency() => (Metric::LatencyRatio, Basis::Paired),
+        (Bound::MaxIncrease(_), Some(ratio)) => (ratio, Basis::Paired),
         // Taken alike on one machine, whichever it is.
-        Bound::MaxIncrease(_) if metric.basis() == Basis::Machine => (metric, Basis::Paired),
+        (Bound::MaxIncrease(_), None) if metric.basis() == Basis::Machine => (metric, Basis::Paired),
         _ => (metric, metric.basis()),
     }
 }
@@ -113,8 +113,10 @@ impl Judge<'_> {
             match limit.bound {
                 Bound::Max(max) => self.absolute(max, |bounds| below(bounds, max)),
                 Bound::Min(min) => self.absolute(min, |[low, high]| below([-high, -low], -min)),
-                Bound::MaxIncrease(most) if self.metric.is_latency() => self.paired(most),
-                Bound::MaxIncrease(most) => self.increase(most),
+                Bound::MaxIncrease(most) => match self.metric.paired_ratio() {
+                    Some(ratio) => self.paired(ratio, most),
+                    None => self.increase(most),
+                },
             }
         };
         Row {
@@ -150,8 +152,8 @@ impl Judge<'_> {
     }
 
     /// A limit on the increase of a time: the paired ratio of the same run, not two averages.
-    fn paired(&self, most: f64) -> Finding {
-        let picked = match self.pick(Metric::LatencyRatio.figure(), Basis::Paired, None) {
+    fn paired(&self, of_times: Metric, most: f64) -> Finding {
+        let picked = match self.pick(of_times.figure(), Basis::Paired, None) {
             Ok(picked) => picked,
             Err(finding) => return *finding,
         };
@@ -161,7 +163,7 @@ impl Judge<'_> {
         let verdict = below([low, high], 1.0 + most);
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
-            Verdict::Inconclusive => note::straddles(Metric::LatencyRatio, ratio.n),
+            Verdict::Inconclusive => note::straddles(of_times, ratio.n),
             _ => String::new(),
         };
         Finding { figure: Some(ratio), evidence: picked.source.cloned(), baseline: None, found, verdict, note }

@@ -38,6 +38,9 @@ pub(crate) fn straddles(metric: Metric, n: u64) -> String {
 pub(crate) fn absent(metric: Metric, figure: &str) -> &'static str {
     match metric.basis() {
         _ if figure == Metric::LatencyRatio.name() => "it compares with a baseline; give one with --baseline",
+        _ if metric.is_end_to_end() => {
+            "it needs the commands that stand before and after the model: name them in [pipeline] of a release spec"
+        }
         Basis::Counted => "it cannot be counted: the shape of some value is not known",
         Basis::Estimated => "the profile's hardware facts or the model's counts do not suffice",
         Basis::Machine => "it was not measured",

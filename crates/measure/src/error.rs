@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use plimsoll_dataset::DatasetError;
 use plimsoll_onnx::WriteError;
 use plimsoll_record::FigureError;
-use plimsoll_runtime::ExecError;
+use plimsoll_runtime::{ExecError, FilterError};
 
 /// Why a model could not be measured.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,12 @@ pub enum MeasureError {
     /// The executor failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
+    /// A command before or after the model failed.
+    #[error(transparent)]
+    Step(#[from] FilterError),
+    /// Arrays that cannot be handed to a command.
+    #[error("cannot be handed to a command: {0}")]
+    NotHanded(String),
     /// The model could not be encoded.
     #[error(transparent)]
     Encode(#[from] WriteError),
@@ -107,6 +113,8 @@ impl MeasureError {
         Some(match self {
             Self::Data(e) => return e.help(),
             Self::Exec(e) => return e.help(),
+            Self::Step(e) => e.help(),
+            Self::NotHanded(_) => "commands take arrays in npy format, whose names are one word each".into(),
             Self::Encode(_) | Self::Figure(_) => return None,
             Self::NotScores { .. } => {
                 "accuracy is taken from the first output: class scores of shape [samples, classes]".into()

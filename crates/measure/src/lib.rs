@@ -15,7 +15,7 @@ mod statics;
 pub use accuracy::{Evaluation, EvaluationOptions, NonInferiority, evaluate};
 pub use endpoints::{Endpoint, EndpointOf, ShiftStatistic};
 pub use error::MeasureError;
-pub use latency::{Bench, BenchOptions, bench};
+pub use latency::{Bench, BenchOptions, Commands, bench};
 pub use origin::machine;
 pub use plimsoll_stats::{Decision, metrics::Confusion};
 pub use scores::{Scores, scores};

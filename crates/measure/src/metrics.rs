@@ -44,6 +44,7 @@ pub(crate) fn comparisons() -> Vec<&'static str> {
 /// Whether a figure says something of two models.
 pub(crate) fn compares(metric: &str) -> bool {
     metric == "latency.ratio"
+        || metric == "end-to-end.ratio"
         || metric.starts_with("endpoint.")
         || RELATIVE.contains(&metric)
         || comparisons().contains(&metric)

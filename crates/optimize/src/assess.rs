@@ -103,6 +103,9 @@ impl Assessed {
         if asked(Metric::ThroughputOffline) {
             options.offline_threads = std::thread::available_parallelism().map_or(1, NonZero::get);
         }
+        if !tools.asked.iter().any(|m| m.is_end_to_end()) {
+            options.commands = None;
+        }
         let found = bench(tools.executor, model, baseline, data, &options)?;
         self.figures.extend(found.figures);
         self.baseline.extend(found.baseline);

@@ -34,6 +34,6 @@ pub use policy::{Policy, RolloutMetric, Stage, Tolerance};
 pub use profile::{ExecutorName, Hardware, Kind, MacsPerCycle, Profile, Server, Stream};
 pub use recipe::{PASSES, PRUNE_TARGETS, RecipeSpec, StepSpec};
 pub use source::{Place, Source, Span, Spanned, snippet};
-pub use spec::{DataPaths, Objective, PathAt, Spec};
+pub use spec::{DataPaths, Objective, PathAt, Pipeline, Spec};
 pub use units::{Bandwidth, Bytes, Count, Hertz, Increase, Price, Seconds, Share};
 pub use version::Version;

@@ -115,6 +115,14 @@ metrics! {
     LatencyRatio = "latency.ratio" from "latency.ratio", Ratio, Lower, Paired, true;
     /// 99th percentile of the time of one inference over the hop of the profile's stream.
     RealTimeFactor = "real-time-factor" from "latency.p99", Ratio, Lower, Machine, true;
+    /// Median time of a sample through the command before the model, the model, and the command after it.
+    EndToEndP50 = "end-to-end.p50" from "end-to-end.p50", Seconds, Lower, Machine, true;
+    /// The same that nine samples in ten keep.
+    EndToEndP90 = "end-to-end.p90" from "end-to-end.p90", Seconds, Lower, Machine, true;
+    /// The same that 99 samples in 100 keep.
+    EndToEndP99 = "end-to-end.p99" from "end-to-end.p99", Seconds, Lower, Machine, true;
+    /// Time end to end over that with the baseline between the same commands, in the same run.
+    EndToEndRatio = "end-to-end.ratio" from "end-to-end.ratio", Ratio, Lower, Paired, true;
     /// Samples a second at the batch that was measured.
     Throughput = "throughput" from "throughput", PerSecond, Higher, Machine, true;
     /// Samples a second of as many sessions at once as the machine has cores.
@@ -191,17 +199,26 @@ impl Metric {
         })
     }
 
-    /// Whether the paired ratio of times judges its `max-increase`.
-    pub fn is_latency(self) -> bool {
+    /// The paired ratio of times that judges its `max-increase`, where one does.
+    pub fn paired_ratio(self) -> Option<Self> {
         use Metric::{LatencyNormalized, LatencyP50, LatencyP90, LatencyP99, RealTimeFactor};
-        matches!(self, LatencyP50 | LatencyP90 | LatencyP99 | LatencyNormalized | RealTimeFactor)
+        match self {
+            LatencyP50 | LatencyP90 | LatencyP99 | LatencyNormalized | RealTimeFactor => Some(Self::LatencyRatio),
+            Self::EndToEndP50 | Self::EndToEndP90 | Self::EndToEndP99 => Some(Self::EndToEndRatio),
+            _ => None,
+        }
+    }
+
+    /// Whether it is of the whole step of a pipeline, commands before and after the model included.
+    pub fn is_end_to_end(self) -> bool {
+        self == Self::EndToEndRatio || self.paired_ratio() == Some(Self::EndToEndRatio)
     }
 
     /// Whether its figure compares with a baseline.
     pub fn is_relative(self) -> bool {
-        use Metric::{LatencyRatio, OutputCosine, OutputError, OutputSqnr};
+        use Metric::{EndToEndRatio, LatencyRatio, OutputCosine, OutputError, OutputSqnr};
         let of_labels = Self::ALL.iter().any(|m| m.comparison() == Some(self));
-        of_labels || matches!(self, LatencyRatio | OutputError | OutputSqnr | OutputCosine)
+        of_labels || matches!(self, LatencyRatio | EndToEndRatio | OutputError | OutputSqnr | OutputCosine)
     }
 
     /// Whether an executor must run the model for its figure.

@@ -38,6 +38,17 @@ pub struct DataPaths {
     pub test: Option<PathAt>,
 }
 
+/// What stands around the model where it runs: command lines, run by the shell in the spec's folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pipeline {
+    /// Makes the model's inputs of the samples.
+    pub before: Option<String>,
+    /// Takes the model's outputs.
+    pub after: Option<String>,
+    /// What the command before the model takes; without it, the test data.
+    pub samples: Option<PathAt>,
+}
+
 /// What the search makes as small as it can.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Objective {
@@ -108,6 +119,8 @@ pub struct Spec {
     pub budgets: Budgets,
     /// What users feel, and how far it may shift against the baseline.
     pub endpoints: Vec<Endpoint>,
+    /// Commands around the model, for the time end to end.
+    pub pipeline: Pipeline,
     /// What the search makes small.
     pub objective: Objective,
     /// Recipes to try; `None` for the default ones.
@@ -204,6 +217,18 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         );
     }
 
+    let pipeline = table.table("pipeline").map_or_else(Pipeline::default, |t| {
+        let before = t.get::<String>("before").map(|c| c.value);
+        let after = t.get::<String>("after").map(|c| c.value);
+        let samples = t.get::<String>("samples").map(resolve);
+        if let (Some(samples), None) = (&samples, &before) {
+            let problem = Problem::at(samples.span, "there is no command `before` that would take these samples");
+            t.report(problem.help("name one, or leave `samples` out: the model takes the test data"));
+        }
+        let pipeline = Pipeline { before, after, samples };
+        t.finish();
+        pipeline
+    });
     let (objective, recipes) = table.table("optimize").map_or((Objective::default(), None), |t| {
         let objective = t.get::<Objective>("objective").map_or(Objective::default(), |o| o.value);
         let recipes = recipe::read(&t);
@@ -228,6 +253,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         margins: budgets_of(margins),
         budgets: budgets_of(budgets),
         endpoints,
+        pipeline,
         objective,
         recipes,
         source: Arc::clone(source),

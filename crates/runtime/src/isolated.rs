@@ -318,7 +318,7 @@ impl Drop for Child {
 }
 
 #[cfg(unix)]
-fn describe(status: ExitStatus) -> String {
+pub(crate) fn describe(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     let named = |signal| match signal {
         4 => "illegal instruction",
@@ -336,12 +336,12 @@ fn describe(status: ExitStatus) -> String {
 }
 
 #[cfg(not(unix))]
-fn describe(status: ExitStatus) -> String {
+pub(crate) fn describe(status: ExitStatus) -> String {
     format!("its process ended with {status}")
 }
 
 /// Reads to the end and keeps the last 4 KiB.
-fn tail(mut stderr: impl Read) -> String {
+pub(crate) fn tail(mut stderr: impl Read) -> String {
     const KEEP: usize = 4 << 10;
     let mut kept = VecDeque::new();
     let mut buffer = [0; 4096];

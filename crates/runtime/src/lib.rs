@@ -4,6 +4,7 @@
 //! `isolated` runs any executor in a child process with memory and time limits.
 
 mod executor;
+mod filter;
 mod isolated;
 mod kernel;
 mod machine;
@@ -17,6 +18,7 @@ mod tract;
 pub mod worker;
 
 pub use executor::{ExecError, Executor, LoadOptions, Session};
+pub use filter::{Filter, FilterError};
 pub use isolated::{Isolated, Limits, WorkerCommand};
 pub use machine::{MachineFacts, Watch, peak_resident_bytes};
 #[cfg(feature = "ort")]

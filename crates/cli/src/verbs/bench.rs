@@ -1,8 +1,8 @@
 //! Latency of a model, alone or in alternation with a baseline.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
-use plimsoll_dataset::Samples;
+use plimsoll_dataset::{Archive, Samples};
 use plimsoll_measure::{BenchOptions, bench};
 use plimsoll_record::{Figures, Verdict};
 
@@ -18,13 +18,16 @@ pub(crate) fn run(world: &World, args: &args::Bench) -> Result<Exit, Failure> {
     world.refuse_debug_build()?;
     let model = world::model(&args.model)?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
-    let data = args.data.as_deref().map(|d| world::archive(d, &model)).transpose()?;
+    // Samples for a command before the model need not fit the model.
+    let open = |path| if args.before.is_some() { Ok(Archive::open(path)?) } else { world::archive(path, &model) };
+    let data = args.data.as_deref().map(open).transpose()?;
     let recorder = args.record.ready(&[Some(&args.model), args.baseline.as_deref(), args.data.as_deref()])?;
     let options = BenchOptions {
         batch: args.batch,
         offline_threads: args.offline.unwrap_or(0),
         most_ratio: args.max_increase.map(|increase| 1.0 + increase),
         hop: args.hop,
+        commands: world.commands(args.before.clone(), args.after.clone(), Path::new(".")),
         time_budget: Duration::from_secs_f64(args.budget),
         threads: world.common.threads,
         seed: world.common.seed,

@@ -9,7 +9,8 @@ use plimsoll_onnx::Tensors;
 use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
 use plimsoll_stats::{Decision, Sequential};
 
-use super::BenchOptions;
+use super::{BenchOptions, steps::Steps};
+use crate::MeasureError;
 
 /// The chance that the interval of the ratio ever excludes the truth, on both sides together.
 const ALPHA: f64 = 0.02;
@@ -26,6 +27,8 @@ const WANTED: u32 = 160;
 const LONGEST: Duration = Duration::from_millis(2);
 /// Runs in a block at the most.
 const RUNS: u64 = 4096;
+/// Runs of a pipeline before anything counts.
+const FIRST: usize = 3;
 /// Runs of the calibration kernel beside each block.
 const KERNELS: usize = 3;
 
@@ -34,6 +37,8 @@ pub(super) struct Subject<'s> {
     pub(super) bytes: &'s [u8],
     pub(super) inputs: Tensors,
     pub(super) options: LoadOptions,
+    /// What goes into the first step of a pipeline, and its steps: they are timed instead of the model alone.
+    pub(super) pipeline: Option<(&'s Steps, Tensors)>,
 }
 
 impl Subject<'_> {
@@ -41,6 +46,14 @@ impl Subject<'_> {
         let mut session = executor.load(self.bytes, &self.options)?;
         session.time(&self.inputs, warmup.max(1))?;
         Ok(session)
+    }
+
+    /// Nanoseconds of each run.
+    fn time(&self, session: &mut dyn Session, runs: usize) -> Result<Vec<u64>, MeasureError> {
+        match &self.pipeline {
+            None => Ok(session.time(&self.inputs, runs)?),
+            Some((steps, sample)) => (0..runs).map(|_| steps.time(session, sample)).collect(),
+        }
     }
 }
 
@@ -61,11 +74,13 @@ pub(super) fn alternate(
     model: &Subject<'_>,
     baseline: Option<&Subject<'_>>,
     options: &BenchOptions,
-) -> Result<Timed, ExecError> {
+) -> Result<Timed, MeasureError> {
     let mut timed = Timed { runs: vec![], blocks: vec![], ratios: Sequential::new(ALPHA) };
     let start = Instant::now();
     let mut session = session;
-    let warm = median(&session.time(&model.inputs, options.warmup.max(1))?);
+    // A whole pipeline may take long for each of as many runs as warm a model up.
+    let first = if model.pipeline.is_some() { FIRST } else { options.warmup.max(1) };
+    let warm = median(&model.time(&mut *session, first)?);
     let mut other = baseline.map(|b| b.load(executor, options.warmup)).transpose()?;
     let block = (options.time_budget / WANTED / 4).min(LONGEST).as_nanos() as u64;
     let size = (block / warm.max(1)).clamp(1, RUNS) as usize;
@@ -92,11 +107,11 @@ pub(super) fn alternate(
             }
             (turn, loaded, loading) = (!turn, Instant::now(), again.elapsed());
         }
-        let first = timed.block(&mut *session, &model.inputs, size)?;
+        let first = timed.block(&mut *session, model, size)?;
         if let (Some(other), Some(baseline)) = (&mut other, baseline) {
-            let second = median(&other.time(&baseline.inputs, size)?);
-            let third = median(&other.time(&baseline.inputs, size)?);
-            let fourth = timed.block(&mut *session, &model.inputs, size)?;
+            let second = median(&baseline.time(&mut **other, size)?);
+            let third = median(&baseline.time(&mut **other, size)?);
+            let fourth = timed.block(&mut *session, model, size)?;
             let ln = |ns: u64| (ns.max(1) as f64).ln();
             timed.ratios.push((ln(first) + ln(fourth) - ln(second) - ln(third)) / 2.0);
         }
@@ -105,8 +120,8 @@ pub(super) fn alternate(
 
 impl Timed {
     /// One block of the model's runs; their median.
-    fn block(&mut self, session: &mut dyn Session, inputs: &Tensors, size: usize) -> Result<u64, ExecError> {
-        let runs = session.time(inputs, size)?;
+    fn block(&mut self, session: &mut dyn Session, model: &Subject<'_>, size: usize) -> Result<u64, MeasureError> {
+        let runs = model.time(session, size)?;
         let middle = median(&runs);
         self.blocks.push([middle, median(&session.calibrate(KERNELS)?)]);
         self.runs.extend(runs);

@@ -9,15 +9,18 @@ use crate::{
     scores::{filled, fixed_batch},
 };
 
-/// Inputs of one run.
+/// Inputs of one run; `raw` samples become inputs elsewhere, and need not fit the model.
 pub(super) fn inputs_for(
     model: &Model,
     data: Option<&dyn Samples>,
+    raw: bool,
     batch: usize,
     seed: u64,
 ) -> Result<Tensors, MeasureError> {
     if let Some(data) = data {
-        data.check_shapes(&model.inputs())?;
+        if !raw {
+            data.check_shapes(&model.inputs())?;
+        }
         let batch = fixed_batch(model)?.unwrap_or(batch.max(1));
         return filled(data.first(batch)?, batch);
     }

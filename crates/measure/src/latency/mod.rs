@@ -2,19 +2,22 @@
 
 mod alternation;
 mod inputs;
+mod steps;
 mod throughput;
 
 use std::time::{Duration, Instant};
 
 use plimsoll_dataset::Samples;
-use plimsoll_onnx::Model;
+use plimsoll_onnx::{Model, Tensors};
 use plimsoll_record::{Figure, Verdict};
 use plimsoll_runtime::{Executor, LoadOptions, Watch};
 use plimsoll_stats::{Decision, EarlyStopping, interval};
 
+pub use self::steps::Commands;
 use self::{
     alternation::{Subject, Timed, alternate},
     inputs::inputs_for,
+    steps::Steps,
 };
 use crate::{MeasureError, origin::Origin, statics::open_dimensions};
 
@@ -43,6 +46,9 @@ pub struct BenchOptions {
     pub cold_starts: usize,
     /// Seconds from one inference to the next of a stream, for the real-time factor.
     pub hop: Option<f64>,
+    /// Commands around the model, for the time end to end. With one before it, samples are that one's, and the model's inputs what it
+    /// makes of them.
+    pub commands: Option<Commands>,
     /// For drawn inputs and resampling.
     pub seed: u64,
 }
@@ -63,6 +69,7 @@ impl Default for BenchOptions {
             // A median of fewer has no interval.
             cold_starts: 7,
             hop: None,
+            commands: None,
             seed: 0,
         }
     }
@@ -72,7 +79,8 @@ impl Default for BenchOptions {
 #[derive(Debug, Clone)]
 pub struct Bench {
     /// The figures: `latency.p50`, `.p90`, `.p99`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
-    /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`.
+    /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`; with commands `end-to-end.p50`, `.p90`, `.p99`,
+    /// `end-to-end.ratio`.
     pub figures: Vec<Figure>,
     /// The baseline's own `peak-rss` and `cold-start`, taken in turns with the model's; empty without a baseline.
     pub baseline: Vec<Figure>,
@@ -100,7 +108,9 @@ pub fn bench(
     let origin = Origin::new(executor, model, baseline, data, options.threads.max(1))?;
     let mut result = Bench { figures: vec![], baseline: vec![], withheld: vec![], warnings: vec![], verdict: None };
     let bytes = model.to_bytes()?;
-    let subject = subject(model, &bytes, data, options.batch, options)?;
+    let steps = options.commands.as_ref().map(Steps::start).transpose()?;
+    let fed = Fed { data, steps: steps.as_ref(), options };
+    let subject = fed.subject(model, &bytes, options.batch)?;
     let batch = batch_of(&subject);
 
     let mut session = executor.load(&bytes, &subject.options)?;
@@ -112,7 +122,7 @@ pub fn bench(
     }
     let before = baseline.map(Model::to_bytes).transpose()?;
     let other = match (baseline, &before) {
-        (Some(b), Some(bytes)) => Some(self::subject(b, bytes, data, options.batch, options)?),
+        (Some(b), Some(bytes)) => Some(fed.subject(b, bytes, options.batch)?),
         _ => None,
     };
     let origin_before = baseline.map(|b| Origin::new(executor, b, None, data, options.threads.max(1))).transpose()?;
@@ -125,9 +135,22 @@ pub fn bench(
         }
     }
     let timed = alternate(executor, session, &subject, other.as_ref(), options)?;
-    result.latency(&origin, &timed, &source(model, data), batch, options)?;
+    let how = format!("batch {batch}, warm, {}", source(model, data));
+    result.percentiles("latency", &origin, &timed, &how)?;
+    result.normalized(&origin, &timed)?;
+    result.real_time(&origin, options)?;
     if baseline.is_some() {
-        result.ratio(&origin, &timed, options)?;
+        result.ratio("latency", &origin, &timed, options)?;
+    }
+    if let Some(steps) = &steps {
+        let whole = fed.whole(&subject, model)?;
+        let before = other.as_ref().zip(baseline).map(|(alone, model)| fed.whole(alone, model)).transpose()?;
+        let session = executor.load(&bytes, &subject.options)?;
+        let timed = alternate(executor, session, &whole, before.as_ref(), options)?;
+        result.percentiles("end-to-end", &origin, &timed, &format!("{}, one after the other; {how}", steps.words()))?;
+        if baseline.is_some() {
+            result.ratio("end-to-end", &origin, &timed, options)?;
+        }
     }
     if options.cold_starts > 0 {
         let mut colds = [vec![], vec![]];
@@ -145,28 +168,51 @@ pub fn bench(
         }
     }
     if options.throughput_batch > 0 {
-        let subject = self::subject(model, &bytes, data, options.throughput_batch, options)?;
+        let subject = fed.subject(model, &bytes, options.throughput_batch)?;
         result.throughput(&origin, executor, &subject, 1, options)?;
     }
     if options.offline_threads > 0 {
         let one = BenchOptions { threads: 1, ..options.clone() };
-        let subject = self::subject(model, &bytes, data, options.throughput_batch.max(1), &one)?;
+        let subject = Fed { options: &one, ..fed }.subject(model, &bytes, options.throughput_batch.max(1))?;
         result.throughput(&origin, executor, &subject, options.offline_threads, options)?;
     }
     result.warnings.splice(0..0, watch.warnings());
     Ok(result)
 }
 
-fn subject<'s>(
-    model: &Model,
-    bytes: &'s [u8],
-    data: Option<&dyn Samples>,
-    batch: usize,
-    options: &BenchOptions,
-) -> Result<Subject<'s>, MeasureError> {
-    let inputs = inputs_for(model, data, batch, options.seed)?;
-    let load = LoadOptions { threads: options.threads.max(1), ..LoadOptions::for_inputs(&inputs) };
-    Ok(Subject { bytes, inputs, options: load })
+/// What models are fed with.
+#[derive(Clone, Copy)]
+struct Fed<'f> {
+    data: Option<&'f dyn Samples>,
+    steps: Option<&'f Steps>,
+    options: &'f BenchOptions,
+}
+
+impl<'f> Fed<'f> {
+    /// What goes into the first step.
+    fn sample(&self, model: &Model, batch: usize) -> Result<Tensors, MeasureError> {
+        let raw = self.steps.is_some_and(Steps::makes_inputs);
+        let own = self.steps.filter(|_| raw).and_then(Steps::samples);
+        inputs_for(model, own.or(self.data), raw, batch, self.options.seed)
+    }
+
+    /// A model alone.
+    fn subject<'s>(&self, model: &Model, bytes: &'s [u8], batch: usize) -> Result<Subject<'s>, MeasureError> {
+        let sample = self.sample(model, batch)?;
+        let inputs = self.steps.map_or(Ok(sample.clone()), |steps| steps.inputs(model, sample))?;
+        let load = LoadOptions { threads: self.options.threads.max(1), ..LoadOptions::for_inputs(&inputs) };
+        Ok(Subject { bytes, inputs, options: load, pipeline: None })
+    }
+
+    /// The same between the commands.
+    fn whole<'s>(&self, alone: &Subject<'s>, model: &Model) -> Result<Subject<'s>, MeasureError>
+    where
+        'f: 's,
+    {
+        let sample = self.sample(model, self.options.batch)?;
+        let (inputs, options) = (alone.inputs.clone(), alone.options.clone());
+        Ok(Subject { bytes: alone.bytes, inputs, options, pipeline: self.steps.map(|steps| (steps, sample)) })
+    }
 }
 
 fn batch_of(subject: &Subject<'_>) -> usize {
@@ -209,25 +255,17 @@ fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
 }
 
 impl Bench {
-    /// Percentiles with as many runs as MLPerf's early stopping asks for, the median as it would be on a machine that nothing slows,
-    /// and the real-time factor.
-    fn latency(
-        &mut self,
-        origin: &Origin,
-        timed: &Timed,
-        source: &str,
-        batch: usize,
-        options: &BenchOptions,
-    ) -> Result<(), MeasureError> {
+    /// Percentiles with as many runs as MLPerf's early stopping asks for.
+    fn percentiles(&mut self, of: &str, origin: &Origin, timed: &Timed, how: &str) -> Result<(), MeasureError> {
         let seconds = sorted(timed.runs.iter().map(|ns| *ns as f64 * 1e-9));
-        let method = format!(
-            "batch {batch}, warm, {source}; interval between order statistics, its upper end also MLPerf's early-stopping bound"
-        );
-        for (metric, q) in [("latency.p50", 0.5), ("latency.p90", 0.9), ("latency.p99", 0.99)] {
+        let method =
+            format!("{how}; interval between order statistics, its upper end also MLPerf's early-stopping bound");
+        for (percentile, q) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)] {
+            let metric = format!("{of}.{percentile}");
             match (interval::quantile(&seconds, q), EarlyStopping::new(q).estimate(&seconds)) {
                 ((value, Some([low, high])), Ok(bound)) => {
                     let bounds = Some([low, high.max(bound)]);
-                    self.figures.push(origin.figure(metric, "s", seconds.len(), value, bounds, method.as_str())?);
+                    self.figures.push(origin.figure(&metric, "s", seconds.len(), value, bounds, method.as_str())?);
                 }
                 (_, needed) => {
                     let needed = needed.err().map_or(interval::needed(q), |n| interval::needed(q).max(n as usize));
@@ -235,6 +273,11 @@ impl Bench {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The median as it would be on a machine that nothing slows.
+    fn normalized(&mut self, origin: &Origin, timed: &Timed) -> Result<(), MeasureError> {
         let kernels = sorted(timed.blocks.iter().map(|b| b[1] as f64));
         let fastest = interval::quantile(&kernels, 0.05).0.max(1.0);
         let slowest = interval::quantile(&kernels, 0.9).0;
@@ -254,6 +297,10 @@ impl Bench {
                           product of fixed matrices) ran beside it";
             self.figures.push(origin.figure("latency.normalized", "s", steady.len(), value, Some(bounds), method)?);
         }
+        Ok(())
+    }
+
+    fn real_time(&mut self, origin: &Origin, options: &BenchOptions) -> Result<(), MeasureError> {
         if let Some(hop) = options.hop
             && let Some(p99) = self.figures.iter().find(|f| f.metric == "latency.p99").cloned()
         {
@@ -262,7 +309,7 @@ impl Bench {
             self.figures.push(origin.figure(
                 "real-time-factor",
                 "ratio",
-                seconds.len(),
+                p99.n as usize,
                 p99.value / hop,
                 bounds,
                 method,
@@ -271,10 +318,11 @@ impl Bench {
         Ok(())
     }
 
-    fn ratio(&mut self, origin: &Origin, timed: &Timed, options: &BenchOptions) -> Result<(), MeasureError> {
+    fn ratio(&mut self, of: &str, origin: &Origin, timed: &Timed, options: &BenchOptions) -> Result<(), MeasureError> {
         let (n, ratios) = (timed.ratios.len(), &timed.ratios);
         let found = ratios.median().zip(ratios.interval());
-        if let Some(most) = options.most_ratio {
+        // The limit is on the model itself.
+        if let Some(most) = options.most_ratio.filter(|_| of == "latency") {
             self.verdict = Some(match ratios.verdict(most.ln()) {
                 Decision::Pass => Verdict::Pass,
                 Decision::Fail => Verdict::Fail,
@@ -286,9 +334,9 @@ impl Bench {
                 let bounds = Some([low.min(value).exp(), high.max(value).exp()]);
                 let method = "median of the model's time over the baseline's in alternating blocks (ABBA), loaded again in turns; an \
                               interval of 98 % that holds at every look";
-                self.figures.push(origin.figure("latency.ratio", "ratio", n, value.exp(), bounds, method)?);
+                self.figures.push(origin.figure(&format!("{of}.ratio"), "ratio", n, value.exp(), bounds, method)?);
             }
-            None => self.withheld.push(format!("latency.ratio: {n} fours of blocks were timed, which settle nothing")),
+            None => self.withheld.push(format!("{of}.ratio: {n} fours of blocks were timed, which settle nothing")),
         }
         Ok(())
     }
