@@ -17,8 +17,13 @@ mod world;
 use std::{panic, process::ExitCode};
 
 use clap::Parser;
+use plimsoll_runtime::Counting;
 
 use crate::{args::Verb, exit::Exit, failure::Failure, manual::Code, world::World};
+
+/// Workers are this program as well, and say what a run allocates.
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     // Rust ends a panicking process with 101, which is none of our codes.

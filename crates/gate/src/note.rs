@@ -69,7 +69,8 @@ pub(crate) fn remedy(metric: Metric) -> &'static str {
         }
         Metric::Params => "remove channels (`prune --remove-params`)",
         Metric::Macs | Metric::LatencyEstimate => "remove channels (`prune --remove-macs`)",
-        Metric::PeakActivationMemory | Metric::PeakMemory => {
+        Metric::Allocations => "fold nodes away (`simplify`): each that is left allocates its outputs",
+        Metric::PeakActivationMemory | Metric::PeakMemory | Metric::AllocatedBytes => {
             "remove channels where `inspect` shows the largest activations"
         }
         _ if metric.basis() == Basis::Data && metric.is_relative() => {

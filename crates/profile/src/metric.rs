@@ -131,6 +131,10 @@ metrics! {
     ColdStart = "cold-start" from "cold-start", Seconds, Lower, Machine, true;
     /// Most resident memory of the process that runs the model.
     PeakMemory = "peak-memory" from "peak-rss", Bytes, Lower, Machine, false;
+    /// Calls of the allocator in one inference of a warm model.
+    Allocations = "allocations" from "allocations", Count, Lower, Machine, false;
+    /// Bytes that one inference of a warm model asks the allocator for.
+    AllocatedBytes = "allocated-bytes" from "allocated-bytes", Bytes, Lower, Machine, false;
     /// Share of samples that are classified rightly.
     Accuracy = "accuracy" from "accuracy", Share, Higher, Data, true;
     /// Mean recall of the classes.

@@ -4,7 +4,10 @@
 
 use std::{io, process, thread, time::Duration};
 
-use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session, TractExecutor, worker};
+use plimsoll_runtime::{Counting, ExecError, Executor, LoadOptions, Session, TractExecutor, worker};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 struct Hostile;
 

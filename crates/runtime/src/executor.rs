@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use plimsoll_onnx::{Model, Tensors};
 
-use crate::{Keep, Summary, kernel};
+use crate::{
+    Keep, Summary,
+    allocations::{self, Allocated},
+    kernel,
+};
 
 /// How a model is to be loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -156,6 +160,22 @@ pub trait Session: Send {
     /// it takes beyond its fastest says how far the machine is slowed at that moment.
     fn calibrate(&mut self, runs: usize) -> Result<Vec<u64>, ExecError> {
         Ok(kernel::time(runs))
+    }
+    /// What one run allocates once the session has warmed up, threads included; `None` where the program's allocator does not count, or
+    /// the executor has an allocator of its own. These runs are not timed.
+    fn allocations(&mut self, inputs: &Tensors) -> Result<Option<Allocated>, ExecError> {
+        if !allocations::are_counted() {
+            return Ok(None);
+        }
+        self.time(inputs, 1)?;
+        let mut of = |runs| {
+            let (ran, allocated) = allocations::counted(|| self.time(inputs, runs));
+            ran.map(|_| allocated)
+        };
+        // What is allocated once a call does not count. The times of up to four runs fit into what a vector takes at first.
+        let (one, four) = (of(1)?, of(4)?);
+        let Allocated { count, bytes } = four - one;
+        Ok(Some(Allocated { count: count / 3, bytes: bytes / 3 }))
     }
     /// Most memory that the process of this session has held resident so far, in bytes; `None` where it is shared with other
     /// work (an executor in this process) or not known.

@@ -18,7 +18,7 @@ use std::{
 use plimsoll_onnx::Tensors;
 
 use crate::{
-    ExecError, Executor, LoadOptions, Session, Summary,
+    Allocated, ExecError, Executor, LoadOptions, Session, Summary,
     protocol::{Reply, Request, pack, read_frame, unpack, write_frame},
 };
 
@@ -141,6 +141,15 @@ impl Session for Remote {
         let mut child = lock(&self.child);
         match child.ask(&Request::Calibrate { runs }, &[])? {
             (Reply::Timed { nanoseconds }, _) => Ok(nanoseconds),
+            other => Err(child.confused(&other.0)),
+        }
+    }
+
+    fn allocations(&mut self, inputs: &Tensors) -> Result<Option<Allocated>, ExecError> {
+        let (metas, parts) = pack(inputs);
+        let mut child = lock(&self.child);
+        match child.ask(&Request::Allocations { session: self.session, inputs: metas }, &parts)? {
+            (Reply::Allocations { of_one_run }, _) => Ok(of_one_run),
             other => Err(child.confused(&other.0)),
         }
     }

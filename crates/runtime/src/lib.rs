@@ -3,6 +3,7 @@
 //! This crate must not know budgets, nor what a figure means. Models are hostile: a panic of an executor becomes an error, and
 //! `isolated` runs any executor in a child process with memory and time limits.
 
+mod allocations;
 mod executor;
 mod filter;
 mod isolated;
@@ -17,6 +18,7 @@ mod tract;
 
 pub mod worker;
 
+pub use allocations::{Allocated, Counting};
 pub use executor::{ExecError, Executor, LoadOptions, Session};
 pub use filter::{Filter, FilterError};
 pub use isolated::{Isolated, Limits, WorkerCommand};

@@ -10,7 +10,7 @@ use ort::{
 };
 use plimsoll_onnx::{DType, Element, Model, Tensor, Tensors, proto::ValueInfoProto};
 
-use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet::guard};
+use crate::{Allocated, ExecError, Executor, LoadOptions, Session, Summary, quiet::guard};
 
 const NAME: &str = "onnxruntime";
 
@@ -146,6 +146,11 @@ impl Session for Loaded {
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
         Ok(self.outputs.iter().filter_map(|(name, summary)| Some((name.clone(), summary.clone()?))).collect())
+    }
+
+    /// The library allocates by itself.
+    fn allocations(&mut self, _inputs: &Tensors) -> Result<Option<Allocated>, ExecError> {
+        Ok(None)
     }
 
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError> {

@@ -11,7 +11,7 @@ use std::{
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::{ExecError, Keep, Summary};
+use crate::{Allocated, ExecError, Keep, Summary};
 
 const MAGIC: [u8; 4] = *b"PLW1";
 /// No header is longer: names and shapes only.
@@ -40,6 +40,8 @@ pub(crate) enum Request {
     Run { session: u64, inputs: Vec<Meta> },
     /// As `Run`.
     Time { session: u64, runs: usize, inputs: Vec<Meta> },
+    /// As `Run`: what one run allocates.
+    Allocations { session: u64, inputs: Vec<Meta> },
     /// What a session kept of the values that were to be summarised.
     Summaries { session: u64 },
     /// Times the calibration kernel.
@@ -65,6 +67,9 @@ pub(crate) enum Reply {
     },
     Timed {
         nanoseconds: Vec<u64>,
+    },
+    Allocations {
+        of_one_run: Option<Allocated>,
     },
     Summaries {
         kept: BTreeMap<String, Summary>,

@@ -52,6 +52,10 @@ pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) 
                 let inputs = unpack(inputs, &payload).map_err(|reason| failed(executor, reason))?;
                 Ok(Reply::Timed { nanoseconds: found.time(&inputs, runs)? })
             }),
+            Request::Allocations { session, inputs } => find(&mut sessions, session, executor).and_then(|found| {
+                let inputs = unpack(inputs, &payload).map_err(|reason| failed(executor, reason))?;
+                Ok(Reply::Allocations { of_one_run: found.allocations(&inputs)? })
+            }),
             Request::Summaries { session } => find(&mut sessions, session, executor)
                 .and_then(|found| Ok(Reply::Summaries { kept: found.summaries()? })),
             Request::Calibrate { runs } => Ok(Reply::Timed { nanoseconds: kernel::time(runs) }),

@@ -194,3 +194,31 @@ fn a_worker_that_cannot_be_started_is_named() {
     let error = Isolated::new(command, Limits::default()).unwrap_err();
     assert!(error.to_string().contains("/nowhere/worker"), "{error}");
 }
+
+/// The same graph twice in a row allocates the same, and more nodes more; counting is over when timing goes on.
+#[test]
+fn allocations_of_a_run_are_counted_in_a_child_and_not_in_a_program_that_does_not_count() {
+    let child = isolated(4 << 30, Duration::from_secs(60));
+    let of = |model: &[u8]| {
+        let mut session = child.load(model, &LoadOptions::for_inputs(&input())).unwrap();
+        let found = session.allocations(&input()).unwrap().unwrap();
+        assert_eq!(session.time(&input(), 3).unwrap().len(), 3);
+        found
+    };
+    let few = of(&small());
+    assert_eq!(few, of(&small()));
+    // Two outputs of two rows of two floats at the least.
+    assert!(few.count >= 1 && few.bytes >= 16, "{few:?}");
+    let longer = model(
+        17,
+        vec![
+            node::new("MatMul", &["x", "w"], &["h"]),
+            node::new("Sin", &["h"], &["i"]),
+            node::new("Cos", &["i"], &["j"]),
+            node::new("Tanh", &["j"], &["y"]),
+        ],
+    );
+    assert!(of(&longer).count > few.count);
+    let mut here = TractExecutor.load(&small(), &LoadOptions::for_inputs(&input())).unwrap();
+    assert_eq!(here.allocations(&input()).unwrap(), None);
+}

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use plimsoll_dataset::Samples;
 use plimsoll_onnx::{Model, Tensors};
 use plimsoll_record::{Figure, Verdict};
-use plimsoll_runtime::{Executor, LoadOptions, Watch};
+use plimsoll_runtime::{Allocated, Executor, LoadOptions, Watch};
 use plimsoll_stats::{Decision, EarlyStopping, interval};
 
 pub use self::steps::Commands;
@@ -79,10 +79,10 @@ impl Default for BenchOptions {
 #[derive(Debug, Clone)]
 pub struct Bench {
     /// The figures: `latency.p50`, `.p90`, `.p99`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
-    /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`; with commands `end-to-end.p50`, `.p90`, `.p99`,
+    /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`, `allocations`, `allocated-bytes`; with commands `end-to-end.p50`, `.p90`, `.p99`,
     /// `end-to-end.ratio`.
     pub figures: Vec<Figure>,
-    /// The baseline's own `peak-rss` and `cold-start`, taken in turns with the model's; empty without a baseline.
+    /// The baseline's own `peak-rss`, `allocations`, `allocated-bytes` and `cold-start`, taken in turns with the model's; empty without a baseline.
     pub baseline: Vec<Figure>,
     /// Figures that the runs do not carry, each with the reason.
     pub withheld: Vec<String>,
@@ -120,6 +120,10 @@ pub fn bench(
         Some(peak) => result.figures.push(peak_memory(&origin, peak)?),
         None => result.withheld.push("peak-rss: the model does not run in a process of its own".into()),
     }
+    match session.allocations(&subject.inputs)? {
+        Some(allocated) => result.figures.extend(allocations(&origin, allocated)?),
+        None => result.withheld.push("allocations: the executor's allocator does not count".into()),
+    }
     let before = baseline.map(Model::to_bytes).transpose()?;
     let other = match (baseline, &before) {
         (Some(b), Some(bytes)) => Some(fed.subject(b, bytes, options.batch)?),
@@ -132,6 +136,9 @@ pub fn bench(
         session.time(&other.inputs, 1)?;
         if let Some(peak) = session.peak_memory() {
             result.baseline.push(peak_memory(origin, peak)?);
+        }
+        if let Some(allocated) = session.allocations(&other.inputs)? {
+            result.baseline.extend(allocations(origin, allocated)?);
         }
     }
     let timed = alternate(executor, session, &subject, other.as_ref(), options)?;
@@ -232,6 +239,19 @@ fn source(model: &Model, data: Option<&dyn Samples>) -> String {
 fn peak_memory(origin: &Origin, peak: u64) -> Result<Figure, MeasureError> {
     let method = "most resident memory of a fresh process after loading and one run, the program itself included";
     origin.figure("peak-rss", "bytes", 1, peak as f64, None, method)
+}
+
+/// Of one run of a warm session. Counted before anything is timed, and not while it is.
+fn allocations(origin: &Origin, allocated: Allocated) -> Result<[Figure; 2], MeasureError> {
+    let figure = |metric, unit, value: u64, what| {
+        let method =
+            format!("{what} in one inference of a warm model, all threads; mean of three runs that are not timed");
+        origin.figure(metric, unit, 3, value as f64, None, method)
+    };
+    Ok([
+        figure("allocations", "count", allocated.count, "calls of the allocator")?,
+        figure("allocated-bytes", "bytes", allocated.bytes, "bytes asked of the allocator")?,
+    ])
 }
 
 /// Seconds of loading and the first run.
