@@ -123,9 +123,10 @@ pub(crate) enum Verb {
     /// kappa-linear, kappa-quadratic, top-5. Labels that are floats are targets of a regression: mae, rmse. With a baseline
     /// agreement, output-error, output-sqnr, output-cosine, and how much worse the model is: accuracy-drop,
     /// balanced-accuracy-drop, auc-drop, f1-macro-drop, kappa-drop, mae-increase, rmse-increase. Held against a --margin these end
-    /// with 100 where one exceeds it, with 102 where the samples do not settle it.
+    /// with 100 where one exceeds it, with 102 where the samples do not settle it. Endpoints are those of the spec that is named, or of
+    /// a plimsoll.toml beside the model or the baseline that names one of them as its model; they need a baseline and groups.
     #[command(
-        after_help = "Examples:\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx --margin accuracy-drop=0.5pp"
+        after_help = "Examples:\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx\n  plimsoll evaluate int8.onnx --data test.npz --baseline model.onnx --margin accuracy-drop=0.5pp\n  plimsoll evaluate plimsoll.toml --baseline today.onnx"
     )]
     Evaluate(Evaluate),
     /// Latency of a model, alone or in alternation with a baseline
@@ -404,11 +405,13 @@ pub(crate) struct Optimize {
 
 #[derive(Debug, Args)]
 pub(crate) struct Evaluate {
-    /// The model, an ONNX file
+    /// The model, an ONNX file; or a release spec (a TOML file), which names a model, its test data and its endpoints
+    #[arg(value_name = "MODEL|SPEC")]
     pub(crate) model: PathBuf,
-    /// Labelled samples, an npz file: arrays named as the inputs, `label`, and `group` where samples are not independent
+    /// Labelled samples, an npz file: arrays named as the inputs, `label`, and `group` where samples are not independent; of a spec,
+    /// its test data where none are given
     #[arg(long, value_name = "NPZ")]
-    pub(crate) data: PathBuf,
+    pub(crate) data: Option<PathBuf>,
     /// A model to compare with: agreement and differences are taken on the same samples
     #[arg(long, value_name = "MODEL")]
     pub(crate) baseline: Option<PathBuf>,

@@ -134,6 +134,7 @@ pub(crate) fn figures(found: &Figures) -> String {
 /// A value with its unit, as people read it.
 pub(crate) fn quantity(value: f64, unit: &str) -> String {
     match unit {
+        "s" if value == 0.0 => "0 s".to_owned(),
         "s" if value.abs() < 1e-3 => format!("{:.1} µs", value * 1e6),
         "s" if value.abs() < 1.0 => format!("{:.3} ms", value * 1e3),
         "s" => format!("{value:.3} s"),

@@ -62,3 +62,43 @@ fn data_without_groups_are_refused_where_the_spec_names_them() {
     let message = error(f, 96, &["check", "plimsoll.toml"]);
     assert!(message.contains("endpoint `waking`") && message.contains("plimsoll.toml:9:8"), "{message}");
 }
+
+/// Through `evaluate`, of a spec and of a candidate beside it.
+#[test]
+fn evaluate_takes_the_endpoints_of_the_spec() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    nights(f, true);
+    spec(f);
+    let own = write_model(f, "m.onnx", &small());
+    let weight = Tensor::from_elements(&[3, 2], &[-1f32, 0.0, 0.0, -1.0, 0.0, 0.0]).unwrap();
+    let swapped = model(vec![node::new("MatMul", &["x", "w"], &["y"])], vec![weight.to_proto("w")]);
+    let swapped = write_model(f, "swapped.onnx", &swapped);
+    let found = |args: &[&str]| {
+        let found = json(f, 0, &[&["evaluate"], args, &["--json"]].concat());
+        let figures = found["figures"].as_array().unwrap().clone();
+        let shift = figures.iter().find(|f| f["metric"] == "endpoint.waking.shift.mean");
+        (shift.map(|f| f["value"].as_f64().unwrap()), found["endpoints"].as_array().map_or(0, Vec::len))
+    };
+    assert_eq!(found(&["plimsoll.toml", "--baseline", &swapped]), (Some(120.0), 1));
+    // The candidate against the model that the spec beside it names, on the spec's test data.
+    assert_eq!(found(&[&swapped, "--baseline", &own]), (Some(-120.0), 1));
+    assert_eq!(found(&[&own, "--data", "x.npz"]), (None, 0));
+    let text = expect(f, 0, &["evaluate", "plimsoll.toml", "--baseline", &swapped]);
+    assert!(text.contains("group     40  waking: 120.000 s, by the baseline 0 s, shift 120.000 s"), "{text}");
+    // A spec that names another model has nothing to say of these.
+    fs::rename(f.join("m.onnx"), f.join("other.onnx")).unwrap();
+    let message = error(f, 96, &["evaluate", &swapped]);
+    assert!(message.contains("no samples") && message.contains("--data"), "{message}");
+}
+
+#[test]
+fn data_without_groups_are_refused_where_a_spec_is_named_and_evaluated_where_it_only_lies_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    nights(f, false);
+    spec(f);
+    let own = write_model(f, "m.onnx", &small());
+    assert!(error(f, 96, &["evaluate", "plimsoll.toml", "--baseline", &own]).contains("`group`"));
+    assert!(error(f, 0, &["evaluate", &own, "--baseline", &own, "--data", "x.npz"]).contains("are left out"));
+}

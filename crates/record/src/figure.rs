@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verdict;
+use crate::{EndpointShift, Verdict};
 
 /// The machine a figure was taken on.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -189,6 +189,9 @@ pub struct Figures {
     /// Whether a limit that was given holds; absent where none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Verdict>,
+    /// Endpoints beside the baseline's, with the groups that shift most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<EndpointShift>,
 }
 
 impl Figures {
@@ -197,7 +200,7 @@ impl Figures {
 
     /// The document of some figures.
     pub fn new(figures: Vec<Figure>, withheld: Vec<String>) -> Self {
-        Self { schema: Self::SCHEMA.into(), figures, withheld, warnings: vec![], verdict: None }
+        Self { schema: Self::SCHEMA.into(), figures, withheld, warnings: vec![], verdict: None, endpoints: vec![] }
     }
 
     /// Reads a document from somebody else: every figure must be finite and complete.
