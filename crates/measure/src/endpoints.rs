@@ -4,14 +4,13 @@
 //! The samples of a group are taken in the order of the data, each for the same stretch of time. A group counts once, however
 //! long it is: groups are what is independent.
 
-use std::{collections::BTreeMap, iter::repeat_n};
+use std::collections::BTreeMap;
 
 use plimsoll_dataset::Samples;
 use plimsoll_record::{EndpointShift, Figure, GroupShift, NeededGroups};
 use plimsoll_stats::{
-    FEWEST_GROUPS,
+    FEWEST_GROUPS, Shifts,
     interval::{needed as needed_by_quantile, quantile},
-    special::{normal_quantile, t_quantile},
 };
 
 use crate::{MeasureError, Scores, origin::Origin};
@@ -20,10 +19,6 @@ use crate::{MeasureError, Scores, origin::Origin};
 const WORST_GROUPS: usize = 5;
 /// The percentile of absolute shifts.
 const P95: f64 = 0.95;
-/// Two-sided 95 %.
-const UPPER: f64 = 0.975;
-/// Chance that the number of groups that is named settles a limit.
-const POWER: f64 = 0.8;
 
 /// An endpoint.
 #[derive(Debug, Clone, PartialEq)]
@@ -144,12 +139,12 @@ pub(crate) fn shift(
         let (model, baseline) = (of_model(0), of_model(1));
         values.push(GroupShift { group, model, baseline });
     }
-    let shifts = Shifts::new(&values, endpoint.per);
-    let figures = shifts.figures(endpoint, origin)?;
+    let shifts = Shifts::new(values.iter().map(GroupShift::shift).collect(), endpoint.per);
+    let figures = figures(&shifts, endpoint, origin)?;
     let needed = |&(statistic, limit): &(ShiftStatistic, f64)| NeededGroups {
         metric: endpoint.metric(statistic),
         limit,
-        groups: shifts.needed(statistic, limit),
+        groups: settled_by(&shifts, statistic, limit),
     };
     let needed = endpoint.limits.iter().filter(|(s, _)| *s != ShiftStatistic::Max).map(needed).collect();
     let groups = values.len() as u64;
@@ -175,94 +170,39 @@ fn in_order(names: &[i64]) -> Vec<(i64, Vec<usize>)> {
     groups
 }
 
-/// The shifts of all groups.
-struct Shifts {
-    signed: Vec<f64>,
-    /// Absolute, ascending.
-    sizes: Vec<f64>,
-    mean: f64,
-    /// Variance of the mean.
-    variance: f64,
+/// The figures of all groups' shifts.
+fn figures(shifts: &Shifts, endpoint: &Endpoint, origin: &Origin) -> Result<Vec<Figure>, MeasureError> {
+    let n = shifts.len();
+    let figure = |statistic, value, interval: Option<[f64; 2]>, how: String| {
+        let method = format!("{}, model less baseline; {how}", endpoint.what());
+        origin.figure(&endpoint.metric(statistic), "s", n, value, interval, method)
+    };
+    let of_mean = shifts.mean_interval();
+    let how = match of_mean {
+        Some(_) => format!("mean of {n} groups; Student t over groups"),
+        None => format!("mean; no interval: {n} groups are too few, {FEWEST_GROUPS} are needed"),
+    };
+    let mean = figure(ShiftStatistic::Mean, shifts.mean(), of_mean, how)?;
+    let (value, of_p95) = quantile(shifts.sizes(), P95);
+    let how = match of_p95 {
+        Some(_) => format!("95th percentile of the absolute shifts of {n} groups; order statistics (binomial)"),
+        None => format!(
+            "95th percentile of the absolute shifts; no interval: {n} groups are too few, {} are needed",
+            needed_by_quantile(P95)
+        ),
+    };
+    let p95 = figure(ShiftStatistic::P95, value, of_p95, how)?;
+    let largest = shifts.sizes().last().copied().unwrap_or(0.0);
+    let how = format!("largest absolute shift of these {n} groups; it says nothing of others");
+    Ok(vec![mean, p95, figure(ShiftStatistic::Max, largest, None, how)?])
 }
 
-impl Shifts {
-    fn new(values: &[GroupShift], per: f64) -> Self {
-        let signed: Vec<f64> = values.iter().map(GroupShift::shift).collect();
-        let mut sizes: Vec<f64> = signed.iter().map(|s| s.abs()).collect();
-        sizes.sort_by(f64::total_cmp);
-        let n = signed.len() as f64;
-        let mean = signed.iter().sum::<f64>() / n;
-        let squares: f64 = signed.iter().map(|s| (s - mean) * (s - mean)).sum();
-        // As though one group more had shifted by one sample: groups that have not shifted at all are no certainty that none does
-        // (after Agresti and Min 2005).
-        let variance = squares / (n - 1.0).max(1.0) / n + (per / n) * (per / n);
-        Self { signed, sizes, mean, variance }
-    }
-
-    fn len(&self) -> usize {
-        self.signed.len()
-    }
-
-    /// Degrees of freedom.
-    fn df(&self) -> f64 {
-        self.len() as f64 - 1.0
-    }
-
-    fn mean_interval(&self) -> Option<[f64; 2]> {
-        let half = || t_quantile(UPPER, self.df()) * self.variance.sqrt();
-        (self.len() >= FEWEST_GROUPS).then(|| [self.mean - half(), self.mean + half()])
-    }
-
-    fn figures(&self, endpoint: &Endpoint, origin: &Origin) -> Result<Vec<Figure>, MeasureError> {
-        let n = self.len();
-        let figure = |statistic, value, interval: Option<[f64; 2]>, how: String| {
-            let method = format!("{}, model less baseline; {how}", endpoint.what());
-            origin.figure(&endpoint.metric(statistic), "s", n, value, interval, method)
-        };
-        let of_mean = self.mean_interval();
-        let how = match of_mean {
-            Some(_) => format!("mean of {n} groups; Student t over groups"),
-            None => format!("mean; no interval: {n} groups are too few, {FEWEST_GROUPS} are needed"),
-        };
-        let mean = figure(ShiftStatistic::Mean, self.mean, of_mean, how)?;
-        let (value, of_p95) = quantile(&self.sizes, P95);
-        let how = match of_p95 {
-            Some(_) => format!("95th percentile of the absolute shifts of {n} groups; order statistics (binomial)"),
-            None => format!(
-                "95th percentile of the absolute shifts; no interval: {n} groups are too few, {} are needed",
-                needed_by_quantile(P95)
-            ),
-        };
-        let p95 = figure(ShiftStatistic::P95, value, of_p95, how)?;
-        let largest = self.sizes.last().copied().unwrap_or(0.0);
-        let how = format!("largest absolute shift of these {n} groups; it says nothing of others");
-        Ok(vec![mean, p95, figure(ShiftStatistic::Max, largest, None, how)?])
-    }
-
-    /// Groups with which an interval would lie on one side of a limit in four of five cases, if shifts are as observed.
-    fn needed(&self, statistic: ShiftStatistic, limit: f64) -> Option<u64> {
-        let n = self.len() as f64;
-        let least = match statistic {
-            ShiftStatistic::Mean => {
-                let gap = (limit - self.mean.abs()).abs();
-                let of_one = self.variance * n;
-                let needed = |df: f64| of_one * (t_quantile(UPPER, df) + normal_quantile(POWER)).powi(2) / (gap * gap);
-                // Student's t depends on the number that is asked for.
-                let first = needed(1e6);
-                let needed = repeat_n((), 20).fold(first, |found, ()| needed((found - 1.0).clamp(4.0, 1e6)));
-                needed.max(FEWEST_GROUPS as f64)
-            }
-            ShiftStatistic::P95 => {
-                // Whether more or fewer than one group in twenty shift farther: a test of a share.
-                let over = self.sizes.iter().filter(|s| **s > limit).count() as f64 / n;
-                let spread = |p: f64| (p * (1.0 - p)).sqrt();
-                let sum = normal_quantile(UPPER) * spread(P95) + normal_quantile(POWER) * spread(over);
-                let gap = over - (1.0 - P95);
-                (sum / gap).powi(2).max(needed_by_quantile(P95) as f64)
-            }
-            ShiftStatistic::Max => return None,
-        };
-        (least < 1e9).then_some(least.ceil() as u64)
+/// Groups with which an interval would lie on one side of a limit in four of five cases, if shifts are as observed.
+fn settled_by(shifts: &Shifts, statistic: ShiftStatistic, limit: f64) -> Option<u64> {
+    match statistic {
+        ShiftStatistic::Mean => shifts.mean_settled_by(limit),
+        ShiftStatistic::P95 => shifts.quantile_settled_by(P95, limit),
+        ShiftStatistic::Max => None,
     }
 }
 
@@ -279,11 +219,6 @@ mod tests {
             per: 30.0,
             limits: vec![],
         }
-    }
-
-    fn shifts(signed: &[f64]) -> Shifts {
-        let of = |&s: &f64| GroupShift { group: 0, model: s, baseline: 0.0 };
-        Shifts::new(&signed.iter().map(of).collect::<Vec<_>>(), 30.0)
     }
 
     #[test]
@@ -307,28 +242,5 @@ mod tests {
     #[test]
     fn groups_keep_the_order_of_the_data_even_where_they_are_interleaved() {
         assert_eq!(in_order(&[7, 3, 7, 5, 3]), [(7, vec![0, 2]), (3, vec![1, 4]), (5, vec![3])]);
-    }
-
-    #[test]
-    fn the_mean_has_students_interval_and_groups_that_agree_are_no_certainty() {
-        let of = shifts(&[30.0, 60.0, 90.0, 0.0, 120.0]);
-        // Mean 60, s² = 2250, (2250 / 5 + 36).sqrt() = 22.04; t of 4 degrees of freedom is 2.776.
-        let [low, high] = of.mean_interval().unwrap();
-        assert!((low + 1.205).abs() < 1e-2 && (high - 121.205).abs() < 1e-2, "{low} {high}");
-        let [low, high] = shifts(&[0.0; 8]).mean_interval().unwrap();
-        assert!(low < -5.0 && high > 5.0, "{low} {high}");
-        assert!(shifts(&[0.0; 4]).mean_interval().is_none());
-    }
-
-    #[test]
-    fn groups_that_would_settle_a_limit_are_more_the_nearer_it_is() {
-        let of = shifts(&(0..20).map(|i| f64::from(i % 5) * 30.0).collect::<Vec<_>>());
-        let near = of.needed(ShiftStatistic::Mean, 65.0).unwrap();
-        let far = of.needed(ShiftStatistic::Mean, 90.0).unwrap();
-        assert!(near > 20 * far && far >= 5, "{near} {far}");
-        assert_eq!(of.needed(ShiftStatistic::Mean, 60.0), None);
-        // No fewer than the percentile needs for any interval.
-        assert_eq!(of.needed(ShiftStatistic::P95, 10.0), Some(72));
-        assert!(of.needed(ShiftStatistic::P95, 120.0).unwrap() >= 72);
     }
 }

@@ -10,6 +10,7 @@ mod histogram;
 mod random;
 mod range;
 mod sequential;
+mod shifts;
 
 pub mod interval;
 pub mod metrics;
@@ -24,3 +25,4 @@ pub use paired::{Decision, Loss, NonInferiority};
 pub use random::Random;
 pub use range::Range;
 pub use sequential::Sequential;
+pub use shifts::Shifts;

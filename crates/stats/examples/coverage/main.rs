@@ -1,11 +1,13 @@
 //! How often 95 % intervals hold the truth, and how often a non-inferiority test errs: tables in Markdown.
 //!
-//! `cargo run --release --locked -p plimsoll-stats --example coverage -- metrics|latency [DATA SETS]`
+//! `cargo run --release --locked -p plimsoll-stats --example coverage -- metrics|latency|endpoints [DATA SETS]`
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
+mod endpoints;
 mod latency;
 mod worlds;
 
+use endpoints::Nights;
 use latency::{Noise, verdicts};
 use plimsoll_stats::{Decision, Random};
 use worlds::{Design, World};
@@ -19,7 +21,8 @@ fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("metrics") => of_metrics(sets),
         Some("latency") => of_latency(sets),
-        _ => println!("usage: coverage metrics|latency [DATA SETS]"),
+        Some("endpoints") => of_endpoints(sets),
+        _ => println!("usage: coverage metrics|latency|endpoints [DATA SETS]"),
     }
 }
 
@@ -103,6 +106,23 @@ fn of_latency(sets: usize) {
             let (pass, fail) = verdicts(noise, ratio, sets);
             let share = |n: usize| 100.0 * n as f64 / sets as f64;
             println!("| {name} | {ratio} | {:.1} % | {:.1} % |", share(pass), share(fail));
+        }
+    }
+}
+
+fn of_endpoints(sets: usize) {
+    const GROUPS: [usize; 6] = [6, 10, 30, 80, 200, 500];
+    let columns = GROUPS.map(|g| format!("{g} groups")).join(" | ");
+    println!("| shifts | of | value | {columns} |\n|---|---|--:|{}", "--:|".repeat(GROUPS.len()));
+    for (name, nights) in Nights::ALL {
+        let found = GROUPS.map(|groups| nights.covered(groups, sets));
+        for (i, of) in ["mean", "95th percentile"].into_iter().enumerate() {
+            let cell = |(_, covered): &([f64; 2], [Option<usize>; 2])| match covered[i] {
+                Some(n) => marked(100.0 * n as f64 / sets as f64, 93.0..=97.0),
+                None => "none".into(),
+            };
+            let cells: Vec<String> = found.iter().map(cell).collect();
+            println!("| {name} | {of} | {:.0} s | {} |", found[0].0[i], cells.join(" | "));
         }
     }
 }
