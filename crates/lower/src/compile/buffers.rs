@@ -1,0 +1,221 @@
+//! The end of compilation: registers are shared, values get buffers, and steps take their final form.
+
+use super::{
+    Compiled, TooComplex,
+    emit::{Emitter, Planned},
+    pointwise_groups::{Group, Head},
+    values::Origin,
+};
+use crate::{
+    program::{Buffer, Kind, Place, Program, SLACK, Step},
+    step::{Conv, Depthwise, MAX_REGISTERS, Micro},
+};
+
+impl Emitter<'_> {
+    pub(super) fn finish(mut self) -> Result<Compiled, TooComplex> {
+        let mut outputs = Vec::new();
+        for id in self.graph.outputs.clone() {
+            let laid = self.part(id)?;
+            let rows: Vec<usize> = (0..laid.shape.len()).collect();
+            let value = self.in_order(&laid, &rows).value;
+            outputs.push(self.read(value));
+        }
+        let values = self.values;
+        let mut steps = Vec::new();
+        for planned in self.steps {
+            steps.push(match planned {
+                Planned::Pool(step) => Step::Pool(step),
+                Planned::Reduce(step) => Step::Reduce(step),
+                Planned::Copy(step) => Step::Copy(step),
+                Planned::Group(mut group) => {
+                    store(&mut group, &|v| values[v].stored, &|v| values[v].kind);
+                    share_registers(&mut group)?;
+                    let finish = group.program;
+                    match group.head {
+                        Head::None => Step::Pointwise(finish),
+                        Head::Conv { input, bases, runs, blocks, weights } => {
+                            Step::Conv(Conv { input, bases, runs, blocks, weights, finish })
+                        }
+                        Head::Depthwise { input, bases, taps, weights, channels } => {
+                            Step::Depthwise(Depthwise { input, bases, taps, weights, channels, finish })
+                        }
+                    }
+                }
+            });
+        }
+        // When each value is last read; outputs are read after the end.
+        let mut last = vec![0; values.len()];
+        let mut first = vec![usize::MAX; values.len()];
+        for (position, step) in steps.iter_mut().enumerate() {
+            let (reads, writes) = buffers(step);
+            for buffer in reads.into_iter().chain(writes) {
+                if let Place::Slot(v) = buffer.place {
+                    last[v] = position;
+                    first[v] = first[v].min(position);
+                }
+            }
+        }
+        for output in &outputs {
+            if let Place::Slot(v) = output.place {
+                last[v] = usize::MAX;
+            }
+        }
+        let mut program = Program { const_f32: self.constants, ..Program::default() };
+        let mut places: Vec<Place> = values
+            .iter()
+            .map(|v| match v.origin {
+                Origin::Given(place) => place,
+                _ => Place::Slot(usize::MAX),
+            })
+            .collect();
+        let mut free: [Vec<usize>; 2] = [vec![], vec![]];
+        for (position, step) in steps.iter_mut().enumerate() {
+            let touched: Vec<usize> = {
+                let (reads, writes) = buffers(step);
+                reads.into_iter().chain(writes).filter_map(|b| if let Place::Slot(v) = b.place { Some(v) } else { None }).collect()
+            };
+            for v in &touched {
+                if places[*v] == Place::Slot(usize::MAX) && first[*v] == position {
+                    let kind = values[*v].kind;
+                    let slots = if kind == Kind::F32 { &mut program.slots_f32 } else { &mut program.slots_u8 };
+                    let len = values[*v].len + SLACK;
+                    // The smallest free one that holds it, else the largest is made larger.
+                    let pool = &mut free[kind as usize];
+                    let best = (0..pool.len()).min_by_key(|i| {
+                        let size = slots[pool[*i]];
+                        (size < len, if size < len { usize::MAX - size } else { size })
+                    });
+                    let slot = match best {
+                        Some(i) => pool.swap_remove(i),
+                        None => {
+                            slots.push(0);
+                            slots.len() - 1
+                        }
+                    };
+                    slots[slot] = slots[slot].max(len);
+                    places[*v] = Place::Slot(slot);
+                }
+            }
+            let mut done: Vec<usize> = touched.into_iter().filter(|v| last[*v] == position).collect();
+            done.sort_unstable();
+            done.dedup();
+            for v in done {
+                if let (Place::Slot(slot), true) = (places[v], values[v].position().is_some()) {
+                    free[values[v].kind as usize].push(slot);
+                }
+            }
+            let (reads, writes) = buffers(step);
+            for buffer in reads.into_iter().chain(writes) {
+                place(buffer, &places);
+            }
+        }
+        outputs.iter_mut().for_each(|o| place(o, &places));
+        program.steps = steps;
+        Ok(Compiled { program, outputs })
+    }
+}
+
+fn place(buffer: &mut Buffer, places: &[Place]) {
+    if let Place::Slot(v) = buffer.place {
+        buffer.place = places[v];
+    }
+}
+
+/// All buffers of a step: what it reads, what it writes.
+fn buffers(step: &mut Step) -> (Vec<&mut Buffer>, Vec<&mut Buffer>) {
+    let (input, finish) = match step {
+        Step::Pool(s) => return (vec![&mut s.input], vec![&mut s.output]),
+        Step::Reduce(s) => return (vec![&mut s.input], vec![&mut s.output]),
+        Step::Copy(s) => return (vec![&mut s.input], vec![&mut s.output]),
+        Step::Pointwise(finish) => (None, finish),
+        Step::Conv(s) => (Some(&mut s.input), &mut s.finish),
+        Step::Depthwise(s) => (Some(&mut s.input), &mut s.finish),
+    };
+    let reads = input.into_iter().chain(finish.operands.iter_mut().map(|o| &mut o.buffer)).collect();
+    (reads, finish.outputs.iter_mut().collect())
+}
+
+/// Stores those of a group's values that something reads from memory, right after they are made.
+fn store(group: &mut Group, stored: &dyn Fn(usize) -> bool, kind: &dyn Fn(usize) -> Kind) {
+    let mut micros = Vec::new();
+    let mut wanted: Vec<(usize, usize)> = group.defined.iter().copied().filter(|(_, v)| stored(*v)).collect();
+    let program = &mut group.program;
+    let mut put = |register: usize, micros: &mut Vec<Micro>| {
+        wanted.retain(|(r, v)| {
+            if *r == register {
+                micros.push(Micro::Store { from: register, output: program.outputs.len() });
+                program.outputs.push(Buffer { kind: kind(*v), place: Place::Slot(*v) });
+            }
+            *r != register
+        });
+    };
+    if !matches!(group.head, Head::None) {
+        put(0, &mut micros);
+    }
+    for micro in &program.micros {
+        micros.push(*micro);
+        if let Some(to) = written(micro) {
+            put(to, &mut micros);
+        }
+    }
+    program.micros = micros;
+}
+
+fn written(micro: &Micro) -> Option<usize> {
+    match *micro {
+        Micro::Load { to, .. }
+        | Micro::Fill { to, .. }
+        | Micro::Binary { to, .. }
+        | Micro::Unary { to, .. }
+        | Micro::ScaleShift { to, .. }
+        | Micro::Quantize { to, .. } => Some(to),
+        Micro::Store { .. } => None,
+    }
+}
+
+/// Registers of a micro-operation: those it reads, then the one it writes.
+fn registers(micro: &mut Micro) -> (Vec<&mut usize>, Option<&mut usize>) {
+    match micro {
+        Micro::Load { to, .. } | Micro::Fill { to, .. } => (vec![], Some(to)),
+        Micro::Binary { to, a, b, .. } => (vec![a, b], Some(to)),
+        Micro::Unary { to, a, .. } | Micro::ScaleShift { to, a, .. } | Micro::Quantize { to, a, .. } => (vec![a], Some(to)),
+        Micro::Store { from, .. } => (vec![from], None),
+    }
+}
+
+/// Gives the registers of values that are no longer read to later ones (linear scan).
+fn share_registers(group: &mut Group) -> Result<(), TooComplex> {
+    let micros = &mut group.program.micros;
+    let mut last = vec![0; group.registers];
+    for (i, micro) in micros.iter_mut().enumerate() {
+        registers(micro).0.into_iter().for_each(|r| last[*r] = i);
+    }
+    let mut real = vec![usize::MAX; group.registers];
+    let mut free: Vec<usize> = (0..MAX_REGISTERS).rev().collect();
+    if !matches!(group.head, Head::None) {
+        real[0] = free.pop().expect("there are registers");
+    }
+    for (i, micro) in micros.iter_mut().enumerate() {
+        let (reads, write) = registers(micro);
+        let read: Vec<usize> = reads.iter().map(|r| **r).collect();
+        // The destination is taken before the sources are given back: it differs from them.
+        if let Some(to) = write {
+            let register = free.pop().ok_or(TooComplex)?;
+            real[*to] = register;
+            if last[*to] <= i && !read.contains(to) {
+                // Nothing reads it.
+                free.push(register);
+            }
+            *to = register;
+        }
+        let (reads, _) = registers(micro);
+        for r in reads {
+            *r = real[*r];
+        }
+        let mut ended: Vec<usize> = read.into_iter().filter(|r| last[*r] == i).collect();
+        ended.sort_unstable();
+        ended.dedup();
+        free.extend(ended.into_iter().map(|r| real[r]));
+    }
+    Ok(())
+}

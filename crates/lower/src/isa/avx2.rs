@@ -1,0 +1,86 @@
+//! AVX2 with FMA: eight lanes, sixteen registers. int8 is computed in f32 (see [`super::Isa::has_int8`]).
+#![expect(unsafe_code, reason = "loads through pointers whose bounds `Dot::check` has asserted")]
+
+use std::arch::x86_64::*;
+
+use super::{Dot, Kernels, LANES, portable::Portable};
+use crate::program::{Env, Program, interpret};
+
+pub(super) struct Avx2;
+
+impl Kernels for Avx2 {
+    #[inline(always)]
+    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        dot.check::<P>(G * LANES);
+        assert!(out.len() >= P * G * LANES);
+        for group in 0..G {
+            let mut first = 0;
+            // Four pixels by sixteen channels are what the registers hold.
+            while first < P {
+                // SAFETY: only `run` of this module and of `avxvnni` get here, whose features are those of the kernel.
+                unsafe {
+                    match P - first {
+                        1 => dot_f32::<1, G>(dot, first, group, out),
+                        2 | 3 => dot_f32::<2, G>(dot, first, group, out),
+                        _ => dot_f32::<4, G>(dot, first, group, out),
+                    }
+                }
+                first += if P - first >= 4 { 4 } else { P.min(2) };
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+        Portable::dot_u8i8::<P, G>(dot, out);
+    }
+}
+
+/// Pixels `first .. first + Q` of vector group `group`.
+///
+/// # Safety
+/// `Dot::check` holds for pixels up to `first + Q`, and `out` has as many rows of `G * LANES`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn dot_f32<const Q: usize, const G: usize>(
+    dot: Dot<'_, f32, f32>,
+    first: usize,
+    group: usize,
+    out: &mut [f32],
+) {
+    let mut acc = [[_mm256_setzero_ps(); 2]; Q];
+    let mut w = dot.weights.as_ptr().wrapping_add(group * LANES);
+    let base: [*const f32; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
+    for run in dot.runs {
+        for k in run.offset..run.offset + run.len {
+            // SAFETY: row after row of weights, each `G * LANES` long; `base[p] + k` lies inside `x`.
+            unsafe {
+                let row = [_mm256_loadu_ps(w), _mm256_loadu_ps(w.add(8))];
+                for p in 0..Q {
+                    let x = _mm256_set1_ps(*base[p].add(k));
+                    acc[p][0] = _mm256_fmadd_ps(x, row[0], acc[p][0]);
+                    acc[p][1] = _mm256_fmadd_ps(x, row[1], acc[p][1]);
+                }
+            }
+            w = w.wrapping_add(G * LANES);
+        }
+    }
+    for (p, acc) in acc.iter().enumerate() {
+        let out = &mut out[((first + p) * G + group) * LANES..][..LANES];
+        // SAFETY: `out` is sixteen elements here.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), acc[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), acc[1]);
+        }
+    }
+}
+
+pub(super) fn run(program: &Program, env: &mut Env<'_>) {
+    #[target_feature(enable = "avx2,fma")]
+    fn inner(program: &Program, env: &mut Env<'_>) {
+        interpret::<Avx2>(program, env);
+    }
+    assert!(super::Isa::available().contains(&super::Isa::Avx2));
+    // SAFETY: the machine has the features.
+    unsafe { inner(program, env) }
+}

@@ -1,0 +1,85 @@
+//! AVX2 with the 256-bit form of VNNI; f32 as in [`super::avx2`].
+#![expect(unsafe_code, reason = "loads through pointers whose bounds `Dot::check` has asserted")]
+
+use std::arch::x86_64::*;
+
+use super::{Dot, Kernels, LANES, avx2::Avx2};
+use crate::program::{Env, Program, interpret};
+
+struct AvxVnni;
+
+impl Kernels for AvxVnni {
+    #[inline(always)]
+    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        Avx2::dot_f32::<P, G>(dot, out);
+    }
+
+    #[inline(always)]
+    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+        dot.check::<P>(G * LANES);
+        assert!(out.len() >= P * G * LANES && dot.runs.iter().all(|r| r.len % 4 == 0));
+        for group in 0..G {
+            let mut first = 0;
+            while first < P {
+                // SAFETY: only `run` below gets here, whose features are those of the kernel.
+                unsafe {
+                    match P - first {
+                        1 => dot_u8i8::<1, G>(dot, first, group, out),
+                        2 | 3 => dot_u8i8::<2, G>(dot, first, group, out),
+                        _ => dot_u8i8::<4, G>(dot, first, group, out),
+                    }
+                }
+                first += if P - first >= 4 { 4 } else { P.min(2) };
+            }
+        }
+    }
+}
+
+/// Pixels `first .. first + Q` of vector group `group`.
+///
+/// # Safety
+/// `Dot::check` holds for pixels up to `first + Q`, run lengths are multiples of four, and `out` has as many rows of `G * LANES`.
+#[inline]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+unsafe fn dot_u8i8<const Q: usize, const G: usize>(
+    dot: Dot<'_, u8, i8>,
+    first: usize,
+    group: usize,
+    out: &mut [f32],
+) {
+    let mut acc = [[_mm256_setzero_si256(); 2]; Q];
+    let mut w = dot.weights.as_ptr().wrapping_add(group * LANES * 4);
+    let base: [*const u8; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
+    for run in dot.runs {
+        for k in (run.offset..run.offset + run.len).step_by(4) {
+            // SAFETY: row after row of weights, each `G * LANES * 4` long; `base[p] + k .. + 4` lies inside `x`.
+            unsafe {
+                let row = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
+                for p in 0..Q {
+                    let x = _mm256_set1_epi32(base[p].add(k).cast::<i32>().read_unaligned());
+                    acc[p][0] = _mm256_dpbusd_avx_epi32(acc[p][0], x, row[0]);
+                    acc[p][1] = _mm256_dpbusd_avx_epi32(acc[p][1], x, row[1]);
+                }
+            }
+            w = w.wrapping_add(G * LANES * 4);
+        }
+    }
+    for (p, acc) in acc.iter().enumerate() {
+        let out = &mut out[((first + p) * G + group) * LANES..][..LANES];
+        // SAFETY: `out` is sixteen elements here.
+        unsafe {
+            _mm256_storeu_ps(out.as_mut_ptr(), _mm256_cvtepi32_ps(acc[0]));
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), _mm256_cvtepi32_ps(acc[1]));
+        }
+    }
+}
+
+pub(super) fn run(program: &Program, env: &mut Env<'_>) {
+    #[target_feature(enable = "avx2,fma,avxvnni")]
+    fn inner(program: &Program, env: &mut Env<'_>) {
+        interpret::<AvxVnni>(program, env);
+    }
+    assert!(super::Isa::available().contains(&super::Isa::AvxVnni));
+    // SAFETY: the machine has the features.
+    unsafe { inner(program, env) }
+}

@@ -1,0 +1,145 @@
+//! Instruction sets: which there are, which one runs, and the two inner products that each of them writes by hand.
+//!
+//! Everything else that a step does is plain Rust which the compiler vectorizes once for every instruction set: each module's
+//! `run` has the set's features and takes the interpreter in ([`crate::program::interpret`] is always inlined). `unsafe` is in
+//! these modules alone.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+mod portable;
+
+use crate::program::{Env, Program};
+
+/// Pixels (rows) of a tile.
+pub(crate) const TILE: usize = 8;
+/// Output channels of one vector group.
+pub(crate) const LANES: usize = 16;
+/// Most vector groups of a block.
+pub(crate) const MAX_GROUPS: usize = 4;
+/// Elements of the largest tile of accumulators.
+pub(crate) const ACC: usize = TILE * LANES * 2;
+
+/// An instruction set that steps can run on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Isa {
+    /// What every machine has.
+    Portable,
+    /// AVX2 with FMA; int8 products are computed in f32, where they are exact.
+    Avx2,
+    /// AVX2 with the 256-bit form of VNNI.
+    AvxVnni,
+    /// AVX-512 with VNNI.
+    Avx512Vnni,
+}
+
+/// Environment variable that forces an instruction set: `portable`, `avx2`, `avx-vnni` or `avx512-vnni`. One that the machine lacks
+/// is not taken.
+pub const ISA_VARIABLE: &str = "PLIMSOLL_ISA";
+
+impl Isa {
+    /// The best set of this machine, or the one that [`ISA_VARIABLE`] names if the machine has it.
+    pub fn detect() -> Self {
+        let best = *Self::available().last().expect("there is always the portable one");
+        let Ok(asked) = std::env::var(ISA_VARIABLE) else { return best };
+        Self::available().into_iter().find(|isa| isa.name() == asked).unwrap_or(best)
+    }
+
+    /// All sets that this machine has, the best last.
+    pub fn available() -> Vec<Self> {
+        let mut all = vec![Self::Portable];
+        #[cfg(target_arch = "x86_64")]
+        {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            all.extend(avx2.then_some(Self::Avx2));
+            all.extend((avx2 && is_x86_feature_detected!("avxvnni")).then_some(Self::AvxVnni));
+            let avx512 = is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512bw")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq");
+            all.extend((avx2 && avx512 && is_x86_feature_detected!("avx512vnni")).then_some(Self::Avx512Vnni));
+        }
+        all
+    }
+
+    /// Its name, as in [`ISA_VARIABLE`].
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::AvxVnni => "avx-vnni",
+            Self::Avx512Vnni => "avx512-vnni",
+        }
+    }
+
+    /// Whether it multiplies u8 by i8 faster than f32 by f32.
+    pub(crate) fn has_int8(self) -> bool {
+        matches!(self, Self::AvxVnni | Self::Avx512Vnni)
+    }
+
+    /// Whether its f32 kernels are faster than those that tract has on the same machine.
+    pub(crate) fn has_f32(self) -> bool {
+        self != Self::Portable
+    }
+
+    /// Runs a program. The program must have been compiled for this set.
+    pub(crate) fn run(self, program: &Program, env: &mut Env<'_>) {
+        match self {
+            Self::Portable => portable::run(program, env),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::run(program, env),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => avxvnni::run(program, env),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => avx512::run(program, env),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => portable::run(program, env),
+        }
+    }
+}
+
+/// A piece of the reduced axis that is contiguous in memory for every pixel: elements `offset .. offset + len` from its base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) offset: usize,
+    pub(crate) len: usize,
+}
+
+/// One tile of inner products: for each of `P` pixels, `base[p]` is where its window starts in `x`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Dot<'a, X, W> {
+    pub(crate) x: &'a [X],
+    pub(crate) base: &'a [usize; TILE],
+    pub(crate) runs: &'a [Run],
+    /// `[sum of run lengths][groups × LANES]` for f32; for int8 `[sum of run lengths / 4][groups × LANES][4]`.
+    pub(crate) weights: &'a [W],
+}
+
+impl<X, W> Dot<'_, X, W> {
+    /// Elements of the reduced axis.
+    #[inline(always)]
+    fn depth(&self) -> usize {
+        self.runs.iter().map(|r| r.len).sum()
+    }
+
+    /// Panics unless every element that `P` pixels and `width` channels touch is there: what the kernels' pointers rest on.
+    #[inline(always)]
+    fn check<const P: usize>(&self, width: usize) {
+        let reach = self.runs.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
+        let furthest = self.base[..P].iter().max().copied().unwrap_or(0);
+        assert!(furthest + reach <= self.x.len(), "a window ends outside its input");
+        assert!(self.depth() * width <= self.weights.len(), "weights are missing");
+    }
+}
+
+/// The inner products of an instruction set. `out` is `[P][groups × LANES]`.
+pub(crate) trait Kernels {
+    /// f32 by f32.
+    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);
+    /// u8 by i8, summed in i32; run lengths are multiples of four.
+    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]);
+}

@@ -1,0 +1,130 @@
+//! Which of a model's nodes become islands.
+
+use std::collections::{HashMap, HashSet};
+
+use tract_core::internal::*;
+
+use crate::{
+    graph::{Graph, Op},
+    recognise::{Constants, Recognised, floats, recognise, shape_and_kind},
+};
+
+/// Nodes that run as one operator.
+#[derive(Debug)]
+pub(crate) struct Region {
+    /// In topological order.
+    pub(crate) nodes: Vec<usize>,
+    pub(crate) inputs: Vec<OutletId>,
+    pub(crate) outputs: Vec<OutletId>,
+    pub(crate) graph: Graph,
+}
+
+/// The regions of a model, each convex: nothing that leaves one comes back to it.
+pub(crate) fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
+    let order = model.eval_order()?;
+    let mut constants = Constants::default();
+    let mut known: HashMap<usize, Recognised> = HashMap::new();
+    for id in &order {
+        let node = model.node(*id);
+        let fixed = (0..node.outputs.len()).any(|slot| constants.get(model, OutletId::new(*id, slot)).is_some());
+        if !fixed && let Some(recognised) = recognise(model, node, &mut constants) {
+            known.insert(*id, recognised);
+        }
+    }
+    // A node's depth is the number of nodes left to tract on the longest way to it: what lies at one depth and hangs together
+    // has no way out and back in.
+    let mut depth: HashMap<usize, usize> = HashMap::new();
+    let mut parent: HashMap<usize, usize> = known.keys().map(|id| (*id, *id)).collect();
+    for id in &order {
+        let node = model.node(*id);
+        let before = node.inputs.iter().map(|i| depth[&i.node] + usize::from(!known.contains_key(&i.node)));
+        let own = before.max().unwrap_or(0);
+        depth.insert(*id, own);
+        if !known.contains_key(id) {
+            continue;
+        }
+        for input in node.inputs.iter().filter(|i| known.contains_key(&i.node) && depth[&i.node] == own) {
+            let (a, b) = (root(&mut parent, input.node), root(&mut parent, *id));
+            parent.insert(b, a);
+        }
+    }
+    let mut members: HashMap<usize, Vec<usize>> = HashMap::new();
+    let mut roots = Vec::new();
+    for id in order.iter().filter(|id| known.contains_key(id)) {
+        let root = root(&mut parent, *id);
+        members.entry(root).or_insert_with(|| {
+            roots.push(root);
+            vec![]
+        });
+        members.get_mut(&root).expect("just entered").push(*id);
+    }
+    let wanted: HashSet<OutletId> = model.output_outlets()?.iter().copied().collect();
+    let mut regions = Vec::new();
+    for root in roots {
+        let nodes = members.remove(&root).expect("roots have members");
+        if let Some(region) = region(model, nodes, &known, &mut constants, &wanted) {
+            regions.push(region);
+        }
+    }
+    Ok(regions)
+}
+
+fn root(parent: &mut HashMap<usize, usize>, mut id: usize) -> usize {
+    while parent[&id] != id {
+        let up = parent[&parent[&id]];
+        parent.insert(id, up);
+        id = up;
+    }
+    id
+}
+
+/// `None` for regions that are not worth it: the gain is in inner products, the rest only rides along.
+fn region(
+    model: &TypedModel,
+    nodes: Vec<usize>,
+    known: &HashMap<usize, Recognised>,
+    constants: &mut Constants,
+    wanted: &HashSet<OutletId>,
+) -> Option<Region> {
+    if !nodes.iter().any(|id| matches!(known[id].op, Op::Conv { .. } | Op::MatMul { .. })) {
+        return None;
+    }
+    let inside: HashSet<usize> = nodes.iter().copied().collect();
+    let mut graph = Graph::default();
+    let mut ids: HashMap<OutletId, usize> = HashMap::new();
+    let mut inputs = Vec::new();
+    for id in &nodes {
+        let recognised = &known[id];
+        let mut operands = Vec::new();
+        for outlet in &recognised.inputs {
+            if let Some(operand) = ids.get(outlet) {
+                operands.push(*operand);
+                continue;
+            }
+            let (shape, kind) = shape_and_kind(model, *outlet)?;
+            let op = match constants.get(model, *outlet) {
+                Some(constant) => Op::Constant(floats(&constant)?),
+                None => {
+                    inputs.push(*outlet);
+                    Op::Input(inputs.len() - 1)
+                }
+            };
+            let operand = graph.push(op, vec![], shape, kind);
+            ids.insert(*outlet, operand);
+            operands.push(operand);
+        }
+        let outlet = OutletId::new(*id, 0);
+        let (shape, kind) = shape_and_kind(model, outlet)?;
+        ids.insert(outlet, graph.push(recognised.op.clone(), operands, shape, kind));
+    }
+    let mut outputs = Vec::new();
+    for id in &nodes {
+        let outlet = OutletId::new(*id, 0);
+        let read = model.outlet_successors(outlet).iter().any(|s| !inside.contains(&s.node));
+        if read || wanted.contains(&outlet) {
+            outputs.push(outlet);
+            graph.outputs.push(ids[&outlet]);
+        }
+    }
+    Some(Region { nodes, inputs, outputs, graph })
+}

@@ -1,0 +1,172 @@
+//! What an island becomes: steps over buffers, and the loop that runs them.
+//!
+//! Every buffer is dense and has its channels last. A step takes its outputs' buffers out of the environment, writes them whole, and
+//! puts them back, so that no two steps ever share memory that one of them writes.
+
+use crate::{
+    isa::Kernels,
+    step::{Conv, Copy, Depthwise, Pointwise, Pool, Reduce},
+};
+
+/// Elements behind the end of a buffer that may be read (and are never used): vectors of channels may reach over the last pixel.
+pub(crate) const SLACK: usize = 64;
+
+/// The element types of buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    F32,
+    U8,
+}
+
+/// Where a step finds a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Place {
+    /// The island's k-th input, as the plan hands it over; no slack.
+    Input(usize),
+    /// A buffer of the environment.
+    Slot(usize),
+    /// A constant of the program.
+    Const(usize),
+}
+
+/// A value's place and element type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Buffer {
+    pub(crate) kind: Kind,
+    pub(crate) place: Place,
+}
+
+/// Memory that starts at a multiple of 64 bytes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Aligned<T> {
+    data: Vec<T>,
+    start: usize,
+    len: usize,
+}
+
+impl<T: std::marker::Copy + Default> Aligned<T> {
+    pub(crate) fn new(len: usize) -> Self {
+        let data = vec![T::default(); len + 64 / size_of::<T>()];
+        let start = data.as_ptr().align_offset(64).min(64 / size_of::<T>());
+        Self { data, start, len }
+    }
+
+    pub(crate) fn from_slice(from: &[T]) -> Self {
+        let mut aligned = Self::new(from.len());
+        aligned.as_mut_slice().copy_from_slice(from);
+        aligned
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> &[T] {
+        &self.data[self.start..self.start + self.len]
+    }
+
+    #[inline(always)]
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [T] {
+        &mut self.data[self.start..self.start + self.len]
+    }
+}
+
+/// One operation on whole buffers.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Conv(Conv),
+    Depthwise(Depthwise),
+    Pointwise(Pointwise),
+    Pool(Pool),
+    Reduce(Reduce),
+    Copy(Copy),
+}
+
+/// Steps in order, the constants they read and the sizes of the buffers they need.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) const_f32: Vec<Aligned<f32>>,
+    /// Elements (slack included) of each f32 and each u8 buffer.
+    pub(crate) slots_f32: Vec<usize>,
+    pub(crate) slots_u8: Vec<usize>,
+}
+
+/// The buffers of one run; reused by the next.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    f32: Vec<Aligned<f32>>,
+    u8: Vec<Aligned<u8>>,
+}
+
+impl Slots {
+    pub(crate) fn new(program: &Program) -> Self {
+        Self {
+            f32: program.slots_f32.iter().map(|n| Aligned::new(*n)).collect(),
+            u8: program.slots_u8.iter().map(|n| Aligned::new(*n)).collect(),
+        }
+    }
+}
+
+/// An input of the island.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum View<'a> {
+    F32(&'a [f32]),
+    U8(&'a [u8]),
+}
+
+/// What a running step can read.
+pub(crate) struct Env<'a> {
+    pub(crate) inputs: &'a [View<'a>],
+    pub(crate) slots: &'a mut Slots,
+    pub(crate) consts: &'a [Aligned<f32>],
+}
+
+impl Env<'_> {
+    #[inline(always)]
+    pub(crate) fn view(&self, buffer: Buffer) -> View<'_> {
+        match (buffer.place, buffer.kind) {
+            (Place::Input(k), _) => self.inputs[k],
+            (Place::Slot(k), Kind::F32) => View::F32(self.slots.f32[k].as_slice()),
+            (Place::Slot(k), Kind::U8) => View::U8(self.slots.u8[k].as_slice()),
+            (Place::Const(k), _) => View::F32(self.consts[k].as_slice()),
+        }
+    }
+
+    /// Takes a buffer out to be written.
+    #[inline(always)]
+    pub(crate) fn take(&mut self, buffer: Buffer) -> Taken {
+        let Place::Slot(k) = buffer.place else { unreachable!("steps write buffers of the environment") };
+        match buffer.kind {
+            Kind::F32 => Taken::F32(std::mem::take(&mut self.slots.f32[k])),
+            Kind::U8 => Taken::U8(std::mem::take(&mut self.slots.u8[k])),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&mut self, buffer: Buffer, taken: Taken) {
+        let Place::Slot(k) = buffer.place else { unreachable!("steps write buffers of the environment") };
+        match taken {
+            Taken::F32(data) => self.slots.f32[k] = data,
+            Taken::U8(data) => self.slots.u8[k] = data,
+        }
+    }
+}
+
+/// A buffer that a step is writing.
+pub(crate) enum Taken {
+    F32(Aligned<f32>),
+    U8(Aligned<u8>),
+}
+
+/// Runs all steps. Always inlined: each instruction set compiles it with its own features.
+#[inline(always)]
+pub(crate) fn interpret<K: Kernels>(program: &Program, env: &mut Env<'_>) {
+    for step in &program.steps {
+        match step {
+            Step::Conv(step) => step.run::<K>(env),
+            Step::Depthwise(step) => step.run(env),
+            Step::Pointwise(step) => step.run(env),
+            Step::Pool(step) => step.run(env),
+            Step::Reduce(step) => step.run(env),
+            Step::Copy(step) => step.run(env),
+        }
+    }
+}

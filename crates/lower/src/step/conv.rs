@@ -1,0 +1,113 @@
+//! Direct convolution, and the matrix products that are one of them: inner products of windows with packed weights, tile by tile,
+//! each tile finished by a pointwise program while it is in the cache.
+
+use super::{Pointwise, Tile, pointwise::Registers, BLOCK, MAX_REGISTERS};
+use crate::{
+    isa::{Dot, Kernels, LANES, Run, TILE},
+    program::{Aligned, Buffer, Env, View},
+};
+
+/// Output channels that are computed together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Block {
+    /// The first of them, and how many there are.
+    pub(crate) channel: usize,
+    pub(crate) channels: usize,
+    /// Vector groups: 1, 2 or 4.
+    pub(crate) groups: usize,
+    /// Where its input channels start (grouped convolutions).
+    pub(crate) offset: usize,
+    /// Where its weights start.
+    pub(crate) weights: usize,
+}
+
+/// Packed weights, as [`Dot::weights`] of each block after the other.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    F32(Aligned<f32>),
+    I8(Aligned<i8>),
+}
+
+/// The step.
+#[derive(Debug)]
+pub(crate) struct Conv {
+    pub(crate) input: Buffer,
+    /// Where each output pixel's window starts in the input.
+    pub(crate) bases: Vec<u32>,
+    pub(crate) runs: Vec<Run>,
+    pub(crate) blocks: Vec<Block>,
+    pub(crate) weights: Weights,
+    /// From accumulators in register 0 to outputs of `bases.len()` rows.
+    pub(crate) finish: Pointwise,
+}
+
+impl Conv {
+    #[inline(always)]
+    pub(crate) fn run<K: Kernels>(&self, env: &mut Env<'_>) {
+        let mut registers: Registers = [[0.; BLOCK]; MAX_REGISTERS];
+        // The input is never one of the outputs, so that it is still in its place when they are taken.
+        self.finish.scoped(env, Some(self.input), |finish, input, views, taken| {
+            for block in &self.blocks {
+                let mut row = 0;
+                while row < self.bases.len() {
+                    let rows = TILE.min(self.bases.len() - row);
+                    // With four groups the registers hold four pixels.
+                    let rows = if block.groups == 4 { rows.min(4) } else { rows };
+                    let mut base = [0; TILE];
+                    for (i, base) in base.iter_mut().enumerate() {
+                        *base = self.bases[row + i.min(rows - 1)] as usize + block.offset;
+                    }
+                    match (&self.weights, input) {
+                        (Weights::F32(w), View::F32(x)) => {
+                            let weights = &w.as_slice()[block.weights..];
+                            f32_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, rows, block.groups, &mut registers[0]);
+                        }
+                        (Weights::I8(w), View::U8(x)) => {
+                            let weights = &w.as_slice()[block.weights..];
+                            u8_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, rows, block.groups, &mut registers[0]);
+                        }
+                        _ => unreachable!("weights and input were compiled together"),
+                    }
+                    let width = block.groups * LANES;
+                    let tile = Tile { row, rows, column: block.channel, width, valid: block.channels };
+                    finish.block(tile, views, taken, &mut registers);
+                    row += rows;
+                }
+            }
+        });
+    }
+}
+
+#[inline(always)]
+fn f32_tile<K: Kernels>(dot: Dot<'_, f32, f32>, rows: usize, groups: usize, out: &mut [f32; BLOCK]) {
+    match (rows, groups) {
+        (1, 1) => K::dot_f32::<1, 1>(dot, out),
+        (1, 2) => K::dot_f32::<1, 2>(dot, out),
+        (1, _) => K::dot_f32::<1, 4>(dot, out),
+        (2, 1) => K::dot_f32::<2, 1>(dot, out),
+        (2, 2) => K::dot_f32::<2, 2>(dot, out),
+        (2, _) => K::dot_f32::<2, 4>(dot, out),
+        (3..=4, 1) => K::dot_f32::<4, 1>(dot, out),
+        (3..=4, 2) => K::dot_f32::<4, 2>(dot, out),
+        (3..=4, _) => K::dot_f32::<4, 4>(dot, out),
+        (_, 1) => K::dot_f32::<TILE, 1>(dot, out),
+        _ => K::dot_f32::<TILE, 2>(dot, out),
+    }
+}
+
+#[inline(always)]
+fn u8_tile<K: Kernels>(dot: Dot<'_, u8, i8>, rows: usize, groups: usize, out: &mut [f32; BLOCK]) {
+    match (rows, groups) {
+        (1, 1) => K::dot_u8i8::<1, 1>(dot, out),
+        (1, 2) => K::dot_u8i8::<1, 2>(dot, out),
+        (1, _) => K::dot_u8i8::<1, 4>(dot, out),
+        (2, 1) => K::dot_u8i8::<2, 1>(dot, out),
+        (2, 2) => K::dot_u8i8::<2, 2>(dot, out),
+        (2, _) => K::dot_u8i8::<2, 4>(dot, out),
+        (3..=4, 1) => K::dot_u8i8::<4, 1>(dot, out),
+        (3..=4, 2) => K::dot_u8i8::<4, 2>(dot, out),
+        (3..=4, _) => K::dot_u8i8::<4, 4>(dot, out),
+        (_, 1) => K::dot_u8i8::<TILE, 1>(dot, out),
+        _ => K::dot_u8i8::<TILE, 2>(dot, out),
+    }
+}

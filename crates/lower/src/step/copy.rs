@@ -1,0 +1,80 @@
+//! Strided copies: transposition, padding, slices, concatenation, broadcasting, and bytes to f32.
+
+use crate::program::{Buffer, Env, Taken, View};
+
+/// The step: `output[to + Σ iᵈ × to_strides] = input[from + Σ iᵈ × from_strides]` for all indices below `dims`.
+#[derive(Debug, Clone)]
+pub(crate) struct Copy {
+    pub(crate) input: Buffer,
+    pub(crate) output: Buffer,
+    pub(crate) dims: Vec<usize>,
+    pub(crate) from: usize,
+    pub(crate) from_strides: Vec<usize>,
+    pub(crate) to: usize,
+    pub(crate) to_strides: Vec<usize>,
+    /// What the whole output is filled with first, if it is not covered.
+    pub(crate) fill: Option<f32>,
+}
+
+impl Copy {
+    #[inline(always)]
+    pub(crate) fn run(&self, env: &mut Env<'_>) {
+        let mut taken = env.take(self.output);
+        match (env.view(self.input), &mut taken) {
+            (View::F32(x), Taken::F32(y)) => self.copy(x, y.as_mut_slice(), |x| x, |x| x),
+            (View::U8(x), Taken::U8(y)) => self.copy(x, y.as_mut_slice(), |x| x, |x| x as u8),
+            (View::U8(x), Taken::F32(y)) => self.copy(x, y.as_mut_slice(), f32::from, |x| x),
+            (View::F32(_), Taken::U8(_)) => unreachable!("copies do not quantize"),
+        }
+        env.put(self.output, taken);
+    }
+
+    #[inline(always)]
+    fn copy<X: std::marker::Copy, Y: std::marker::Copy>(
+        &self,
+        x: &[X],
+        y: &mut [Y],
+        f: impl Fn(X) -> Y,
+        fill: impl Fn(f32) -> Y,
+    ) {
+        if let Some(value) = self.fill {
+            y.fill(fill(value));
+        }
+        let Some((&n, outer)) = self.dims.split_last() else {
+            y[self.to] = f(x[self.from]);
+            return;
+        };
+        let (from_step, to_step) = (self.from_strides[outer.len()], self.to_strides[outer.len()]);
+        let mut index = [0usize; 8];
+        let (mut from, mut to) = (self.from, self.to);
+        if self.dims.contains(&0) {
+            return;
+        }
+        loop {
+            if from_step == 1 && to_step == 1 {
+                let (x, y) = (&x[from..][..n], &mut y[to..][..n]);
+                y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x));
+            } else {
+                for i in 0..n {
+                    y[to + i * to_step] = f(x[from + i * from_step]);
+                }
+            }
+            let mut axis = outer.len();
+            loop {
+                if axis == 0 {
+                    return;
+                }
+                axis -= 1;
+                index[axis] += 1;
+                from += self.from_strides[axis];
+                to += self.to_strides[axis];
+                if index[axis] < outer[axis] {
+                    break;
+                }
+                from -= index[axis] * self.from_strides[axis];
+                to -= index[axis] * self.to_strides[axis];
+                index[axis] = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
+
+use super::{BLOCK, MAX_REGISTERS, Pointwise, Tile, pointwise::Registers};
+use crate::{
+    isa::{LANES, TILE},
+    program::{Aligned, Buffer, Env, View},
+};
+
+/// The step.
+#[derive(Debug)]
+pub(crate) struct Depthwise {
+    /// Padded, with slack behind.
+    pub(crate) input: Buffer,
+    pub(crate) bases: Vec<u32>,
+    /// Where each element of the window lies from its start.
+    pub(crate) taps: Vec<usize>,
+    /// `[taps][channels]`, with slack behind.
+    pub(crate) weights: Aligned<f32>,
+    pub(crate) channels: usize,
+    pub(crate) finish: Pointwise,
+}
+
+impl Depthwise {
+    #[inline(always)]
+    pub(crate) fn run(&self, env: &mut Env<'_>) {
+        let mut registers: Registers = [[0.; BLOCK]; MAX_REGISTERS];
+        self.finish.scoped(env, Some(self.input), |finish, input, views, taken| {
+            for row in (0..self.bases.len()).step_by(TILE) {
+                let rows = TILE.min(self.bases.len() - row);
+                let mut column = 0;
+                while column < self.channels {
+                    let left = self.channels - column;
+                    let width = if left > LANES { 2 * LANES } else { LANES };
+                    for (r, base) in self.bases[row..row + rows].iter().enumerate() {
+                        let out = &mut registers[0][r * width..][..width];
+                        let base = *base as usize + column;
+                        match (input, width) {
+                            (View::F32(x), LANES) => self.window::<LANES, _>(x, base, column, out, |x| x),
+                            (View::F32(x), _) => self.window::<{ 2 * LANES }, _>(x, base, column, out, |x| x),
+                            (View::U8(x), LANES) => self.window::<LANES, _>(x, base, column, out, f32::from),
+                            (View::U8(x), _) => self.window::<{ 2 * LANES }, _>(x, base, column, out, f32::from),
+                        }
+                    }
+                    let tile = Tile { row, rows, column, width, valid: left.min(width) };
+                    finish.block(tile, views, taken, &mut registers);
+                    column += width;
+                }
+            }
+        });
+    }
+
+    #[inline(always)]
+    fn window<const W: usize, T: Copy>(&self, x: &[T], base: usize, column: usize, out: &mut [f32], f: impl Fn(T) -> f32) {
+        let mut sums = [0f32; W];
+        let weights = self.weights.as_slice();
+        for (t, tap) in self.taps.iter().enumerate() {
+            let x = &x[base + tap..][..W];
+            let w = &weights[t * self.channels + column..][..W];
+            for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+                *sum += f(*x) * w;
+            }
+        }
+        out.copy_from_slice(&sums);
+    }
+}

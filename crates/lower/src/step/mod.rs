@@ -1,0 +1,16 @@
+//! The steps of a program. Each is plain data made by [`crate::compile`] and an always inlined `run`.
+
+mod conv;
+mod copy;
+mod depthwise;
+mod math;
+mod pointwise;
+mod pool;
+mod reduce;
+
+pub(crate) use conv::{Block, Conv, Weights};
+pub(crate) use copy::Copy;
+pub(crate) use depthwise::Depthwise;
+pub(crate) use pointwise::{Arg, BLOCK, BinaryFn, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Tile, UnaryFn, padded_row};
+pub(crate) use pool::{Pool, PoolFn, Window};
+pub(crate) use reduce::{Reduce, ReduceFn};

@@ -1,0 +1,78 @@
+//! Pooling over windows, channels last.
+
+use crate::program::{Buffer, Env, Taken, View};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PoolFn {
+    Max,
+    /// Sum times a factor of its own for each output pixel.
+    Sum,
+}
+
+/// The window of one output pixel: a box of input pixels, clipped to the input.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    /// Half-open ranges of depth, height and width, dilations apart.
+    pub(crate) from: [usize; 3],
+    pub(crate) to: [usize; 3],
+    /// What a sum is multiplied by.
+    pub(crate) factor: f32,
+}
+
+/// The step. Bytes in: the maximum is bytes, the sum is `scale × (Σ − n × zero_point)`, folded in by the factor and the finish.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    pub(crate) f: PoolFn,
+    pub(crate) input: Buffer,
+    pub(crate) output: Buffer,
+    pub(crate) images: usize,
+    /// Depth, height and width of the input.
+    pub(crate) space: [usize; 3],
+    pub(crate) dilation: [usize; 3],
+    pub(crate) channels: usize,
+    pub(crate) windows: Vec<Window>,
+}
+
+impl Pool {
+    #[inline(always)]
+    pub(crate) fn run(&self, env: &mut Env<'_>) {
+        let mut taken = env.take(self.output);
+        match (self.f, env.view(self.input), &mut taken) {
+            (PoolFn::Max, View::F32(x), Taken::F32(y)) => {
+                self.pool(x, y.as_mut_slice(), f32::NEG_INFINITY, |a, x| if x > a || x.is_nan() { x } else { a }, |a, _| a);
+            }
+            (PoolFn::Max, View::U8(x), Taken::U8(y)) => self.pool(x, y.as_mut_slice(), 0, u8::max, |a, _| a),
+            (PoolFn::Sum, View::F32(x), Taken::F32(y)) => {
+                self.pool(x, y.as_mut_slice(), 0., |a, x| a + x, |a, factor| a * factor);
+            }
+            (PoolFn::Sum, View::U8(x), Taken::F32(y)) => {
+                self.pool(x, y.as_mut_slice(), 0., |a, x| a + f32::from(x), |a, factor| a * factor);
+            }
+            _ => unreachable!("input and output were compiled together"),
+        }
+        env.put(self.output, taken);
+    }
+
+    #[inline(always)]
+    fn pool<X: Copy, Y: Copy>(&self, x: &[X], y: &mut [Y], start: Y, add: impl Fn(Y, X) -> Y, end: impl Fn(Y, f32) -> Y) {
+        let [depth, height, width] = self.space;
+        let c = self.channels;
+        let mut out = y.chunks_exact_mut(c);
+        for image in 0..self.images {
+            let x = &x[image * depth * height * width * c..];
+            for window in &self.windows {
+                let out = out.next().expect("an output for every window");
+                out.fill(start);
+                for d in (window.from[0]..window.to[0]).step_by(self.dilation[0]) {
+                    for h in (window.from[1]..window.to[1]).step_by(self.dilation[1]) {
+                        for w in (window.from[2]..window.to[2]).step_by(self.dilation[2]) {
+                            let pixel = &x[((d * height + h) * width + w) * c..][..c];
+                            out.iter_mut().zip(pixel).for_each(|(a, x)| *a = add(*a, *x));
+                        }
+                    }
+                }
+                out.iter_mut().for_each(|a| *a = end(*a, window.factor));
+            }
+        }
+    }
+}
