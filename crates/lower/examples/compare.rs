@@ -24,6 +24,7 @@ fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableM
     if lowered {
         let lowered = lower(model, Isa::detect())?;
         islands = lowered.islands.len();
+        if std::env::var("ISLANDS").is_ok() { println!("{:?}", lowered.islands); }
         model = lowered.model;
     }
     Ok((model.into_decluttered()?.into_optimized()?.into_runnable()?, islands))
@@ -62,7 +63,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() -> TractResult<()> {
     let paths: Vec<String> = std::env::args().skip(1).collect();
     let (plain, _) = load(&paths[0], false)?;
-    let mut plans = vec![("tract".to_owned(), plain)];
+    let mut plans = if std::env::var("ALONE").is_ok() { vec![] } else { vec![("tract".to_owned(), plain)] };
     for path in &paths {
         let (plan, islands) = load(path, true)?;
         plans.push((format!("lowered {path} ({islands} islands)"), plan));
@@ -71,7 +72,7 @@ fn main() -> TractResult<()> {
     for seed in 1..4 {
         let values = inputs(&plans[0].1, seed)?;
         let expected = plans[0].1.run(values.clone())?;
-        let found = plans[1].1.run(values)?;
+        let found = plans[plans.len().min(2) - 1].1.run(values)?;
         for (a, b) in expected.iter().zip(&found) {
             let (a, b) = (a.cast_to::<f32>()?, b.cast_to::<f32>()?);
             let (a, b) = (a.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(), b.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());

@@ -37,7 +37,8 @@ pub(crate) fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
     let mut parent: HashMap<usize, usize> = known.keys().map(|id| (*id, *id)).collect();
     for id in &order {
         let node = model.node(*id);
-        let before = node.inputs.iter().map(|i| depth[&i.node] + usize::from(!known.contains_key(&i.node)));
+        let varying = node.inputs.iter().filter(|i| constants.get(model, **i).is_none());
+        let before = varying.map(|i| depth[&i.node] + usize::from(!known.contains_key(&i.node)));
         let own = before.max().unwrap_or(0);
         depth.insert(*id, own);
         if !known.contains_key(id) {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Conv, Depthwise, MAX_REGISTERS, Micro},
+    step::{Arg, Conv, Depthwise, MAX_REGISTERS, Micro, Pattern, Pointwise},
 };
 
 impl Emitter<'_> {
@@ -28,9 +28,10 @@ impl Emitter<'_> {
                 Planned::Reduce(step) => Step::Reduce(step),
                 Planned::Copy(step) => Step::Copy(step),
                 Planned::Group(mut group) => {
+                    fuse_quantization(&mut group, &|v| values[v].stored);
                     store(&mut group, &|v| values[v].stored, &|v| values[v].kind);
                     share_registers(&mut group)?;
-                    let finish = group.program;
+                    let finish = flat(group.program, matches!(group.head, Head::None));
                     match group.head {
                         Head::None => Step::Pointwise(finish),
                         Head::Conv { input, bases, runs, blocks, weights } => {
@@ -115,6 +116,16 @@ impl Emitter<'_> {
     }
 }
 
+/// A program that stands alone and treats all elements alike takes them as one row.
+fn flat(program: Pointwise, alone: bool) -> Pointwise {
+    let alike = program.constants.is_empty()
+        && program.operands.iter().all(|o| matches!(o.pattern, Pattern::Full | Pattern::Scalar));
+    if !alone || !alike {
+        return program;
+    }
+    Pointwise { columns: program.rows * program.columns, rows: 1, ..program }
+}
+
 fn place(buffer: &mut Buffer, places: &[Place]) {
     if let Place::Slot(v) = buffer.place {
         buffer.place = places[v];
@@ -133,6 +144,36 @@ fn buffers(step: &mut Step) -> (Vec<&mut Buffer>, Vec<&mut Buffer>) {
     };
     let reads = input.into_iter().chain(finish.operands.iter_mut().map(|o| &mut o.buffer)).collect();
     (reads, finish.outputs.iter_mut().collect())
+}
+
+/// Quantization takes in the scale and shift before it where nothing else reads what they make.
+fn fuse_quantization(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
+    let mut uses = vec![0; group.registers];
+    for micro in &mut group.program.micros {
+        registers(micro).0.into_iter().for_each(|r| uses[*r] += 1);
+    }
+    for (register, value) in &group.defined {
+        uses[*register] += usize::from(stored(*value));
+    }
+    let mut made: Vec<Option<(usize, usize, Arg, Arg)>> = vec![None; group.registers];
+    let mut gone = vec![];
+    for (i, micro) in group.program.micros.iter_mut().enumerate() {
+        match *micro {
+            Micro::ScaleShift { to, a, scale, shift } => made[to] = Some((i, a, scale, shift)),
+            Micro::Quantize { to, a, inverse, zero_point } if uses[a] == 1 => {
+                if let Some((at, a, scale, shift)) = made[a] {
+                    *micro = Micro::Requantize { to, a, scale, shift, inverse, zero_point };
+                    gone.push(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut at = 0;
+    group.program.micros.retain(|_| {
+        at += 1;
+        !gone.contains(&(at - 1))
+    });
 }
 
 /// Stores those of a group's values that something reads from memory, right after they are made.
@@ -168,7 +209,8 @@ fn written(micro: &Micro) -> Option<usize> {
         | Micro::Binary { to, .. }
         | Micro::Unary { to, .. }
         | Micro::ScaleShift { to, .. }
-        | Micro::Quantize { to, .. } => Some(to),
+        | Micro::Quantize { to, .. }
+        | Micro::Requantize { to, .. } => Some(to),
         Micro::Store { .. } => None,
     }
 }
@@ -178,7 +220,10 @@ fn registers(micro: &mut Micro) -> (Vec<&mut usize>, Option<&mut usize>) {
     match micro {
         Micro::Load { to, .. } | Micro::Fill { to, .. } => (vec![], Some(to)),
         Micro::Binary { to, a, b, .. } => (vec![a, b], Some(to)),
-        Micro::Unary { to, a, .. } | Micro::ScaleShift { to, a, .. } | Micro::Quantize { to, a, .. } => (vec![a], Some(to)),
+        Micro::Unary { to, a, .. }
+        | Micro::ScaleShift { to, a, .. }
+        | Micro::Quantize { to, a, .. }
+        | Micro::Requantize { to, a, .. } => (vec![a], Some(to)),
         Micro::Store { from, .. } => (vec![from], None),
     }
 }

@@ -165,8 +165,7 @@ impl Emitter<'_> {
             (Op::Unary(f), [Ok(a)]) => group.unary(*f, *a),
             (Op::Affine { scale, shift }, [Ok(a)]) => group.affine(*a, Arg::Scalar(*scale), Arg::Scalar(*shift)),
             (Op::Dequantize(q), [Ok(a)]) => {
-                let a = if q.zero_point == 0. { *a } else { group.affine(*a, Arg::Scalar(1.), Arg::Scalar(-q.zero_point)) };
-                group.affine(a, Arg::Scalar(q.scale), Arg::Scalar(0.))
+                group.affine(*a, Arg::Scalar(q.scale), Arg::Scalar(-q.scale * q.zero_point))
             }
             (Op::Quantize { inverse, zero_point }, [Ok(a)]) => {
                 let to = group.register();

@@ -1,7 +1,7 @@
 //! Direct convolution, and the matrix products that are one of them: inner products of windows with packed weights, tile by tile,
 //! each tile finished by a pointwise program while it is in the cache.
 
-use super::{Pointwise, Tile, pointwise::Registers, BLOCK, MAX_REGISTERS};
+use super::{BLOCK, Pointwise, Tile, pointwise::registers};
 use crate::{
     isa::{Dot, Kernels, LANES, Run, TILE},
     program::{Aligned, Buffer, Env, View},
@@ -44,42 +44,52 @@ pub(crate) struct Conv {
 impl Conv {
     #[inline(always)]
     pub(crate) fn run<K: Kernels>(&self, env: &mut Env<'_>) {
-        let mut registers: Registers = [[0.; BLOCK]; MAX_REGISTERS];
-        // The input is never one of the outputs, so that it is still in its place when they are taken.
-        self.finish.scoped(env, Some(self.input), |finish, input, views, taken| {
+        let mut registers = registers();
+        // The input is never one of the outputs: it is still in its place when they are taken.
+        let mut taken = self.finish.take(env);
+        let views = self.finish.views(env);
+        let input = env.view(self.input);
+        {
             for block in &self.blocks {
+                let width = block.groups * LANES;
+                // With four groups the registers of the machine hold four pixels.
+                let most = if block.groups == 4 { 4 } else { TILE };
                 let mut row = 0;
                 while row < self.bases.len() {
-                    let rows = TILE.min(self.bases.len() - row);
-                    // With four groups the registers hold four pixels.
-                    let rows = if block.groups == 4 { rows.min(4) } else { rows };
-                    let mut base = [0; TILE];
-                    for (i, base) in base.iter_mut().enumerate() {
-                        *base = self.bases[row + i.min(rows - 1)] as usize + block.offset;
-                    }
-                    match (&self.weights, input) {
-                        (Weights::F32(w), View::F32(x)) => {
-                            let weights = &w.as_slice()[block.weights..];
-                            f32_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, rows, block.groups, &mut registers[0]);
+                    let rows = (BLOCK / width).min(self.bases.len() - row);
+                    let mut done = 0;
+                    while done < rows {
+                        let pixels = most.min(rows - done);
+                        let mut base = [0; TILE];
+                        for (i, base) in base.iter_mut().enumerate() {
+                            *base = self.bases[row + done + i.min(pixels - 1)] as usize + block.offset;
                         }
-                        (Weights::I8(w), View::U8(x)) => {
-                            let weights = &w.as_slice()[block.weights..];
-                            u8_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, rows, block.groups, &mut registers[0]);
+                        let out = &mut registers[0].as_flattened_mut()[done * width..];
+                        match (&self.weights, input) {
+                            (Weights::F32(w), View::F32(x)) => {
+                                let weights = &w.as_slice()[block.weights..];
+                                f32_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, pixels, block.groups, out);
+                            }
+                            (Weights::I8(w), View::U8(x)) => {
+                                let weights = &w.as_slice()[block.weights..];
+                                u8_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, pixels, block.groups, out);
+                            }
+                            _ => unreachable!("weights and input were compiled together"),
                         }
-                        _ => unreachable!("weights and input were compiled together"),
+                        done += pixels;
                     }
-                    let width = block.groups * LANES;
                     let tile = Tile { row, rows, column: block.channel, width, valid: block.channels };
-                    finish.block(tile, views, taken, &mut registers);
+                    self.finish.block(tile, &views, &mut taken, &mut registers);
                     row += rows;
                 }
             }
-        });
+        }
+        self.finish.put(env, taken);
     }
 }
 
 #[inline(always)]
-fn f32_tile<K: Kernels>(dot: Dot<'_, f32, f32>, rows: usize, groups: usize, out: &mut [f32; BLOCK]) {
+fn f32_tile<K: Kernels>(dot: Dot<'_, f32, f32>, rows: usize, groups: usize, out: &mut [f32]) {
     match (rows, groups) {
         (1, 1) => K::dot_f32::<1, 1>(dot, out),
         (1, 2) => K::dot_f32::<1, 2>(dot, out),
@@ -96,7 +106,7 @@ fn f32_tile<K: Kernels>(dot: Dot<'_, f32, f32>, rows: usize, groups: usize, out:
 }
 
 #[inline(always)]
-fn u8_tile<K: Kernels>(dot: Dot<'_, u8, i8>, rows: usize, groups: usize, out: &mut [f32; BLOCK]) {
+fn u8_tile<K: Kernels>(dot: Dot<'_, u8, i8>, rows: usize, groups: usize, out: &mut [f32]) {
     match (rows, groups) {
         (1, 1) => K::dot_u8i8::<1, 1>(dot, out),
         (1, 2) => K::dot_u8i8::<1, 2>(dot, out),

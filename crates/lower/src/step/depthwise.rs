@@ -1,6 +1,6 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{BLOCK, MAX_REGISTERS, Pointwise, Tile, pointwise::Registers};
+use super::{Pointwise, Tile, pointwise::registers};
 use crate::{
     isa::{LANES, TILE},
     program::{Aligned, Buffer, Env, View},
@@ -23,8 +23,11 @@ pub(crate) struct Depthwise {
 impl Depthwise {
     #[inline(always)]
     pub(crate) fn run(&self, env: &mut Env<'_>) {
-        let mut registers: Registers = [[0.; BLOCK]; MAX_REGISTERS];
-        self.finish.scoped(env, Some(self.input), |finish, input, views, taken| {
+        let mut registers = registers();
+        let mut taken = self.finish.take(env);
+        let views = self.finish.views(env);
+        let input = env.view(self.input);
+        {
             for row in (0..self.bases.len()).step_by(TILE) {
                 let rows = TILE.min(self.bases.len() - row);
                 let mut column = 0;
@@ -32,7 +35,7 @@ impl Depthwise {
                     let left = self.channels - column;
                     let width = if left > LANES { 2 * LANES } else { LANES };
                     for (r, base) in self.bases[row..row + rows].iter().enumerate() {
-                        let out = &mut registers[0][r * width..][..width];
+                        let out = &mut registers[0].as_flattened_mut()[r * width..][..width];
                         let base = *base as usize + column;
                         match (input, width) {
                             (View::F32(x), LANES) => self.window::<LANES, _>(x, base, column, out, |x| x),
@@ -42,11 +45,12 @@ impl Depthwise {
                         }
                     }
                     let tile = Tile { row, rows, column, width, valid: left.min(width) };
-                    finish.block(tile, views, taken, &mut registers);
+                    self.finish.block(tile, &views, &mut taken, &mut registers);
                     column += width;
                 }
             }
-        });
+        }
+        self.finish.put(env, taken);
     }
 
     #[inline(always)]

@@ -4,10 +4,11 @@
 //! are then register 0.
 
 use super::math;
+use crate::isa::LANES;
 use crate::program::{Aligned, Buffer, Env, Taken, View};
 
 /// Elements of a register.
-pub(crate) const BLOCK: usize = 256;
+pub(crate) const BLOCK: usize = 512;
 /// Registers that a program may use.
 pub(crate) const MAX_REGISTERS: usize = 12;
 /// Values that a program may read, and that it may write.
@@ -105,6 +106,15 @@ pub(crate) enum Micro {
         inverse: f32,
         zero_point: f32,
     },
+    /// [`Micro::ScaleShift`] and [`Micro::Quantize`] in one.
+    Requantize {
+        to: usize,
+        a: usize,
+        scale: Arg,
+        shift: Arg,
+        inverse: f32,
+        zero_point: f32,
+    },
     Store {
         from: usize,
         output: usize,
@@ -133,46 +143,67 @@ pub(crate) struct Tile {
     pub(crate) valid: usize,
 }
 
-pub(crate) type Registers = [[f32; BLOCK]; MAX_REGISTERS];
+/// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
+type Lanes = [f32; LANES];
+
+/// A register: rows of a tile one after the other, each a whole number of lanes.
+pub(crate) type Register = [Lanes; BLOCK / LANES];
+
+pub(crate) type Registers = [Register; MAX_REGISTERS];
+
+#[inline(always)]
+pub(crate) fn registers() -> Registers {
+    [[[0.; LANES]; BLOCK / LANES]; MAX_REGISTERS]
+}
 
 impl Pointwise {
     /// Runs alone.
     #[inline(always)]
     pub(crate) fn run(&self, env: &mut Env<'_>) {
-        let mut registers: Registers = [[0.; BLOCK]; MAX_REGISTERS];
-        self.scoped(env, None, |program, _, views, taken| {
-            let width = program.columns.min(BLOCK);
-            let rows = BLOCK / width;
-            for row in (0..program.rows).step_by(rows) {
-                let rows = rows.min(program.rows - row);
-                for column in (0..program.columns).step_by(width) {
-                    let valid = width.min(program.columns - column);
-                    program.block(Tile { row, rows, column, width, valid }, views, taken, &mut registers);
-                }
+        let mut registers = registers();
+        let mut taken = self.take(env);
+        let views = self.views(env);
+        let width = self.columns.next_multiple_of(LANES).min(BLOCK);
+        let most = BLOCK / width;
+        let mut row = 0;
+        while row < self.rows {
+            let rows = most.min(self.rows - row);
+            let mut column = 0;
+            while column < self.columns {
+                let valid = width.min(self.columns - column);
+                self.block(Tile { row, rows, column, width, valid }, &views, &mut taken, &mut registers);
+                column += width;
             }
-        });
+            row += rows;
+        }
+        self.put(env, taken);
     }
 
-    /// Calls `body` with the elements of `input` (which none of the outputs is) and of the operands, and the outputs' memory.
+    /// The outputs' memory, to be given back by [`Pointwise::put`].
     #[inline(always)]
-    pub(crate) fn scoped(
-        &self,
-        env: &mut Env<'_>,
-        input: Option<Buffer>,
-        body: impl FnOnce(&Self, View<'_>, &[View<'_>; MAX_OPERANDS], &mut [Option<Taken>; MAX_OPERANDS]),
-    ) {
+    pub(crate) fn take(&self, env: &mut Env<'_>) -> [Option<Taken>; MAX_OPERANDS] {
         let mut taken = [const { None }; MAX_OPERANDS];
         for (taken, output) in taken.iter_mut().zip(&self.outputs) {
             *taken = Some(env.take(*output));
         }
+        taken
+    }
+
+    #[inline(always)]
+    pub(crate) fn put(&self, env: &mut Env<'_>, taken: [Option<Taken>; MAX_OPERANDS]) {
+        for (taken, output) in taken.into_iter().flatten().zip(&self.outputs) {
+            env.put(*output, taken);
+        }
+    }
+
+    /// The operands' elements; none of them is an output.
+    #[inline(always)]
+    pub(crate) fn views<'e>(&self, env: &'e Env<'_>) -> [View<'e>; MAX_OPERANDS] {
         let mut views = [View::U8(&[]); MAX_OPERANDS];
         for (view, operand) in views.iter_mut().zip(&self.operands) {
             *view = env.view(operand.buffer);
         }
-        body(self, input.map_or(View::U8(&[]), |input| env.view(input)), &views, &mut taken);
-        for (taken, output) in taken.into_iter().flatten().zip(&self.outputs) {
-            env.put(*output, taken);
-        }
+        views
     }
 
     /// Runs on one tile.
@@ -202,21 +233,22 @@ impl Pointwise {
         registers: &mut Registers,
     ) {
         let width = if W == 0 { tile.width } else { W };
-        let n = tile.rows * width;
+        let vectors = width / LANES;
+        let n = tile.rows * vectors;
         for micro in &self.micros {
             match *micro {
                 Micro::Load { to, operand } => {
                     let pattern = self.operands[operand].pattern;
                     let to = &mut registers[to][..n];
                     match views[operand] {
-                        View::F32(from) => load(to, from, pattern, tile, width, self.columns, |x| x),
-                        View::U8(from) => load(to, from, pattern, tile, width, self.columns, f32::from),
+                        View::F32(from) => load(to, from, pattern, tile, vectors, self.columns, |x| x),
+                        View::U8(from) => load(to, from, pattern, tile, vectors, self.columns, f32::from),
                     }
                 }
-                Micro::Fill { to, from: Arg::Scalar(value) } => registers[to][..n].fill(value),
+                Micro::Fill { to, from: Arg::Scalar(value) } => registers[to][..n].fill([value; LANES]),
                 Micro::Fill { to, from: Arg::Row(index) } => {
-                    let row = &self.constants[index].as_slice()[tile.column..][..width];
-                    registers[to][..n].chunks_exact_mut(width).for_each(|to| to.copy_from_slice(row));
+                    let row = self.row(index, tile.column, vectors);
+                    registers[to][..n].chunks_exact_mut(vectors).for_each(|to| to.copy_from_slice(row));
                 }
                 Micro::Binary { f, to, a, b } => {
                     let [to, a, b] = disjoint(registers, [to, a, b]);
@@ -251,20 +283,13 @@ impl Pointwise {
                 }
                 Micro::ScaleShift { to, a, scale, shift } => {
                     let [to, a] = disjoint(registers, [to, a]);
-                    let (to, a) = (&mut to[..n], &a[..n]);
-                    let row = |index: usize| &self.constants[index].as_slice()[tile.column..][..width];
-                    match (scale, shift) {
-                        (Arg::Scalar(scale), Arg::Scalar(shift)) => map(to, a, |x| x * scale + shift),
-                        (Arg::Scalar(scale), Arg::Row(shift)) => {
-                            rows(to, a, row(shift), row(shift), width, |x, _, shift| x * scale + shift);
-                        }
-                        (Arg::Row(scale), Arg::Scalar(shift)) => {
-                            rows(to, a, row(scale), row(scale), width, |x, scale, _| x * scale + shift);
-                        }
-                        (Arg::Row(scale), Arg::Row(shift)) => {
-                            rows(to, a, row(scale), row(shift), width, |x, scale, shift| x * scale + shift);
-                        }
-                    }
+                    self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, |x| x);
+                }
+                Micro::Requantize { to, a, scale, shift, inverse, zero_point } => {
+                    let [to, a] = disjoint(registers, [to, a]);
+                    let (low, high) = (-zero_point, 255. - zero_point);
+                    let one = |x: f32| math::round((x * inverse).max(low).min(high)) + zero_point;
+                    self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, one);
                 }
                 Micro::Quantize { to, a, inverse, zero_point } => {
                     let [to, a] = disjoint(registers, [to, a]);
@@ -275,96 +300,146 @@ impl Pointwise {
                 Micro::Store { from, output } => {
                     let from = &registers[from][..n];
                     match &mut taken[output] {
-                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, width, self.columns, |x| x),
-                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, width, self.columns, math::byte),
+                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, self.columns, |x| x),
+                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, self.columns, math::byte),
                         None => unreachable!("every output was taken"),
                     }
                 }
             }
         }
     }
+
+    /// `f(a * scale + shift)`.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "one call each for what is otherwise written twice")]
+    fn scale_shift(
+        &self,
+        to: &mut [Lanes],
+        a: &[Lanes],
+        scale: Arg,
+        shift: Arg,
+        column: usize,
+        vectors: usize,
+        f: impl Fn(f32) -> f32,
+    ) {
+        match (scale, shift) {
+            (Arg::Scalar(scale), Arg::Scalar(shift)) => map(to, a, |x| f(x * scale + shift)),
+            (Arg::Scalar(scale), Arg::Row(shift)) => {
+                let shift = self.row(shift, column, vectors);
+                rows(to, a, shift, shift, |x, _, shift| f(x * scale + shift));
+            }
+            (Arg::Row(scale), Arg::Scalar(shift)) => {
+                let scale = self.row(scale, column, vectors);
+                rows(to, a, scale, scale, |x, scale, _| f(x * scale + shift));
+            }
+            (Arg::Row(scale), Arg::Row(shift)) => {
+                let scale = self.row(scale, column, vectors);
+                let shift = self.row(shift, column, vectors);
+                rows(to, a, scale, shift, |x, scale, shift| f(x * scale + shift));
+            }
+        }
+    }
+
+    /// The lanes of a constant vector from `column` on.
+    #[inline(always)]
+    fn row(&self, index: usize, column: usize, vectors: usize) -> &[Lanes] {
+        &self.constants[index].as_slice()[column..].as_chunks().0[..vectors]
+    }
 }
 
 #[inline(always)]
-fn disjoint<const N: usize>(registers: &mut Registers, which: [usize; N]) -> [&mut [f32; BLOCK]; N] {
+fn disjoint<const N: usize>(registers: &mut Registers, which: [usize; N]) -> [&mut Register; N] {
     registers.get_disjoint_mut(which).expect("a destination differs from its sources")
 }
 
 #[inline(always)]
-fn map(to: &mut [f32], a: &[f32], f: impl Fn(f32) -> f32) {
-    to.iter_mut().zip(a).for_each(|(to, a)| *to = f(*a));
+fn lanes<T: Copy>(from: &[T; LANES], f: impl Fn(T) -> f32) -> Lanes {
+    let from = *from;
+    std::array::from_fn(|i| f(from[i]))
 }
 
 #[inline(always)]
-fn zip(to: &mut [f32], a: &[f32], b: &[f32], f: impl Fn(f32, f32) -> f32) {
-    to.iter_mut().zip(a).zip(b).for_each(|((to, a), b)| *to = f(*a, *b));
+fn map(to: &mut [Lanes], a: &[Lanes], f: impl Fn(f32) -> f32) {
+    to.iter_mut().zip(a).for_each(|(to, a)| *to = lanes(a, &f));
 }
 
 #[inline(always)]
-fn rows(to: &mut [f32], a: &[f32], s: &[f32], t: &[f32], width: usize, f: impl Fn(f32, f32, f32) -> f32) {
-    for (to, a) in to.chunks_exact_mut(width).zip(a.chunks_exact(width)) {
+fn zip(to: &mut [Lanes], a: &[Lanes], b: &[Lanes], f: impl Fn(f32, f32) -> f32) {
+    for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
+        let (a, b) = (*a, *b);
+        *to = std::array::from_fn(|i| f(a[i], b[i]));
+    }
+}
+
+#[inline(always)]
+fn rows(to: &mut [Lanes], a: &[Lanes], s: &[Lanes], t: &[Lanes], f: impl Fn(f32, f32, f32) -> f32) {
+    for (to, a) in to.chunks_exact_mut(s.len()).zip(a.chunks_exact(s.len())) {
         for (((to, a), s), t) in to.iter_mut().zip(a).zip(s).zip(t) {
-            *to = f(*a, *s, *t);
+            let (a, s, t) = (*a, *s, *t);
+            *to = std::array::from_fn(|i| f(a[i], s[i], t[i]));
         }
+    }
+}
+
+/// One row of a tile from contiguous elements; lanes behind them keep what they had.
+#[inline(always)]
+fn load_row<T: Copy>(to: &mut [Lanes], from: &[T], f: impl Fn(T) -> f32) {
+    let (whole, rest) = from.as_chunks::<LANES>();
+    let (filled, last) = to.split_at_mut(whole.len());
+    filled.iter_mut().zip(whole).for_each(|(to, from)| *to = lanes(from, &f));
+    if let Some(last) = last.first_mut() {
+        last.iter_mut().zip(rest).for_each(|(to, from)| *to = f(*from));
     }
 }
 
 #[inline(always)]
 fn load<T: Copy>(
-    to: &mut [f32],
+    to: &mut [Lanes],
     from: &[T],
     pattern: Pattern,
     tile: Tile,
-    width: usize,
+    vectors: usize,
     columns: usize,
-    f: impl Fn(T) -> f32,
+    f: impl Fn(T) -> f32 + Copy,
 ) {
     match pattern {
-        Pattern::Scalar => to.fill(f(from[0])),
+        Pattern::Scalar => to.fill([f(from[0]); LANES]),
         Pattern::Row => {
             let from = &from[tile.column..][..tile.valid];
-            for to in to.chunks_exact_mut(width) {
-                to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
-            }
+            to.chunks_exact_mut(vectors).for_each(|to| load_row(to, from, f));
         }
         Pattern::Column => {
-            for (to, x) in to.chunks_exact_mut(width).zip(&from[tile.row..]) {
-                to.fill(f(*x));
-            }
-        }
-        Pattern::Full if tile.valid == columns && width == columns => {
-            let from = &from[tile.row * columns..][..to.len()];
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
-        }
-        Pattern::Full if tile.valid == width => {
-            for (r, to) in to.chunks_exact_mut(width).enumerate() {
-                let from = &from[(tile.row + r) * columns + tile.column..][..width];
-                to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
+            for (to, x) in to.chunks_exact_mut(vectors).zip(&from[tile.row..]) {
+                to.fill([f(*x); LANES]);
             }
         }
         Pattern::Full => {
-            for (r, to) in to.chunks_exact_mut(width).enumerate() {
-                let from = &from[(tile.row + r) * columns + tile.column..][..tile.valid];
-                to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
+            for (r, to) in to.chunks_exact_mut(vectors).enumerate() {
+                load_row(to, &from[(tile.row + r) * columns + tile.column..][..tile.valid], f);
             }
         }
     }
 }
 
 #[inline(always)]
-fn store<T: Copy>(to: &mut [T], from: &[f32], tile: Tile, width: usize, columns: usize, f: impl Fn(f32) -> T) {
-    if tile.valid == columns && width == columns {
-        let to = &mut to[tile.row * columns..][..from.len()];
-        to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
-    } else if tile.valid == width {
-        for (r, from) in from.chunks_exact(width).enumerate() {
-            let to = &mut to[(tile.row + r) * columns + tile.column..][..width];
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
+fn store<T: Copy>(
+    to: &mut [T],
+    from: &[Lanes],
+    tile: Tile,
+    vectors: usize,
+    columns: usize,
+    f: impl Fn(f32) -> T + Copy,
+) {
+    for (r, from) in from.chunks_exact(vectors).enumerate() {
+        let to = &mut to[(tile.row + r) * columns + tile.column..][..tile.valid];
+        let (whole, rest) = to.as_chunks_mut::<LANES>();
+        for (to, from) in whole.iter_mut().zip(from) {
+            let from = *from;
+            *to = std::array::from_fn(|i| f(from[i]));
         }
-    } else {
-        for (r, from) in from.chunks_exact(width).enumerate() {
-            let to = &mut to[(tile.row + r) * columns + tile.column..][..tile.valid];
-            to.iter_mut().zip(from).for_each(|(to, x)| *to = f(*x));
+        if !rest.is_empty() {
+            let last = &from[whole.len()];
+            rest.iter_mut().zip(last).for_each(|(to, from)| *to = f(*from));
         }
     }
 }
