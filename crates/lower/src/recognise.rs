@@ -156,9 +156,10 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
         return one(Op::Slice { axis: op.axis, start: op.start.to_usize().ok()? });
     }
     if let Some(op) = node.op_as::<TypedConcat>() {
-        let all = node.inputs.iter().all(|i| shape_and_kind(model, *i).is_some_and(|(_, k)| k == Kind::F32));
+        let same = |i: &OutletId| shape_and_kind(model, *i).is_some_and(|(_, k)| k == kind);
+        let constant = kind == Kind::U8 && node.inputs.iter().any(|i| constants.get(model, *i).is_some());
         let inputs = node.inputs.to_vec();
-        return (float && all).then_some(Recognised { op: Op::Concat { axis: op.axis }, inputs });
+        return (inputs.iter().all(same) && !constant).then_some(Recognised { op: Op::Concat { axis: op.axis }, inputs });
     }
     None
 }
