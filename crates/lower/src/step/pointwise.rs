@@ -288,13 +288,13 @@ impl Pointwise {
                 Micro::Requantize { to, a, scale, shift, inverse, zero_point } => {
                     let [to, a] = disjoint(registers, [to, a]);
                     let (low, high) = (-zero_point, 255. - zero_point);
-                    let one = |x: f32| math::round((x * inverse).max(low).min(high)) + zero_point;
+                    let one = |x: f32| math::round(math::min(math::max(x * inverse, low), high)) + zero_point;
                     self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, one);
                 }
                 Micro::Quantize { to, a, inverse, zero_point } => {
                     let [to, a] = disjoint(registers, [to, a]);
                     let (low, high) = (-zero_point, 255. - zero_point);
-                    let one = |x: f32| math::round((x * inverse).max(low).min(high)) + zero_point;
+                    let one = |x: f32| math::round(math::min(math::max(x * inverse, low), high)) + zero_point;
                     map(&mut to[..n], &a[..n], one);
                 }
                 Micro::Store { from, output } => {
@@ -413,6 +413,9 @@ fn load<T: Copy>(
                 to.fill([f(*x); LANES]);
             }
         }
+        Pattern::Full if tile.valid == columns && columns == vectors * LANES => {
+            load_row(to, &from[tile.row * columns..][..to.len() * LANES], f);
+        }
         Pattern::Full => {
             for (r, to) in to.chunks_exact_mut(vectors).enumerate() {
                 load_row(to, &from[(tile.row + r) * columns + tile.column..][..tile.valid], f);
@@ -430,6 +433,14 @@ fn store<T: Copy>(
     columns: usize,
     f: impl Fn(f32) -> T + Copy,
 ) {
+    if tile.valid == columns && columns == vectors * LANES {
+        let (whole, _) = to[tile.row * columns..].as_chunks_mut::<LANES>();
+        for (to, from) in whole.iter_mut().zip(from) {
+            let from = *from;
+            *to = std::array::from_fn(|i| f(from[i]));
+        }
+        return;
+    }
     for (r, from) in from.chunks_exact(vectors).enumerate() {
         let to = &mut to[(tile.row + r) * columns + tile.column..][..tile.valid];
         let (whole, rest) = to.as_chunks_mut::<LANES>();
