@@ -36,6 +36,9 @@ pub(crate) struct Common {
     /// onnxruntime's library; without it ORT_DYLIB_PATH is looked at, then the Python package onnxruntime
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) ort_lib: Option<PathBuf>,
+    /// Runs tract's own plan instead of the one lowered to Plimsoll's fused operators
+    #[arg(long, global = true)]
+    pub(crate) no_lower: bool,
     /// Threads that one run of a model may use
     #[arg(long, global = true, default_value_t = 1, value_name = "N", value_parser = number::<1, 1024>)]
     pub(crate) threads: usize,

@@ -50,6 +50,9 @@ impl Executors {
         let failed = |reason: String| ExecError::Failed { executor: "worker".into(), reason };
         let program = env::current_exe().map_err(|e| failed(format!("find this program: {e}")))?;
         let mut args = vec!["__worker".into()];
+        if common.no_lower {
+            args.push("--no-lower".into());
+        }
         if let Some(named) = library {
             args.push(onnxruntime(named)?.into());
         }

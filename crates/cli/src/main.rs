@@ -42,6 +42,7 @@ fn run() -> Exit {
             return if message.use_stderr() { Exit::Usage } else { Exit::Pass };
         }
     };
+    let plain = cli.common.no_lower;
     let world = World::new(cli.common);
     let outcome = match cli.verb {
         Verb::Init(args) => verbs::init::run(&world, &args),
@@ -58,7 +59,7 @@ fn run() -> Exit {
         Verb::Verify(args) => verbs::verify::run(&world, &args),
         Verb::Channel(args) => verbs::channel::run(&world, &args),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
-        Verb::Worker { library } => return verbs::worker::run(library.as_deref()),
+        Verb::Worker { library } => return verbs::worker::run(library.as_deref(), plain),
     };
     outcome.unwrap_or_else(|failure| {
         failure.say();

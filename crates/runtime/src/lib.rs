@@ -26,4 +26,4 @@ pub use machine::{MachineFacts, Watch, peak_resident_bytes};
 #[cfg(feature = "ort")]
 pub use onnxruntime::OnnxRuntimeExecutor;
 pub use summary::{Keep, Kept, Summary};
-pub use tract::TractExecutor;
+pub use tract::{PlainTractExecutor, TractExecutor};

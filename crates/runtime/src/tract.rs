@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
+use plimsoll_lower::{Isa, lower};
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use tract_onnx::prelude::{
     self as tract, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec,
@@ -16,7 +17,8 @@ const NAME: &str = "tract";
 /// them as they are needed took 3 to 20 % off the time of models with kernels of three and five elements on x86.
 const KNOBS: [(&str, &str); 1] = [("TRACT_LAZY_IM2COL_MIN_KERNEL", "2")];
 
-/// Runs models by tract, in this process. Panics of tract become errors.
+/// Runs models by tract, lowered to the fused operators of `plimsoll-lower` for this machine's instruction set, in this process. Panics
+/// become errors.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TractExecutor;
 
@@ -26,11 +28,30 @@ impl Executor for TractExecutor {
     }
 
     fn version(&self) -> String {
+        format!("{}, lowered for {}", env!("PLIMSOLL_TRACT_VERSION"), Isa::detect().name())
+    }
+
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
+        let loaded = guard(NAME, || load(model, options, Some(Isa::detect())))??;
+        Ok(Box::new(loaded))
+    }
+}
+
+/// Runs models by tract's own plan.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PlainTractExecutor;
+
+impl Executor for PlainTractExecutor {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn version(&self) -> String {
         env!("PLIMSOLL_TRACT_VERSION").to_owned()
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
-        let loaded = guard(NAME, || load(model, options))??;
+        let loaded = guard(NAME, || load(model, options, None))??;
         Ok(Box::new(loaded))
     }
 }
@@ -69,7 +90,8 @@ struct Output {
     summary: Option<Summary>,
 }
 
-fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
+/// `lowered` is the instruction set that the plan is lowered for; `None` leaves it tract's own.
+fn load(bytes: &[u8], options: &LoadOptions, lowered: Option<Isa>) -> Result<Loaded, ExecError> {
     let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
     let mut model = framework.model_for_read(&mut &*bytes).map_err(unsupported)?;
     let input_outlets = model.input_outlets().map_err(unsupported)?.to_vec();
@@ -111,7 +133,11 @@ fn load(bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
         outputs.push(Output { name: name.clone(), returned: summary.is_none(), summary });
     }
     model.select_output_outlets(&outlets).map_err(unsupported)?;
-    let model = model.into_typed().map_err(unsupported)?;
+    let mut model = model.into_typed().map_err(unsupported)?;
+    if let Some(isa) = lowered {
+        // What cannot be lowered runs as it is.
+        model = lower(model.clone(), isa).map_or(model, |lowered| lowered.model);
+    }
     let scope = KnobScope::new(KNOBS).map_err(unsupported)?;
     let model = scope.enter(|| model.into_decluttered()?.into_optimized()).map_err(unsupported)?;
     let mut inputs = Vec::new();

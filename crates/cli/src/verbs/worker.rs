@@ -2,13 +2,13 @@
 
 use std::{io, path::Path};
 
-use plimsoll_runtime::{Executor, OnnxRuntimeExecutor, TractExecutor, worker};
+use plimsoll_runtime::{Executor, OnnxRuntimeExecutor, PlainTractExecutor, TractExecutor, worker};
 
 use crate::{exit::Exit, ui};
 
-/// In onnxruntime where its library is named, else in tract.
-pub(crate) fn run(library: Option<&Path>) -> Exit {
-    match serve(library) {
+/// In onnxruntime where its library is named, else in tract: lowered, or `plain`.
+pub(crate) fn run(library: Option<&Path>, plain: bool) -> Exit {
+    match serve(library, plain) {
         Ok(()) => Exit::Pass,
         Err(reason) => {
             // The parent reads the last line.
@@ -18,8 +18,9 @@ pub(crate) fn run(library: Option<&Path>) -> Exit {
     }
 }
 
-fn serve(library: Option<&Path>) -> Result<(), String> {
+fn serve(library: Option<&Path>, plain: bool) -> Result<(), String> {
     let executor: Box<dyn Executor> = match library {
+        None if plain => Box::new(PlainTractExecutor),
         None => Box::new(TractExecutor),
         Some(path) => Box::new(OnnxRuntimeExecutor::open(path).map_err(|e| e.to_string())?),
     };
