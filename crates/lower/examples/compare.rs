@@ -16,7 +16,7 @@ fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableM
         let fact = model.input_fact(index)?.clone();
         let rank = fact.shape.rank().concretize().unwrap_or(0) as usize;
         let open = |d: &tract_onnx::tract_hir::infer::GenericFactoid<TDim>| d.concretize().and_then(|d| d.to_i64().ok()).map(|d| d as usize);
-        let shape: Vec<usize> = fact.shape.dims().take(rank).map(|d| open(d).unwrap_or(1)).collect();
+        let shape: Vec<usize> = fact.shape.dims().take(rank).enumerate().map(|(a, d)| open(d).unwrap_or(if a == 0 { 1 } else { std::env::var("DIM").ok().and_then(|d| d.parse().ok()).unwrap_or(1) })).collect();
         model.set_input_fact(index, InferenceFact::dt_shape(fact.datum_type.concretize().unwrap_or(DatumType::F32), &*shape))?;
     }
     let mut model = model.into_typed()?;
@@ -24,7 +24,12 @@ fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableM
     if lowered {
         let lowered = lower(model, Isa::detect())?;
         islands = lowered.islands.len();
-        if std::env::var("ISLANDS").is_ok() { println!("{:?}", lowered.islands); }
+        if std::env::var("ISLANDS").is_ok() {
+            println!("{:?}", lowered.islands.iter().map(|i| i.len()).collect::<Vec<_>>());
+            let mut n = std::collections::BTreeMap::new();
+            for id in lowered.model.eval_order()? { *n.entry(lowered.model.node(id).op.name().to_string()).or_insert(0) += 1; }
+            println!("{n:?}");
+        }
         model = lowered.model;
     }
     Ok((model.into_decluttered()?.into_optimized()?.into_runnable()?, islands))

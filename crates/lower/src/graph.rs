@@ -84,6 +84,15 @@ pub(crate) enum Op {
     /// For each axis of the result the input's axis, or `None` for a new one of size 1. Axes that are left out have size 1.
     Relabel(Vec<Option<usize>>),
     Reshape,
+    /// Elements before each axis; the rest of the shape is behind.
+    Pad {
+        before: Vec<usize>,
+        value: f32,
+    },
+    /// Written out as reductions and element-wise nodes when it is pushed.
+    Softmax {
+        axes: Vec<usize>,
+    },
     Slice {
         axis: usize,
         start: usize,
@@ -125,7 +134,23 @@ pub(crate) struct Graph {
 
 impl Graph {
     pub(crate) fn push(&mut self, op: Op, inputs: Vec<Id>, shape: Vec<usize>, kind: Kind) -> Id {
+        if let Op::Softmax { axes } = op {
+            return self.softmax(inputs[0], axes, shape);
+        }
         self.nodes.push(Node { op, inputs, shape, kind });
         self.nodes.len() - 1
+    }
+
+    /// `exp(x − max) / Σ exp(x − max)` over `axes`.
+    fn softmax(&mut self, x: Id, axes: Vec<usize>, shape: Vec<usize>) -> Id {
+        let one = |(a, d): (usize, &usize)| if axes.contains(&a) { 1 } else { *d };
+        let reduced: Vec<usize> = shape.iter().enumerate().map(one).collect();
+        let (max, sum) = (ReduceFn::Max, ReduceFn::Sum);
+        let max = self.push(Op::Reduce { f: max, axes: axes.clone() }, vec![x], reduced.clone(), Kind::F32);
+        let shifted = self.push(Op::Binary(BinaryFn::Sub), vec![x, max], shape.clone(), Kind::F32);
+        let exp = self.push(Op::Unary(UnaryFn::Exp), vec![shifted], shape.clone(), Kind::F32);
+        let sum = self.push(Op::Reduce { f: sum, axes }, vec![exp], reduced.clone(), Kind::F32);
+        let inverse = self.push(Op::Unary(UnaryFn::Recip), vec![sum], reduced, Kind::F32);
+        self.push(Op::Binary(BinaryFn::Mul), vec![exp, inverse], shape, Kind::F32)
     }
 }

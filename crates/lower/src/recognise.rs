@@ -6,15 +6,16 @@ use std::sync::Arc;
 use tract_core::{
     internal::*,
     ops::{
-        array::{Slice, TypedConcat},
+        array::{Pad, PadMode, Slice, TypedConcat},
         binary::TypedBinOp,
         cast::Cast,
         change_axes::AxisOp,
         cnn::{Conv, KernelFormat, MaxPool, PoolSpec, SumPool},
         einsum::EinSum,
         element_wise::ElementWiseOp,
-        math::{Abs, Exp, Neg, Recip, Rsqrt, Sqrt, Square, Tanh},
-        nn::{DataFormat, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu},
+        identity::Identity,
+        math::{Abs, Erf, Exp, Neg, Recip, Rsqrt, Sqrt, Square, Tanh},
+        nn::{DataFormat, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu, Softmax, SoftmaxKind},
         quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8},
     },
 };
@@ -95,6 +96,17 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
     if let Some(op) = node.op_as::<EinSum>() {
         return if float { matmul(model, node, op, constants) } else { None };
     }
+    if let Some(op) = node.op_as::<TypedBinOp>()
+        && op.0.name() == "Pow"
+    {
+        let exponent = floats(&*constants.get(model, node.inputs[1])?)?;
+        let op = match exponent.as_slice() {
+            [e] if *e == 2. => Op::Unary(UnaryFn::Square),
+            [e] if *e == 0.5 => Op::Unary(UnaryFn::Sqrt),
+            _ => return None,
+        };
+        return (float && from == shape).then(|| Recognised { op, inputs: vec![first] });
+    }
     if let Some(op) = node.op_as::<TypedBinOp>() {
         let f = match op.0.name() {
             "Add" => BinaryFn::Add,
@@ -145,9 +157,19 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
         let op = Op::Reduce { f, axes: op.axes.to_vec() };
         return float.then_some(Recognised { op, inputs: vec![first] });
     }
-    if let Some(op) = node.op_as::<Cast>() {
-        let op_is_identity = op.to == DatumType::F32 && float;
-        return op_is_identity.then(|| Recognised { op: Op::Relabel((0..from.len()).map(Some).collect()), inputs: vec![first] });
+    let same = node.op_is::<Identity>() || node.op_as::<Cast>().is_some_and(|c| c.to == DatumType::F32 && float);
+    if same {
+        return one(Op::Relabel((0..from.len()).map(Some).collect()));
+    }
+    if let Some(op) = node.op_as::<Softmax>() {
+        let plain = matches!(op.kind, SoftmaxKind::Softmax) && op.quant_output_dt.is_none();
+        return (float && plain).then(|| Recognised { op: Op::Softmax { axes: op.axes.to_vec() }, inputs: vec![first] });
+    }
+    if let Some(op) = node.op_as::<Pad>() {
+        let PadMode::Constant(value) = &op.mode else { return None };
+        let value = value.cast_to_scalar::<f32>().ok()?;
+        let before = op.pads.iter().map(|(before, _)| *before).collect();
+        return float.then_some(Recognised { op: Op::Pad { before, value }, inputs: vec![first] });
     }
     if let Some(op) = node.op_as::<AxisOp>() {
         return one(relabel(op, from.len()));
@@ -198,6 +220,8 @@ fn elementwise(op: &ElementWiseOp, float: bool, from: Kind) -> Option<Op> {
         UnaryFn::Sigmoid
     } else if mini.is::<Silu>() {
         UnaryFn::Silu
+    } else if mini.is::<Erf>() {
+        UnaryFn::Erf
     } else if mini.is::<HardSwish>() {
         UnaryFn::HardSwish
     } else {

@@ -148,6 +148,23 @@ impl<'a> Emitter<'a> {
         Ok(())
     }
 
+    pub(super) fn pad(&mut self, id: Id) -> Result<(), TooComplex> {
+        let node = &self.graph.nodes[id];
+        let Op::Pad { before, value } = &node.op else { unreachable!("called for padding") };
+        let from = self.of(node.inputs[0])?;
+        let order = from.order.clone();
+        let wanted = Wanted {
+            before: order.iter().map(|a| before[*a]).collect(),
+            sizes: order.iter().map(|a| node.shape[*a]).collect(),
+            order: order.clone(),
+            kind: node.kind,
+            fill: value.to_bits(),
+        };
+        let value = self.copy(&from, wanted);
+        self.put(Laid { value, shape: node.shape.clone(), order });
+        Ok(())
+    }
+
     pub(super) fn concat(&mut self, id: Id) -> Result<(), TooComplex> {
         let node = &self.graph.nodes[id];
         let Op::Concat { axis } = node.op else { unreachable!("called for concatenations") };

@@ -49,6 +49,8 @@ pub(crate) fn compile(graph: &Graph, isa: Isa) -> Result<Compiled, TooComplex> {
             Op::Relabel(_) => emitter.relabel(id),
             Op::Reshape => emitter.reshape(id)?,
             Op::Slice { .. } => emitter.slice(id)?,
+            Op::Pad { .. } => emitter.pad(id)?,
+            Op::Softmax { .. } => return Err(TooComplex),
             Op::Concat { .. } => emitter.concat(id)?,
         }
     }
