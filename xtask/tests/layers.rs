@@ -3,7 +3,7 @@
 use std::{env, path::Path, process::Command};
 
 const LAYERS: &[&[&str]] = &[
-    &["onnx", "profile", "record", "stats", "trust"],
+    &["onnx", "profile", "record", "stats", "trust", "lower"],
     &["dataset", "runtime", "cost"],
     &["transform", "measure"],
     &["gate"],

@@ -15,9 +15,26 @@ fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableM
     for index in 0..model.input_outlets()?.len() {
         let fact = model.input_fact(index)?.clone();
         let rank = fact.shape.rank().concretize().unwrap_or(0) as usize;
-        let open = |d: &tract_onnx::tract_hir::infer::GenericFactoid<TDim>| d.concretize().and_then(|d| d.to_i64().ok()).map(|d| d as usize);
-        let shape: Vec<usize> = fact.shape.dims().take(rank).enumerate().map(|(a, d)| open(d).unwrap_or(if a == 0 { 1 } else { std::env::var("DIM").ok().and_then(|d| d.parse().ok()).unwrap_or(1) })).collect();
-        model.set_input_fact(index, InferenceFact::dt_shape(fact.datum_type.concretize().unwrap_or(DatumType::F32), &*shape))?;
+        let open = |d: &tract_onnx::tract_hir::infer::GenericFactoid<TDim>| {
+            d.concretize().and_then(|d| d.to_i64().ok()).map(|d| d as usize)
+        };
+        let shape: Vec<usize> = fact
+            .shape
+            .dims()
+            .take(rank)
+            .enumerate()
+            .map(|(a, d)| {
+                open(d).unwrap_or(if a == 0 {
+                    1
+                } else {
+                    std::env::var("DIM").ok().and_then(|d| d.parse().ok()).unwrap_or(1)
+                })
+            })
+            .collect();
+        model.set_input_fact(
+            index,
+            InferenceFact::dt_shape(fact.datum_type.concretize().unwrap_or(DatumType::F32), &*shape),
+        )?;
     }
     let mut model = model.into_typed()?;
     let mut islands = 0;
@@ -27,7 +44,9 @@ fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableM
         if std::env::var("ISLANDS").is_ok() {
             println!("{:?}", lowered.islands.iter().map(|i| i.len()).collect::<Vec<_>>());
             let mut n = std::collections::BTreeMap::new();
-            for id in lowered.model.eval_order()? { *n.entry(lowered.model.node(id).op.name().to_string()).or_insert(0) += 1; }
+            for id in lowered.model.eval_order()? {
+                *n.entry(lowered.model.node(id).op.name().to_string()).or_insert(0) += 1;
+            }
             println!("{n:?}");
         }
         model = lowered.model;
@@ -80,7 +99,8 @@ fn main() -> TractResult<()> {
         let found = plans[plans.len().min(2) - 1].1.run(values)?;
         for (a, b) in expected.iter().zip(&found) {
             let (a, b) = (a.cast_to::<f32>()?, b.cast_to::<f32>()?);
-            let (a, b) = (a.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(), b.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
+            let (a, b) =
+                (a.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(), b.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
             let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
             let scale = a.iter().map(|a| a.abs()).fold(0f32, f32::max);
             println!("largest difference {worst:e} of {scale:e}, NaN {}", b.iter().filter(|b| b.is_nan()).count());

@@ -121,4 +121,3 @@ impl TypedOp for Island {
 
     as_op!();
 }
-

@@ -9,8 +9,8 @@
 
 mod compile;
 mod graph;
-mod island;
 mod isa;
+mod island;
 mod lattice;
 mod partition;
 mod program;
@@ -50,7 +50,7 @@ pub fn lower(mut model: TypedModel, isa: Isa) -> TractResult<Lowered> {
         let facts = region.outputs.iter().map(|o| model.outlet_fact(*o).map(TypedFact::without_value));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;
         let names: Vec<String> = region.nodes.iter().map(|id| model.node(*id).name.clone()).collect();
-        region.nodes.iter().for_each(|id| drop(island_of.insert(*id, islands.len())));
+        island_of.extend(region.nodes.iter().map(|id| (*id, islands.len())));
         islands.push((region, island::Island::new(isa, compiled, facts, names.clone()), names));
     }
     if islands.is_empty() {

@@ -135,10 +135,8 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
     if let Some(op) = node.op_as::<MaxPool>() {
         let (geometry, axes, _) = geometry(&op.pool_spec, &from, &shape)?;
         let signed = model.outlet_fact(first).ok()?.datum_type == DatumType::I8;
-        return (op.with_index_outputs.is_none() && !signed).then_some(Recognised {
-            op: Op::MaxPool { geometry, axes },
-            inputs: vec![first],
-        });
+        return (op.with_index_outputs.is_none() && !signed)
+            .then_some(Recognised { op: Op::MaxPool { geometry, axes }, inputs: vec![first] });
     }
     if let Some(op) = node.op_as::<SumPool>() {
         let (geometry, axes, after) = geometry(&op.pool_spec, &from, &shape)?;
@@ -163,7 +161,8 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
     }
     if let Some(op) = node.op_as::<Softmax>() {
         let plain = matches!(op.kind, SoftmaxKind::Softmax) && op.quant_output_dt.is_none();
-        return (float && plain).then(|| Recognised { op: Op::Softmax { axes: op.axes.to_vec() }, inputs: vec![first] });
+        return (float && plain)
+            .then(|| Recognised { op: Op::Softmax { axes: op.axes.to_vec() }, inputs: vec![first] });
     }
     if let Some(op) = node.op_as::<Pad>() {
         let PadMode::Constant(value) = &op.mode else { return None };
@@ -181,7 +180,8 @@ pub(crate) fn recognise(model: &TypedModel, node: &TypedNode, constants: &mut Co
         let same = |i: &OutletId| shape_and_kind(model, *i).is_some_and(|(_, k)| k == kind);
         let constant = kind == Kind::U8 && node.inputs.iter().any(|i| constants.get(model, *i).is_some());
         let inputs = node.inputs.to_vec();
-        return (inputs.iter().all(same) && !constant).then_some(Recognised { op: Op::Concat { axis: op.axis }, inputs });
+        return (inputs.iter().all(same) && !constant)
+            .then_some(Recognised { op: Op::Concat { axis: op.axis }, inputs });
     }
     None
 }

@@ -41,7 +41,11 @@ fn one(out: &mut Graph, node: &Node, inputs: Vec<Id>) -> Id {
         out.push(Op::Affine { scale: q.scale, shift }, vec![sum], shape(), Kind::F32)
     };
     match &node.op {
-        Op::Quantize { inverse, zero_point } if *zero_point == q.zero_point && (inverse * q.scale - 1.).abs() < 1e-6 => from,
+        Op::Quantize { inverse, zero_point }
+            if *zero_point == q.zero_point && (inverse * q.scale - 1.).abs() < 1e-6 =>
+        {
+            from
+        }
         Op::Relabel(_) | Op::Reshape | Op::Slice { .. } | Op::Concat { .. } | Op::MaxPool { .. } => {
             let from = same.iter().flatten().map(|(from, _)| *from).collect();
             let moved = out.push(node.op.clone(), from, shape(), Kind::U8);
@@ -65,7 +69,11 @@ fn one(out: &mut Graph, node: &Node, inputs: Vec<Id>) -> Id {
                 quantized: Some(q),
             };
             let whole = weights.chunks_exact(weights.len() / outputs).all(|w| whole_numbers(w).is_some());
-            if whole { out.push(op, vec![from], shape(), node.kind) } else { out.push(node.op.clone(), inputs, shape(), node.kind) }
+            if whole {
+                out.push(op, vec![from], shape(), node.kind)
+            } else {
+                out.push(node.op.clone(), inputs, shape(), node.kind)
+            }
         }
         Op::MatMul { axis, weights, columns, map, .. } => {
             let column = |j: usize| weights.iter().skip(j).step_by(*columns).copied().collect::<Vec<f32>>();
@@ -77,7 +85,11 @@ fn one(out: &mut Graph, node: &Node, inputs: Vec<Id>) -> Id {
                 quantized: Some(q),
             };
             let whole = (0..*columns).all(|j| whole_numbers(&column(j)).is_some());
-            if whole { out.push(op, vec![from], shape(), node.kind) } else { out.push(node.op.clone(), inputs, shape(), node.kind) }
+            if whole {
+                out.push(op, vec![from], shape(), node.kind)
+            } else {
+                out.push(node.op.clone(), inputs, shape(), node.kind)
+            }
         }
         _ => out.push(node.op.clone(), inputs, shape(), node.kind),
     }

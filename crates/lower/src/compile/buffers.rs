@@ -73,7 +73,11 @@ impl Emitter<'_> {
         for (position, step) in steps.iter_mut().enumerate() {
             let touched: Vec<usize> = {
                 let (reads, writes) = buffers(step);
-                reads.into_iter().chain(writes).filter_map(|b| if let Place::Slot(v) = b.place { Some(v) } else { None }).collect()
+                reads
+                    .into_iter()
+                    .chain(writes)
+                    .filter_map(|b| if let Place::Slot(v) = b.place { Some(v) } else { None })
+                    .collect()
             };
             for v in &touched {
                 if places[*v] == Place::Slot(usize::MAX) && first[*v] == position {

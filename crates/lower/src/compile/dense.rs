@@ -52,7 +52,8 @@ impl Emitter<'_> {
         let padded = if bytes && !depthwise { channels.next_multiple_of(4) } else { channels };
 
         // What the windows reach over.
-        let reach: [usize; 3] = std::array::from_fn(|i| (g.output[i] - 1) * g.stride[i] + (g.kernel[i] - 1) * g.dilation[i] + 1);
+        let reach: [usize; 3] =
+            std::array::from_fn(|i| (g.output[i] - 1) * g.stride[i] + (g.kernel[i] - 1) * g.dilation[i] + 1);
         let sizes: [usize; 3] = std::array::from_fn(|i| reach[i].max(g.before[i] + g.input[i]));
         let order = axes.order();
         let space = axes.space.len();
@@ -98,7 +99,8 @@ impl Emitter<'_> {
             Head::Depthwise { input, bases, taps, weights: packed, channels }
         } else {
             let per_group = if *group == 1 { padded } else { inputs };
-            let packing = Packing { groups: *group, inputs, outputs: outputs / group, padded: per_group, taps, pixels: rows };
+            let packing =
+                Packing { groups: *group, inputs, outputs: outputs / group, padded: per_group, taps, pixels: rows };
             let (blocks, weights) = match &integers {
                 Some(whole) if bytes => {
                     let (blocks, packed) = packing.pack(4, |o, i, tap| whole.numbers[o][i * taps + tap]);
@@ -219,4 +221,3 @@ fn merged(offsets: impl Iterator<Item = usize>, len: usize) -> Vec<Run> {
     }
     runs
 }
-

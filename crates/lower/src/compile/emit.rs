@@ -142,7 +142,16 @@ impl<'a> Emitter<'a> {
         let len = node.shape.iter().product();
         let value = self.step(node.kind, len, |output| {
             let (dims, from_strides, to_strides) = walk(&to.shape, &to.order, &strides, &to.strides());
-            Planned::Copy(Copy { input, output, dims, from: start * strides[axis], from_strides, to: 0, to_strides, fill: None })
+            Planned::Copy(Copy {
+                input,
+                output,
+                dims,
+                from: start * strides[axis],
+                from_strides,
+                to: 0,
+                to_strides,
+                fill: None,
+            })
         });
         self.put(Laid { value, ..to });
         Ok(())
@@ -178,7 +187,16 @@ impl<'a> Emitter<'a> {
             let input = self.read(part.value);
             let (dims, from_strides, to_strides) = walk(&part.shape, &to.order, &part.strides(), &strides);
             let to = start * strides[axis];
-            self.steps.push(Planned::Copy(Copy { input, output, dims, from: 0, from_strides, to, to_strides, fill: None }));
+            self.steps.push(Planned::Copy(Copy {
+                input,
+                output,
+                dims,
+                from: 0,
+                from_strides,
+                to,
+                to_strides,
+                fill: None,
+            }));
             start += part.shape[axis];
         }
         // It is whole after the last part.
@@ -204,13 +222,15 @@ impl<'a> Emitter<'a> {
         }
         let kind = self.values[from.value].kind;
         let sizes = order.iter().map(|a| from.shape[*a]).collect();
-        let value = self.copy(from, Wanted { order: order.to_vec(), before: vec![0; order.len()], sizes, kind, fill: 0 });
+        let value =
+            self.copy(from, Wanted { order: order.to_vec(), before: vec![0; order.len()], sizes, kind, fill: 0 });
         Laid { value, shape: from.shape.clone(), order: order.to_vec() }
     }
 
     /// The elements of `from` with its broadcast axes written out to `shape`, in `order`.
     pub(super) fn broadcast(&mut self, from: &Laid, shape: &[usize], order: &[usize]) -> Laid {
-        let strides: Vec<usize> = from.strides().iter().zip(&from.shape).map(|(s, d)| if *d == 1 { 0 } else { *s }).collect();
+        let strides: Vec<usize> =
+            from.strides().iter().zip(&from.shape).map(|(s, d)| if *d == 1 { 0 } else { *s }).collect();
         let input = self.read(from.value);
         let to = Laid { value: 0, shape: shape.to_vec(), order: order.to_vec() };
         let value = self.step(input.kind, shape.iter().product(), |output| {

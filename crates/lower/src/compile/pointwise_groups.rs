@@ -141,7 +141,9 @@ impl Emitter<'_> {
         let shape = node.shape.clone();
         // Memory is laid as the largest operand's.
         let laid: Vec<Laid> = node.inputs.iter().filter_map(|i| self.laid[*i].clone()).collect();
-        let Some(leader) = laid.iter().rev().max_by_key(|l| l.shape.iter().product::<usize>()) else { return Err(TooComplex) };
+        let Some(leader) = laid.iter().rev().max_by_key(|l| l.shape.iter().product::<usize>()) else {
+            return Err(TooComplex);
+        };
         let order = leader.order.clone();
         let solid: Vec<usize> = order.iter().copied().filter(|a| shape[*a] != 1).collect();
         let dims: Vec<usize> = solid.iter().map(|a| shape[*a]).collect();
@@ -215,7 +217,11 @@ impl Emitter<'_> {
         if values.iter().all(|v| v.to_bits() == values[0].to_bits()) && !values.is_empty() {
             return Ok(Side::Scalar(values[0]));
         }
-        let pattern = if own.len() == 1 && own.last() == solid.last() { Pattern::Row } else { pattern(&own).unwrap_or(Pattern::Full) };
+        let pattern = if own.len() == 1 && own.last() == solid.last() {
+            Pattern::Row
+        } else {
+            pattern(&own).unwrap_or(Pattern::Full)
+        };
         let over: &[usize] = match pattern {
             Pattern::Row => &solid[solid.len() - 1..],
             Pattern::Column => &solid[..solid.len() - 1],
@@ -258,7 +264,8 @@ impl Emitter<'_> {
         {
             return register;
         }
-        if let Some((.., register)) = self.group(position).loaded.iter().find(|(v, p, _)| *v == value && *p == pattern) {
+        if let Some((.., register)) = self.group(position).loaded.iter().find(|(v, p, _)| *v == value && *p == pattern)
+        {
             return *register;
         }
         let buffer = self.read(value);
@@ -271,4 +278,3 @@ impl Emitter<'_> {
         to
     }
 }
-

@@ -1,10 +1,6 @@
 //! Pools and reductions.
 
-use super::{
-    Emitter, TooComplex,
-    emit::Planned,
-    values::Laid,
-};
+use super::{Emitter, TooComplex, emit::Planned, values::Laid};
 use crate::{
     graph::{Geometry, Id, Op},
     program::Kind,

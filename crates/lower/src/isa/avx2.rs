@@ -42,12 +42,7 @@ impl Kernels for Avx2 {
 /// `Dot::check` holds for pixels up to `first + Q`, and `out` has as many rows of `G * LANES`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn dot_f32<const Q: usize, const G: usize>(
-    dot: Dot<'_, f32, f32>,
-    first: usize,
-    group: usize,
-    out: &mut [f32],
-) {
+unsafe fn dot_f32<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, group: usize, out: &mut [f32]) {
     let mut acc = [[_mm256_setzero_ps(); 2]; Q];
     let mut w = dot.weights.as_ptr().wrapping_add(group * LANES);
     let base: [*const f32; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
@@ -56,10 +51,10 @@ unsafe fn dot_f32<const Q: usize, const G: usize>(
             // SAFETY: row after row of weights, each `G * LANES` long; `base[p] + k` lies inside `x`.
             unsafe {
                 let row = [_mm256_loadu_ps(w), _mm256_loadu_ps(w.add(8))];
-                for p in 0..Q {
-                    let x = _mm256_set1_ps(*base[p].add(k));
-                    acc[p][0] = _mm256_fmadd_ps(x, row[0], acc[p][0]);
-                    acc[p][1] = _mm256_fmadd_ps(x, row[1], acc[p][1]);
+                for (acc, base) in acc.iter_mut().zip(base) {
+                    let x = _mm256_set1_ps(*base.add(k));
+                    acc[0] = _mm256_fmadd_ps(x, row[0], acc[0]);
+                    acc[1] = _mm256_fmadd_ps(x, row[1], acc[1]);
                 }
             }
             w = w.wrapping_add(G * LANES);

@@ -39,21 +39,19 @@ unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &
             // SAFETY: `w` advances by one row an element, `depth` rows in all; `base[p] + k` lies inside `x`.
             unsafe {
                 let row: [__m512; G] = std::array::from_fn(|g| _mm512_loadu_ps(w.add(g * LANES)));
-                for p in 0..P {
-                    let x = _mm512_set1_ps(*base[p].add(k));
-                    for g in 0..G {
-                        acc[p][g] = _mm512_fmadd_ps(x, row[g], acc[p][g]);
+                for (acc, base) in acc.iter_mut().zip(base) {
+                    let x = _mm512_set1_ps(*base.add(k));
+                    for (acc, row) in acc.iter_mut().zip(row) {
+                        *acc = _mm512_fmadd_ps(x, row, *acc);
                     }
                 }
                 w = w.add(G * LANES);
             }
         }
     }
-    for p in 0..P {
-        for g in 0..G {
-            // SAFETY: `out` has `P * G * LANES` elements.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add((p * G + g) * LANES), acc[p][g]) };
-        }
+    for (i, acc) in acc.as_flattened().iter().enumerate() {
+        // SAFETY: `out` has `P * G * LANES` elements.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(i * LANES), *acc) };
     }
 }
 
@@ -70,22 +68,19 @@ unsafe fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &m
             // SAFETY: as in `dot_f32`, four elements at a time; unaligned reads are asked for as such.
             unsafe {
                 let row: [__m512i; G] = std::array::from_fn(|g| _mm512_loadu_si512(w.add(g * LANES * 4).cast()));
-                for p in 0..P {
-                    let x = _mm512_set1_epi32(base[p].add(k).cast::<i32>().read_unaligned());
-                    for g in 0..G {
-                        acc[p][g] = _mm512_dpbusd_epi32(acc[p][g], x, row[g]);
+                for (acc, base) in acc.iter_mut().zip(base) {
+                    let x = _mm512_set1_epi32(base.add(k).cast::<i32>().read_unaligned());
+                    for (acc, row) in acc.iter_mut().zip(row) {
+                        *acc = _mm512_dpbusd_epi32(*acc, x, row);
                     }
                 }
                 w = w.add(G * LANES * 4);
             }
         }
     }
-    for p in 0..P {
-        for g in 0..G {
-            let sums = _mm512_cvtepi32_ps(acc[p][g]);
-            // SAFETY: `out` has `P * G * LANES` elements.
-            unsafe { _mm512_storeu_ps(out.as_mut_ptr().add((p * G + g) * LANES), sums) };
-        }
+    for (i, acc) in acc.as_flattened().iter().enumerate() {
+        // SAFETY: `out` has `P * G * LANES` elements.
+        unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(i * LANES), _mm512_cvtepi32_ps(*acc)) };
     }
 }
 

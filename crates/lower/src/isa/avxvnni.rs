@@ -41,12 +41,7 @@ impl Kernels for AvxVnni {
 /// `Dot::check` holds for pixels up to `first + Q`, run lengths are multiples of four, and `out` has as many rows of `G * LANES`.
 #[inline]
 #[target_feature(enable = "avx2,fma,avxvnni")]
-unsafe fn dot_u8i8<const Q: usize, const G: usize>(
-    dot: Dot<'_, u8, i8>,
-    first: usize,
-    group: usize,
-    out: &mut [f32],
-) {
+unsafe fn dot_u8i8<const Q: usize, const G: usize>(dot: Dot<'_, u8, i8>, first: usize, group: usize, out: &mut [f32]) {
     let mut acc = [[_mm256_setzero_si256(); 2]; Q];
     let mut w = dot.weights.as_ptr().wrapping_add(group * LANES * 4);
     let base: [*const u8; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
@@ -55,10 +50,10 @@ unsafe fn dot_u8i8<const Q: usize, const G: usize>(
             // SAFETY: row after row of weights, each `G * LANES * 4` long; `base[p] + k .. + 4` lies inside `x`.
             unsafe {
                 let row = [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())];
-                for p in 0..Q {
-                    let x = _mm256_set1_epi32(base[p].add(k).cast::<i32>().read_unaligned());
-                    acc[p][0] = _mm256_dpbusd_avx_epi32(acc[p][0], x, row[0]);
-                    acc[p][1] = _mm256_dpbusd_avx_epi32(acc[p][1], x, row[1]);
+                for (acc, base) in acc.iter_mut().zip(base) {
+                    let x = _mm256_set1_epi32(base.add(k).cast::<i32>().read_unaligned());
+                    acc[0] = _mm256_dpbusd_avx_epi32(acc[0], x, row[0]);
+                    acc[1] = _mm256_dpbusd_avx_epi32(acc[1], x, row[1]);
                 }
             }
             w = w.wrapping_add(G * LANES * 4);

@@ -20,8 +20,6 @@ pub(crate) const TILE: usize = 8;
 pub(crate) const LANES: usize = 16;
 /// Most vector groups of a block.
 pub(crate) const MAX_GROUPS: usize = 4;
-/// Elements of the largest tile of accumulators.
-pub(crate) const ACC: usize = TILE * LANES * 2;
 
 /// An instruction set that steps can run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -68,11 +68,21 @@ impl Conv {
                         match (&self.weights, input) {
                             (Weights::F32(w), View::F32(x)) => {
                                 let weights = &w.as_slice()[block.weights..];
-                                f32_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, pixels, block.groups, out);
+                                f32_tile::<K>(
+                                    Dot { x, base: &base, runs: &self.runs, weights },
+                                    pixels,
+                                    block.groups,
+                                    out,
+                                );
                             }
                             (Weights::I8(w), View::U8(x)) => {
                                 let weights = &w.as_slice()[block.weights..];
-                                u8_tile::<K>(Dot { x, base: &base, runs: &self.runs, weights }, pixels, block.groups, out);
+                                u8_tile::<K>(
+                                    Dot { x, base: &base, runs: &self.runs, weights },
+                                    pixels,
+                                    block.groups,
+                                    out,
+                                );
                             }
                             _ => unreachable!("weights and input were compiled together"),
                         }

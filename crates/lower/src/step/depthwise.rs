@@ -54,7 +54,14 @@ impl Depthwise {
     }
 
     #[inline(always)]
-    fn window<const W: usize, T: Copy>(&self, x: &[T], base: usize, column: usize, out: &mut [f32], f: impl Fn(T) -> f32) {
+    fn window<const W: usize, T: Copy>(
+        &self,
+        x: &[T],
+        base: usize,
+        column: usize,
+        out: &mut [f32],
+        f: impl Fn(T) -> f32,
+    ) {
         let mut sums = [0f32; W];
         let weights = self.weights.as_slice();
         for (t, tap) in self.taps.iter().enumerate() {

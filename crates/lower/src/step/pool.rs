@@ -39,7 +39,13 @@ impl Pool {
         let mut taken = env.take(self.output);
         match (self.f, env.view(self.input), &mut taken) {
             (PoolFn::Max, View::F32(x), Taken::F32(y)) => {
-                self.pool(x, y.as_mut_slice(), f32::NEG_INFINITY, |a, x| if x > a || x.is_nan() { x } else { a }, |a, _| a);
+                self.pool(
+                    x,
+                    y.as_mut_slice(),
+                    f32::NEG_INFINITY,
+                    |a, x| if x > a || x.is_nan() { x } else { a },
+                    |a, _| a,
+                );
             }
             (PoolFn::Max, View::U8(x), Taken::U8(y)) => self.pool(x, y.as_mut_slice(), 0, u8::max, |a, _| a),
             (PoolFn::Sum, View::F32(x), Taken::F32(y)) => {
@@ -54,7 +60,14 @@ impl Pool {
     }
 
     #[inline(always)]
-    fn pool<X: Copy, Y: Copy>(&self, x: &[X], y: &mut [Y], start: Y, add: impl Fn(Y, X) -> Y, end: impl Fn(Y, f32) -> Y) {
+    fn pool<X: Copy, Y: Copy>(
+        &self,
+        x: &[X],
+        y: &mut [Y],
+        start: Y,
+        add: impl Fn(Y, X) -> Y,
+        end: impl Fn(Y, f32) -> Y,
+    ) {
         let [depth, height, width] = self.space;
         let c = self.channels;
         let mut out = y.chunks_exact_mut(c);

@@ -37,7 +37,9 @@ impl Reduce {
     fn reduce<X: Copy>(&self, x: &[X], y: &mut [f32], f: impl Fn(X) -> f32) {
         let n = self.reduced as f32;
         match self.f {
-            ReduceFn::Max => self.fold(x, y, f32::NEG_INFINITY, |a, x| if x > a || x.is_nan() { x } else { a }, |a| a, f),
+            ReduceFn::Max => {
+                self.fold(x, y, f32::NEG_INFINITY, |a, x| if x > a || x.is_nan() { x } else { a }, |a| a, f)
+            }
             ReduceFn::Min => self.fold(x, y, f32::INFINITY, |a, x| if x < a || x.is_nan() { x } else { a }, |a| a, f),
             ReduceFn::Sum => self.fold(x, y, 0., |a, x| a + x, |a| a, f),
             ReduceFn::MeanOfSquares => self.fold(x, y, 0., |a, x| a + x * x, |a| a / n, f),
