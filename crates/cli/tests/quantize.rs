@@ -58,7 +58,7 @@ fn saved_scores_are_those_of_every_sample_and_never_take_the_place_of_the_data()
     let samples = found["figures"][0]["n"].as_u64().unwrap() as usize;
     let bytes = std::fs::read(f.join("scores.npy")).unwrap();
     let header = String::from_utf8_lossy(&bytes[10..128]).into_owned();
-    assert!(header.contains(&format!("({samples}, 10)")), "{header}");
+    assert!(header.contains(&format!("({samples}, 10")), "{header}");
     assert_eq!(bytes.len(), 128 + samples * 10 * 8);
     let error = error(f, 96, &[&args[..4], &["--save-scores", &model]].concat());
     assert!(error.contains("one of the inputs"), "{error}");
