@@ -144,7 +144,7 @@ pub(crate) enum Verb {
     /// where there is no figure, it is inconclusive. An absolute time is judged only on a machine of the profile's kind: have one
     /// measure, and take its signed figures over with --evidence. A violated budget points at the line that set it.
     #[command(
-        after_help = "Examples:\n  plimsoll check plimsoll.toml\n  plimsoll check model.onnx --profile profiles/server-x86.toml --data test.npz --baseline today.onnx\n  plimsoll check model.onnx --profile profiles/device-bedside-cortex-a.toml --evidence bench.dsse.json --evidence-key device.pub.pem"
+        after_help = "Examples:\n  plimsoll check plimsoll.toml\n  plimsoll check model.onnx --profile profiles/server-x86.toml --data test.npz --baseline today.onnx\n  plimsoll check model.onnx --profile profiles/device-bedside-cortex-a.toml --evidence bench.dsse.json --evidence-key device.pub.pem\n  plimsoll check --changed-since origin/main --format github"
     )]
     Check(Check),
     /// The main job: optimize, check, bench, sign, and place in the beta channel
@@ -471,9 +471,18 @@ pub(crate) struct Bench {
 
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Models (ONNX files) or release specs (TOML files)
-    #[arg(required = true)]
+    /// Models (ONNX files) or release specs (TOML files); with --changed-since release specs, or nothing for all that changed
+    #[arg(required_unless_present = "changed_since")]
     pub(crate) targets: Vec<PathBuf>,
+    /// Check the release specs that changed since a revision of git, in themselves or in a model, data, profile or contract that they
+    /// name, against what they were there. A budget that the change loosens is judged as it was, too. Nothing is written to the
+    /// work tree
+    #[arg(long, value_name = "REV", conflicts_with_all = ["profile", "data"])]
+    pub(crate) changed_since: Option<String>,
+    /// Record the model's figures as the baseline that increases of counted figures are held against from now on, in history.jsonl
+    /// beside the spec; commit it with the model
+    #[arg(long, value_name = "REASON", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) accept: Option<String>,
     /// Profile to hold a model against; a spec names its own. May be given more than once
     #[arg(long, value_name = "TOML")]
     pub(crate) profile: Vec<PathBuf>,
@@ -501,9 +510,18 @@ pub(crate) struct Check {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
+    /// A table, and every violated budget with its line
     Terminal,
+    /// plimsoll.report/1; of several models, or with --changed-since, plimsoll.check/1
     Json,
+    /// A comment for a pull request, of less than 65,000 characters
     Markdown,
+    /// Annotations for GitHub
+    Github,
+    /// JUnit XML
+    Junit,
+    /// SARIF 2.1.0
+    Sarif,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

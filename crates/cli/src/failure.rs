@@ -6,7 +6,8 @@ use plimsoll_dataset::DatasetError;
 use plimsoll_measure::MeasureError;
 use plimsoll_onnx::{ReadError, WriteError};
 use plimsoll_optimize::{OptimizeError, RecipeError};
-use plimsoll_profile::ConfigError;
+use plimsoll_profile::{ConfigError, Problem};
+use plimsoll_record::Fault;
 use plimsoll_release::{ErrorKind, EvidenceError, ReleaseError};
 use plimsoll_runtime::ExecError;
 use plimsoll_transform::{PipelineError, Refusal};
@@ -22,17 +23,36 @@ pub(crate) struct Failure {
     /// Source lines with labels, where the error points into a file of the user's.
     excerpt: Option<String>,
     help: Option<String>,
+    /// What is wrong where, in files of the user's.
+    places: Vec<Fault>,
 }
 
 impl Failure {
     /// A failure of a kind.
     pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), excerpt: None, help: None }
+        Self { code, message: message.into(), excerpt: None, help: None, places: vec![] }
     }
 
     /// With a remedy.
     pub(crate) fn help(self, help: impl Into<String>) -> Self {
         Self { help: Some(help.into()), ..self }
+    }
+
+    /// With the line of a file that is wrong, from 1, and its column; 0 for all of the line, or of the file.
+    pub(crate) fn place(self, file: &Path, line: u64, column: u64) -> Self {
+        let (message, help) = (self.message.clone(), self.remedy().to_owned());
+        let place = Fault { file: file.display().to_string(), line, column, message, help, ..Fault::default() };
+        Self { places: vec![place], ..self }
+    }
+
+    /// What a report says of it: one fault for each place, or one alone.
+    pub(crate) fn faults(&self, target: &str) -> Vec<Fault> {
+        let target = target.to_owned();
+        if self.places.is_empty() {
+            let (message, help) = (self.message.clone(), self.remedy().to_owned());
+            return vec![Fault { target, message, help, ..Fault::default() }];
+        }
+        self.places.iter().map(|place| Fault { target: target.clone(), ..place.clone() }).collect()
     }
 
     /// A file that could not be read.
@@ -41,7 +61,7 @@ impl Failure {
     }
 
     fn of(code: Code, error: &dyn Error, help: Option<String>) -> Self {
-        Self { code, message: chain(error), excerpt: None, help }
+        Self { code, message: chain(error), excerpt: None, help, places: vec![] }
     }
 
     /// A file that could not be written.
@@ -223,7 +243,19 @@ impl From<OptimizeError> for Failure {
 impl From<ConfigError> for Failure {
     fn from(e: ConfigError) -> Self {
         let excerpt = Some(e.render());
-        Self { excerpt, ..Self::of(Code::BadConfig, &e, None) }
+        let place = |problem: &Problem| {
+            let place = problem.span.map(|span| e.source_text().place(span));
+            Fault {
+                message: problem.message.clone(),
+                help: problem.help.clone(),
+                file: e.path().display().to_string(),
+                line: place.map_or(0, |p| p.line as u64),
+                column: place.map_or(0, |p| p.column as u64),
+                ..Fault::default()
+            }
+        };
+        let places = e.problems().iter().map(place).collect();
+        Self { excerpt, places, ..Self::of(Code::BadConfig, &e, None) }
     }
 }
 

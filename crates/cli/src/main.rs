@@ -3,10 +3,13 @@
 //! The only crate that prints, and the only one that knows all others; it must not know how a figure or a patch is made.
 
 mod args;
+mod changed;
 mod evidence;
 mod executors;
 mod exit;
 mod failure;
+mod git;
+mod history;
 mod manual;
 mod places;
 mod project;

@@ -3,11 +3,12 @@
 use std::{path::Path, sync::Arc, time::Duration};
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
+use plimsoll_gate::{Set, loosened};
 use plimsoll_measure::{BenchOptions, Commands, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
-use plimsoll_profile::{Basis, Contract, PathAt, Pipeline, Profile, Spec};
-use plimsoll_record::{Report, Verdict};
+use plimsoll_profile::{Basis, Contract, Metric, PathAt, Pipeline, Profile, Spec};
+use plimsoll_record::{Accepted, Figure, Report, Trend, Verdict};
 use plimsoll_release::{Judged, SignedFigures};
 use plimsoll_transform::Ranges;
 
@@ -99,7 +100,7 @@ impl Project {
     }
 
     pub(crate) fn budgeted(&self, cost_only: bool) -> Budgeted<'_> {
-        Budgeted { spec: Some(&self.spec), profiles: &self.profiles, cost_only }
+        Budgeted { spec: Some(&self.spec), profiles: &self.profiles, cost_only, today: Some(world::today()) }
     }
 
     /// The ranges of inputs that the contract declares.
@@ -134,7 +135,10 @@ impl Project {
         seconds: f64,
     ) -> Result<(Assessed, Report), Failure> {
         let (data, budgets) = (self.tested(), self.budgeted(false));
-        judge(world, &Question { name, model, baseline: Some(baseline), data, budgets, seconds, evidence: &[] })
+        let (baseline, evidence) = (Some(baseline), [].as_slice());
+        let question =
+            Question { name, model, baseline, data, budgets, before: None, accepted: &[], seconds, evidence };
+        judge(world, &question)
     }
 }
 
@@ -165,6 +169,10 @@ pub(crate) struct Question<'q> {
     pub(crate) baseline: Option<&'q Model>,
     pub(crate) data: Option<&'q dyn Samples>,
     pub(crate) budgets: Budgeted<'q>,
+    /// The budgets before the change under review: where they were stricter, they are judged too.
+    pub(crate) before: Option<Budgeted<'q>>,
+    /// What was accepted before, the oldest first: increases of counted figures are held against the last.
+    pub(crate) accepted: &'q [&'q Accepted],
     /// Seconds of timing.
     pub(crate) seconds: f64,
     /// Figures that somebody else took.
@@ -182,7 +190,8 @@ pub(crate) fn judge(world: &World, q: &Question<'_>) -> Result<(Assessed, Report
     let runs = Runs::of(world, q, &digest, &assessed);
     if runs.any() {
         world.refuse_debug_build()?;
-        let tools = tools(world, q.seconds, &budgets)?;
+        let mut tools = tools(world, q.seconds, &budgets)?;
+        tools.asked.extend(q.before.iter().flat_map(Budgeted::asked));
         if let Some(data) = data.filter(|_| runs.accuracy) {
             assessed.add_accuracy(&tools, model, baseline, data, &budgets.endpoints()).of_model(path)?;
         }
@@ -195,8 +204,42 @@ pub(crate) fn judge(world: &World, q: &Question<'_>) -> Result<(Assessed, Report
             }
         }
     }
-    let report = budgets.report(q.name, &digest, &assessed);
+    let report = reported(q, &assessed);
     Ok((assessed, report))
+}
+
+/// What the figures say of the budgets.
+pub(crate) fn reported(q: &Question<'_>, assessed: &Assessed) -> Report {
+    let digest = q.model.digest().to_string();
+    let counted = |f: &&Figure| Metric::find(&f.metric).is_some_and(|m| m.basis() == Basis::Counted);
+    let mut assessed = assessed.clone();
+    if let Some(last) = q.accepted.last() {
+        let known: Vec<Figure> = last.figures.iter().filter(counted).cloned().collect();
+        assessed.baseline.retain(|f| !known.iter().any(|k| k.metric == f.metric));
+        assessed.baseline.extend(known);
+    }
+    let mut report = q.budgets.report(q.name, &digest, &assessed);
+    let (before, now) = (q.before.as_ref().and_then(|b| Some((b, b.spec?))), q.budgets.spec);
+    if let (Some((before, spec_before)), Some(spec)) = (before, now) {
+        let sets = [(spec_before, before.profiles), (spec, q.budgets.profiles)];
+        let [then, now] = sets.map(|(spec, profiles)| Set { spec, profiles });
+        let mut stricter = loosened(then, before.rows(&digest, &assessed), now);
+        // Whoever accepted this very model has answered for what it does to the budgets of before.
+        if let Some(accepted) = q.accepted.last().filter(|a| a.model_digest == digest) {
+            for row in &mut stricter {
+                row.level = "warn".into();
+                row.note = format!("this model was accepted on {}: {}", accepted.day, accepted.reason);
+            }
+        }
+        let mut rows = std::mem::take(&mut report.rows);
+        rows.extend(stricter);
+        report.remarks = q.budgets.waive(&mut rows);
+        let judged = plimsoll_gate::report(q.name, &digest, rows, vec![]);
+        report = Report { verdict: judged.verdict, rows: judged.rows, ..report };
+    }
+    report.accepted = q.accepted.last().map(|a| a.by());
+    report.trend = assessed.figures.iter().filter(counted).filter_map(|f| Trend::of(f, q.accepted)).collect();
+    report
 }
 
 /// Takes evidence over, if it is of what is judged.
@@ -226,7 +269,8 @@ struct Runs {
 impl Runs {
     fn of(world: &World, q: &Question<'_>, digest: &str, assessed: &Assessed) -> Self {
         let budgets = q.budgets;
-        if budgets.cost_only || !budgets.needs_measuring() {
+        let needed = |b: &Budgeted<'_>| b.needs_measuring();
+        if budgets.cost_only || !(needed(&budgets) || q.before.as_ref().is_some_and(needed)) {
             return Self { accuracy: false, timings: vec![] };
         }
         // Budgets hold for the executor that their profile names.

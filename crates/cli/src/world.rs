@@ -1,10 +1,14 @@
 //! What verbs share: the common options, the executor in its child process, progress, and reading files.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
 use plimsoll_measure::Commands;
 use plimsoll_onnx::Model;
+use plimsoll_profile::Day;
 use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::Executor;
 use plimsoll_transform::Context;
@@ -71,6 +75,11 @@ impl World {
     pub(crate) fn print(&self, document: &impl Serialize, text: impl FnOnce() -> String) -> Result<(), Failure> {
         if self.common.json { ui::data(&json(document)?) } else { ui::data(&text()) }
     }
+}
+
+/// The day, in UTC.
+pub(crate) fn today() -> Day {
+    Day::of(SystemTime::now())
 }
 
 /// Pretty JSON with a final newline.

@@ -45,6 +45,8 @@ fn row(spec: &Spec, endpoint: &Endpoint, limit: &ShiftLimit, evidence: &Evidence
         verdict,
         note,
         source: place(&spec.source, &limit.limit),
+        waiver: None,
+        loosened: None,
     }
 }
 

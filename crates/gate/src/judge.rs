@@ -131,6 +131,8 @@ impl Judge<'_> {
             verdict: finding.verdict,
             note: finding.note,
             source: place(&self.subject.budgets.source, limit),
+            waiver: None,
+            loosened: None,
         }
     }
 

@@ -9,13 +9,17 @@
 mod endpoint;
 mod judge;
 mod kind;
+mod loosened;
 mod note;
 mod report;
+mod waiver;
 mod wanted;
 
 pub mod render;
 
 pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec};
 pub use kind::Subject;
+pub use loosened::{Set, loosened};
 pub use report::report;
+pub use waiver::waive;
 pub use wanted::{Wanted, wanted};

@@ -2,12 +2,12 @@
 
 use plimsoll_record::{Report, Row, Verdict};
 
-/// The report of a model. Rows of level `warn` are shown and decide nothing.
+/// The report of a model. Rows of level `warn` are shown and decide nothing; what is waived passes.
 pub fn report(model: &str, model_digest: &str, rows: Vec<Row>, withheld: Vec<String>) -> Report {
-    let mut decisive = rows.iter().filter(|r| r.level == "error").map(|r| &r.verdict).peekable();
-    let verdict = match decisive.peek() {
-        Some(_) => Verdict::of_several(decisive),
-        None => Verdict::Skipped("no budget of level error applies".into()),
+    let decisive: Vec<Verdict> = rows.iter().filter(|r| r.level == "error").map(Row::counts_as).collect();
+    let verdict = match decisive.is_empty() {
+        false => Verdict::of_several(&decisive),
+        true => Verdict::Skipped("no budget of level error applies".into()),
     };
     Report {
         schema: "plimsoll.report/1".into(),
@@ -17,5 +17,9 @@ pub fn report(model: &str, model_digest: &str, rows: Vec<Row>, withheld: Vec<Str
         rows,
         withheld,
         endpoints: vec![],
+        changes: None,
+        accepted: None,
+        trend: vec![],
+        remarks: vec![],
     }
 }

@@ -1,14 +1,14 @@
 //! External data: loading them on read, splitting them off on write.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{Read, Seek, SeekFrom},
     path::{Component, Path},
 };
 
 use onnx_protobuf::{
-    GraphProto, ModelProto, NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation,
+    GraphProto, Message, ModelProto, NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation,
 };
 
 use crate::{DType, TensorError, tensor};
@@ -64,6 +64,18 @@ pub(crate) fn load(proto: &mut ModelProto, folder: Option<&Path>) -> Result<bool
         Ok(())
     })?;
     Ok(any)
+}
+
+/// The files that an encoded model keeps weights in, as it names them; nothing is opened. Empty where the bytes are no model.
+pub fn external_files(bytes: &[u8]) -> Vec<String> {
+    let Ok(mut proto) = ModelProto::parse_from_bytes(bytes) else { return Vec::new() };
+    let mut files = BTreeSet::new();
+    let _: Result<(), ()> = for_each_tensor(&mut proto, &mut |tensor| {
+        let named = tensor.external_data.iter().filter(|e| e.key == "location");
+        files.extend(named.filter(|_| is_external(tensor)).map(|e| e.value.clone()));
+        Ok(())
+    });
+    files.into_iter().collect()
 }
 
 /// Opens a data file inside the model's folder; anything that leads out of it is refused.

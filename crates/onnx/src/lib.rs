@@ -23,6 +23,7 @@ pub mod shape;
 
 pub use check::{Defect, check};
 pub use digest::Digest;
+pub use external::external_files;
 pub use model::{DimSpec, Model, ReadError, ValueSpec, WriteError};
 pub use patch::{Patch, PatchError};
 pub use protos::{all_nodes, captured_names, rename_inputs, subgraphs, subgraphs_mut};

@@ -1,9 +1,9 @@
 //! The budgets of a spec and its profiles, asked of an assessed model.
 
 use plimsoll_cost::roofline::Roofline;
-use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, wanted};
+use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, waive, wanted};
 use plimsoll_measure::{Endpoint, EndpointOf, ShiftStatistic};
-use plimsoll_profile::{Metric, Profile, Spec};
+use plimsoll_profile::{Day, Metric, Profile, Spec};
 use plimsoll_record::{Figure, Machine, Report, Row, Verdict};
 
 use crate::Assessed;
@@ -17,6 +17,8 @@ pub struct Budgeted<'b> {
     pub profiles: &'b [Profile],
     /// Only what can be counted; the rest is skipped.
     pub cost_only: bool,
+    /// The day on which the spec's waivers hold; without it none does.
+    pub today: Option<Day>,
 }
 
 impl Budgeted<'_> {
@@ -40,9 +42,10 @@ impl Budgeted<'_> {
 
     /// Everything that is asked for, with what was found.
     pub fn report(&self, name: &str, model_digest: &str, assessed: &Assessed) -> Report {
-        let rows = self.rows(model_digest, assessed);
+        let mut rows = self.rows(model_digest, assessed);
+        let remarks = self.waive(&mut rows);
         let endpoints = assessed.endpoints.clone();
-        Report { endpoints, ..report(name, model_digest, rows, assessed.withheld.clone()) }
+        Report { endpoints, remarks, ..report(name, model_digest, rows, assessed.withheld.clone()) }
     }
 
     /// The spec's endpoints, as they are measured.
@@ -57,8 +60,9 @@ impl Budgeted<'_> {
 
     /// The first metric that is violated for certain by the figures so far, at level `error`.
     pub(crate) fn violated(&self, model_digest: &str, assessed: &Assessed) -> Option<String> {
-        let rows = self.rows(model_digest, assessed);
-        rows.into_iter().find(|r| r.level == "error" && r.verdict == Verdict::Fail).map(|r| r.metric)
+        let mut rows = self.rows(model_digest, assessed);
+        self.waive(&mut rows);
+        rows.into_iter().find(|r| r.level == "error" && r.counts_as() == Verdict::Fail).map(|r| r.metric)
     }
 
     /// What is left to measure where evidence has been taken over, on a machine like `here`.
@@ -69,7 +73,13 @@ impl Budgeted<'_> {
         subjects.flat_map(|subject| wanted(&subject, &evidence, here)).collect()
     }
 
-    fn rows(&self, model_digest: &str, assessed: &Assessed) -> Vec<Row> {
+    /// Puts the spec's waivers to rows, and says which of them do nothing.
+    pub fn waive(&self, rows: &mut [Row]) -> Vec<String> {
+        self.spec.zip(self.today).map(|(spec, today)| waive(rows, spec, today)).unwrap_or_default()
+    }
+
+    /// A row for each limit, as it stands without waivers.
+    pub fn rows(&self, model_digest: &str, assessed: &Assessed) -> Vec<Row> {
         let scope = if self.cost_only { Scope::CostOnly } else { Scope::All };
         let evidence = evidence(model_digest, assessed);
         let mut rows = self.spec.map(|s| judge_spec(s, &evidence, scope)).unwrap_or_default();

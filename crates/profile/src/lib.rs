@@ -12,6 +12,7 @@
 
 mod budget;
 mod contract;
+mod day;
 mod endpoint;
 mod error;
 mod metric;
@@ -24,9 +25,11 @@ mod source;
 mod spec;
 mod units;
 mod version;
+mod waiver;
 
 pub use budget::{Bound, Budget, Budgets, Level, Limit};
 pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
+pub use day::Day;
 pub use endpoint::{Endpoint, EndpointOf, ShiftLimit, ShiftStatistic};
 pub use error::{ConfigError, Problem};
 pub use metric::{Basis, Better, Metric, Unit};
@@ -37,3 +40,4 @@ pub use source::{Place, Source, Span, Spanned, snippet};
 pub use spec::{DataPaths, Objective, PathAt, Pipeline, Spec};
 pub use units::{Bandwidth, Bytes, Count, Hertz, Increase, Price, Seconds, Share};
 pub use version::Version;
+pub use waiver::Waiver;

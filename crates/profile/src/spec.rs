@@ -14,6 +14,7 @@ use crate::{
     recipe::{self, RecipeSpec},
     source::{Source, Span, Spanned},
     version::Version,
+    waiver::{self, Waiver},
 };
 
 /// A path that a file names.
@@ -121,6 +122,8 @@ pub struct Spec {
     pub endpoints: Vec<Endpoint>,
     /// Commands around the model, for the time end to end.
     pub pipeline: Pipeline,
+    /// Budgets that may be violated until a day.
+    pub waivers: Vec<Waiver>,
     /// What the search makes small.
     pub objective: Objective,
     /// Recipes to try; `None` for the default ones.
@@ -140,6 +143,12 @@ impl Spec {
 
     fn from_source(source: Arc<Source>) -> Result<Self, ConfigError> {
         reader::read(&source, |table| spec(table, &source))
+    }
+
+    /// Whether a text is meant as a release spec, broken or not: it has the tables `release` and `model`.
+    pub fn is_meant_by(text: &str) -> bool {
+        let (tree, _) = toml::de::DeTable::parse_recoverable(text);
+        ["release", "model"].iter().all(|key| tree.get_ref().get(*key).is_some_and(|v| v.get_ref().is_table()))
     }
 
     /// An error about a path of this spec, found by whoever opened it.
@@ -188,6 +197,8 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
     });
 
     let endpoints = endpoint::read(table, model.as_ref().map(|(_, labels)| labels.as_slice()), source);
+
+    let waivers = waiver::read(table, &endpoints);
 
     let mut metric = Metric::Accuracy;
     let data = table.table("data").map_or_else(DataPaths::default, |t| {
@@ -254,6 +265,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         budgets: budgets_of(budgets),
         endpoints,
         pipeline,
+        waivers,
         objective,
         recipes,
         source: Arc::clone(source),

@@ -282,3 +282,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_waiver_without_day_reason_or_name_waives_nothing() {
+    let waiver = |lines: &str| format!("{SPEC}[[waiver]]\n{lines}\n");
+    let whole = "metric = \"macs\"\nuntil = 2026-11-30\nreason = \"the next board\"\nsigned-off-by = \"Ada\"";
+    let read = Spec::from_text("s/plimsoll.toml", &waiver(whole)).unwrap();
+    assert_eq!((read.waivers[0].until.to_string().as_str(), read.waivers[0].profile.as_deref()), ("2026-11-30", None));
+    for (key, says) in
+        [("until", "`until` is missing"), ("reason", "`reason` is missing"), ("signed-off-by", "`signed-off-by`")]
+    {
+        let without: Vec<&str> = whole.lines().filter(|l| !l.starts_with(key)).collect();
+        check(spec, &waiver(&without.join("\n")), &[&[says, "p", "help: "]]);
+    }
+    check(spec, &waiver(&whole.replace("2026-11-30", "\"2026-02-30\"")), &[&["`2026-02-30` is no day", "help: "]]);
+    check(spec, &waiver(&whole.replace("2026-11-30", "7")), &[&["no day", "help: "]]);
+    check(spec, &waiver(&whole.replace("macs", "mac")), &[&["unknown metric `mac`", "did you mean `macs`?"]]);
+    check(spec, &waiver(&whole.replace("reason", "because")), &[&["`reason` is missing"], &["unknown key `because`"]]);
+}

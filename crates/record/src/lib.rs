@@ -3,9 +3,11 @@
 //! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
 //! in `schemas/` and a test holds them to the types.
 
+mod changes;
 mod endpoint;
 mod evidence;
 mod figure;
+mod history;
 mod inspect;
 mod pointer;
 mod recipe;
@@ -18,14 +20,16 @@ mod transformation;
 mod verdict;
 mod verification;
 
+pub use changes::{Changes, Check, Fault, Moved, NodeMoved};
 pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
+pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
 pub use inspect::{Inspection, NodeCost, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
-pub use report::{BudgetSource, Report, Row};
+pub use report::{BudgetSource, Loosened, Report, Row, Waived};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};
 pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
@@ -36,7 +40,9 @@ pub use verification::{Verification, VerifyStep};
 /// Every kind of document with its JSON Schema, by kind name.
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
+        ("accepted", schemars::schema_for!(Accepted)),
         ("channel", schemars::schema_for!(ChannelPointer)),
+        ("check", schemars::schema_for!(Check)),
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
         ("inspect", schemars::schema_for!(Inspection)),

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{EndpointShift, EvidenceSource, Figure, Verdict};
+use crate::{AcceptedBy, Changes, EndpointShift, EvidenceSource, Figure, Trend, Verdict};
 
 /// The place that set a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -47,6 +47,51 @@ pub struct Row {
     pub note: String,
     /// Where the limit was set.
     pub source: BudgetSource,
+    /// Who lets it be violated, and until when; absent where nobody does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waived>,
+    /// Of a limit as it was before the change under review, which loosens it: what has become of it. Absent of every other row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loosened: Option<Loosened>,
+}
+
+impl Row {
+    /// The verdict as it counts: what is waived today passes.
+    pub fn counts_as(&self) -> Verdict {
+        match (&self.verdict, &self.waiver) {
+            (Verdict::Fail | Verdict::Inconclusive, Some(waived)) if waived.in_force => Verdict::Pass,
+            (verdict, _) => verdict.clone(),
+        }
+    }
+
+    /// Whether a waiver in force is what lets it pass.
+    pub fn is_waived(&self) -> bool {
+        self.counts_as() != self.verdict
+    }
+}
+
+/// What has become of a limit that was stricter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Loosened {
+    /// In words.
+    pub became: String,
+    /// Where it is set now; `null` where it is not set any more.
+    pub now_at: Option<BudgetSource>,
+}
+
+/// A waiver of a budget.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Waived {
+    /// The last day on which it holds, such as `2026-11-30`, UTC.
+    pub until: String,
+    /// Whether it holds on the day of the report.
+    pub in_force: bool,
+    /// Why.
+    pub reason: String,
+    /// Who answers for it.
+    pub signed_off_by: String,
+    /// Line of the spec that it stands in.
+    pub line: u64,
 }
 
 /// One model against its budgets.
@@ -67,4 +112,16 @@ pub struct Report {
     /// What users feel of the model, with the groups that shift most; absent where the spec asks for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<EndpointShift>,
+    /// What has changed since the revision that it is compared with; absent where it is compared with none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<Changes>,
+    /// The accepted figures that increases of counted figures are held against; absent where there are none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<AcceptedBy>,
+    /// Counted figures over the accepted baselines, this model last; absent where nothing was accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub trend: Vec<Trend>,
+    /// What else a reader should know, such as waivers that have expired.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
 }

@@ -6,13 +6,16 @@ use plimsoll_dataset::Samples;
 use plimsoll_gate::render;
 use plimsoll_optimize::Budgeted;
 use plimsoll_profile::Profile;
-use plimsoll_record::Report;
+use plimsoll_record::{Accepted, Check, Fault, Report};
 use plimsoll_release::SignedFigures;
 
 use crate::{
     args::{self, Format, OnInconclusive},
+    changed::{Before, Since},
     exit::Exit,
     failure::Failure,
+    git::Repository,
+    history::{self, History},
     manual::Code,
     project::{self, Project, Question},
     ui,
@@ -20,42 +23,79 @@ use crate::{
 };
 
 pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
-    if args.targets.len() > 1 && !args.evidence.is_empty() {
-        return Err(Failure::new(Code::BadConfig, "evidence is of one model, and several are to be checked")
+    if (args.targets.len() > 1 || args.changed_since.is_some()) && !args.evidence.is_empty() {
+        return Err(Failure::new(Code::BadConfig, "evidence is of one model, and several may be checked")
             .help("check each with its own evidence"));
     }
     let evidence = args.evidence.read()?;
-    let mut exits = Vec::new();
-    for target in &args.targets {
-        // One bad file does not hide what the others have to say.
-        match check(world, args, target, &evidence) {
-            Ok(report) => {
-                print(world, args.format, &report)?;
-                exits.push(project::exit_of(&report, args.on_inconclusive == OnInconclusive::Fail));
+    let mut found = Found::default();
+    let since = args.changed_since.as_deref().map(Since::new).transpose()?;
+    match &since {
+        None => {
+            for target in &args.targets {
+                found.add(&target.display().to_string(), args, check(world, args, target, &evidence));
             }
-            Err(failure) => {
-                failure.say();
-                exits.push(failure.exit());
+        }
+        Some(since) => {
+            for name in since.specs(&args.targets)? {
+                // One bad file does not hide what the others have to say.
+                match since.before(&name) {
+                    Ok(None) => found.unchanged.push(name),
+                    Ok(Some(before)) => {
+                        let path = since.repository.path_of(&name);
+                        found.add(&name, args, check_spec(world, args, &path, &evidence, Some(&before)));
+                    }
+                    Err(failure) => found.add(&name, args, Err(failure)),
+                }
             }
         }
     }
-    Ok(Exit::of_several(exits))
+    let exit = Exit::of_several(found.exits.iter().copied());
+    let mut check = Check::new(args.changed_since.clone(), found.reports, found.faults, found.unchanged);
+    check.inconclusive_warns = args.on_inconclusive == OnInconclusive::Warn;
+    if let Some(since) = &since {
+        check.removed = since.removed();
+        name_as_git_does(&since.repository, &mut check);
+    }
+    print(world, args, &check)?;
+    Ok(exit)
+}
+
+#[derive(Default)]
+struct Found {
+    reports: Vec<Report>,
+    faults: Vec<Fault>,
+    unchanged: Vec<String>,
+    exits: Vec<Exit>,
+}
+
+impl Found {
+    fn add(&mut self, target: &str, args: &args::Check, outcome: Result<Report, Failure>) {
+        match outcome {
+            Ok(report) => {
+                self.exits.push(project::exit_of(&report, args.on_inconclusive == OnInconclusive::Fail));
+                self.reports.push(report);
+            }
+            Err(failure) => {
+                failure.say();
+                self.exits.push(failure.exit());
+                self.faults.extend(failure.faults(target));
+            }
+        }
+    }
 }
 
 fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFigures]) -> Result<Report, Failure> {
-    let name = target.display().to_string();
     if target.extension().is_some_and(|e| e == "toml") {
-        let project = Project::read(target)?;
-        let own = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
-        let profiles = if own.is_empty() { &project.profiles } else { &own };
-        let baseline = args.baseline.as_deref().map(world::model).transpose()?;
-        let baseline = baseline.as_ref().unwrap_or(&project.model);
-        let data = args.data.as_deref().map(|d| world::archive(d, &project.model)).transpose()?;
-        let data = data.as_ref().map(|d| d as &dyn Samples).or(project.tested());
-        let budgets = Budgeted { profiles, ..project.budgeted(args.cost_only) };
-        let (model, baseline, seconds) = (&project.model, Some(baseline), args.budget);
-        let question = Question { name: &name, model, baseline, data, budgets, seconds, evidence };
-        return Ok(project::judge(world, &question)?.1);
+        return check_spec(world, args, target, evidence, None);
+    }
+    let name = target.display().to_string();
+    if args.accept.is_some() {
+        return Err(Failure::new(
+            Code::BadConfig,
+            format!("{name} is a model, and what is accepted is kept beside a spec"),
+        )
+        .help("check a release spec (`plimsoll init` drafts one), or leave --accept out"));
     }
     if args.profile.is_empty() {
         let message = format!("there is nothing to hold {name} against");
@@ -66,18 +106,102 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let profiles = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
     let baseline = args.baseline.as_deref().map(world::model).transpose()?;
     let data = args.data.as_deref().map(|d| world::archive(d, &model)).transpose()?;
-    let budgets = Budgeted { spec: None, profiles: &profiles, cost_only: args.cost_only };
+    let budgets = Budgeted { profiles: &profiles, cost_only: args.cost_only, ..Budgeted::default() };
     let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
-    let question = Question { name: &name, model: &model, baseline, data, budgets, seconds, evidence };
+    let (name, model, before, accepted) = (name.as_str(), &model, None, [].as_slice());
+    let question = Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence };
     Ok(project::judge(world, &question)?.1)
 }
 
-fn print(world: &World, format: Format, report: &Report) -> Result<(), Failure> {
-    if world.common.json || format == Format::Json {
-        return ui::data(&world::json(report)?);
+/// Increases are held against the model that was named, else against what was accepted last (counted figures) and the model of the
+/// revision (everything else).
+fn check_spec(
+    world: &World,
+    args: &args::Check,
+    path: &Path,
+    evidence: &[SignedFigures],
+    before: Option<&Before>,
+) -> Result<Report, Failure> {
+    let project = Project::read(path)?;
+    let own = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
+    let profiles = if own.is_empty() { &project.profiles } else { &own };
+    let given = args.baseline.as_deref().map(world::model).transpose()?;
+    let baseline = given.as_ref().or(before.and_then(|b| b.model.as_ref())).unwrap_or(&project.model);
+    let data = args.data.as_deref().map(|d| world::archive(d, &project.model)).transpose()?;
+    let data = data.as_ref().map(|d| d as &dyn Samples).or(project.tested());
+    let release = project.spec.name.value.as_str();
+    let mut history = History::beside(&project.spec)?;
+    let accepted: Vec<&Accepted> = history.of(release).filter(|_| given.is_none()).collect();
+    let name = path.display().to_string();
+    let budgeted_before = before.and_then(|b| {
+        let (spec, profiles) = (Some(b.spec.as_ref()?), b.profiles.as_slice());
+        Some(Budgeted { spec, profiles, cost_only: args.cost_only, today: None })
+    });
+    let question = Question {
+        name: &name,
+        model: &project.model,
+        baseline: Some(baseline),
+        data,
+        budgets: Budgeted { profiles, ..project.budgeted(args.cost_only) },
+        before: budgeted_before,
+        accepted: &accepted,
+        seconds: args.budget,
+        evidence,
+    };
+    let (assessed, mut report) = project::judge(world, &question)?;
+    if let Some(reason) = &args.accept {
+        let entry = history::accepted(release, reason, &report, &assessed.figures);
+        let all: Vec<&Accepted> = accepted.iter().copied().chain([&entry]).collect();
+        report = project::reported(&Question { accepted: &all, ..question }, &assessed);
+        history.add(entry)?;
+        ui::say(&format!("accepted as the new baseline of {release}, in {}", history.path().display()));
     }
-    ui::data(&match format {
-        Format::Markdown => render::markdown(report),
-        _ => render::terminal(report),
-    })
+    if let Some(before) = before {
+        report.changes = Some(before.moved(&project.model, &assessed.figures, data)?);
+        report.remarks.extend(before.remarks.iter().cloned());
+    }
+    Ok(report)
+}
+
+/// Files as the repository names them, which is how annotations find them.
+fn name_as_git_does(repository: &Repository, check: &mut Check) {
+    let rename = |file: &mut String| {
+        if let Some(name) = repository.name_of(Path::new(file.as_str())).filter(|_| !file.is_empty()) {
+            *file = name;
+        }
+    };
+    for row in check.reports.iter_mut().flat_map(|r| &mut r.rows) {
+        rename(&mut row.source.file);
+        if let Some(now) = row.loosened.as_mut().and_then(|l| l.now_at.as_mut()) {
+            rename(&mut now.file);
+        }
+    }
+    check.faults.iter_mut().for_each(|fault| rename(&mut fault.file));
+}
+
+fn print(world: &World, args: &args::Check, check: &Check) -> Result<(), Failure> {
+    // One model alone is a report; whatever else was asked for is a check of several.
+    let one = (args.changed_since.is_none() && args.targets.len() == 1).then(|| check.reports.first());
+    let format = if world.common.json { Format::Json } else { args.format };
+    let text = match (format, one) {
+        // What went wrong has been said.
+        (Format::Json | Format::Markdown | Format::Terminal, Some(None)) => return Ok(()),
+        (Format::Json, Some(Some(report))) => world::json(report)?,
+        (Format::Json, None) => world::json(check)?,
+        (Format::Markdown, Some(Some(report))) => render::markdown(report),
+        (Format::Markdown, None) => render::comment(check),
+        (Format::Github, _) => render::github(check),
+        (Format::Junit, _) => render::junit(check),
+        (Format::Sarif, _) => render::sarif(check)
+            .map(|text| text + "\n")
+            .map_err(|e| Failure::new(Code::Internal, format!("failed to write JSON: {e}")))?,
+        (Format::Terminal, _) => {
+            let mut text: Vec<String> = check.reports.iter().map(render::terminal).collect();
+            if check.since.is_some() {
+                text.push(format!("{}\n", render::summary(check)));
+            }
+            text.join("\n")
+        }
+    };
+    ui::data(&text)
 }

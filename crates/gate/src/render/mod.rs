@@ -1,12 +1,22 @@
 //! Reports as text: one file a format, each a pure function of the report.
 
+mod changes;
+mod comment;
 mod evidence;
+mod github;
 mod json;
+mod junit;
 mod markdown;
+mod sarif;
+mod severity;
 mod terminal;
 
+pub use comment::{comment, summary};
+pub use github::github;
 pub use json::json;
+pub use junit::junit;
 pub use markdown::markdown;
+pub use sarif::sarif;
 pub use terminal::terminal;
 
 use plimsoll_record::{Row, Verdict};
@@ -14,6 +24,7 @@ use plimsoll_record::{Row, Verdict};
 /// The verdict of a row in a word or two.
 fn word(row: &Row) -> String {
     match (&row.verdict, row.level.as_str()) {
+        (verdict, _) if row.is_waived() => format!("{verdict} (waived)"),
         (Verdict::Fail, "warn") => "fail (warns)".into(),
         (Verdict::Inconclusive, "warn") => "inconclusive (warns)".into(),
         (verdict, _) => verdict.to_string(),
@@ -22,12 +33,13 @@ fn word(row: &Row) -> String {
 
 /// `3 of 9 budgets pass`, and how the rest stand.
 fn tally(rows: &[Row]) -> String {
-    let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|r| wanted(&r.verdict)).count();
+    let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|r| !r.is_waived() && wanted(&r.verdict)).count();
     let pass = count(|v| matches!(v, Verdict::Pass));
     let others = [
         (count(|v| matches!(v, Verdict::Fail)), "fail"),
         (count(|v| matches!(v, Verdict::Inconclusive)), "inconclusive"),
         (count(|v| matches!(v, Verdict::Skipped(_))), "skipped"),
+        (rows.iter().filter(|r| r.is_waived()).count(), "waived"),
     ];
     let mut text = format!("{pass} of {} budgets pass", rows.len());
     for (n, what) in others.into_iter().filter(|(n, _)| *n > 0) {

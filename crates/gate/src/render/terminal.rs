@@ -2,9 +2,15 @@
 
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use plimsoll_profile::{Place, snippet};
-use plimsoll_record::{EndpointShift, Report, Row, Verdict};
+use plimsoll_record::{Changes, EndpointShift, Report, Row, Verdict};
 
-use super::{evidence::Sources, plain, tally, word};
+use super::{
+    changes,
+    evidence::Sources,
+    plain,
+    severity::{end_column, headline, sentences},
+    tally, word,
+};
 use crate::endpoint::{COLUMNS, Told};
 
 /// The report as text, without colours.
@@ -14,6 +20,12 @@ pub fn terminal(report: &Report) -> String {
         format!("{}: {} ({}; model {})\n", report.verdict, plain(&report.model), tally(&report.rows), plain(&digest));
     if let Verdict::Skipped(reason) = &report.verdict {
         text.push_str(&format!("{}\n", plain(reason)));
+    }
+    if let Some(changes) = &report.changes {
+        text.push_str(&moved(changes));
+    }
+    for line in changes::accepted(report).iter().chain(&report.remarks) {
+        text.push_str(&format!("{}\n", plain(line)));
     }
     let sources = Sources::of(&report.rows);
     if !report.rows.is_empty() {
@@ -26,7 +38,7 @@ pub fn terminal(report: &Report) -> String {
     let (open, warned): (Vec<&Row>, Vec<&Row>) = report
         .rows
         .iter()
-        .filter(|r| matches!(r.verdict, Verdict::Fail | Verdict::Inconclusive))
+        .filter(|r| !r.is_waived() && matches!(r.verdict, Verdict::Fail | Verdict::Inconclusive))
         .partition(|r| r.verdict == Verdict::Fail || r.level != "warn");
     for row in open {
         text.push('\n');
@@ -46,8 +58,19 @@ pub fn terminal(report: &Report) -> String {
             plain(&at)
         ));
     }
+    let told = |r: &&Row| r.is_waived() || r.loosened.is_some() && r.verdict == Verdict::Pass;
+    for row in report.rows.iter().filter(told) {
+        text.push_str(&format!("\nnote: {}: {}\n", plain(&headline(row)), plain(&sentences(row).join("; "))));
+    }
     for endpoint in &report.endpoints {
         text.push_str(&worst(endpoint));
+    }
+    let trend = changes::trend(report);
+    if !trend.is_empty() {
+        text.push('\n');
+        for line in trend {
+            text.push_str(&format!("{}\n", plain(&line)));
+        }
     }
     if !report.withheld.is_empty() {
         text.push_str("\nwithheld:\n");
@@ -64,6 +87,20 @@ fn blank(header: &[&str]) -> Table {
     table.load_style(style).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(header);
     table
+}
+
+/// What moved since the revision.
+fn moved(changes: &Changes) -> String {
+    let mut text = format!("{}\n", plain(&changes::heading(changes)));
+    let moved = changes::moved(changes);
+    if !moved.is_empty() {
+        let mut table = blank(&changes::MOVED);
+        for row in moved {
+            table.add_row(row.map(|c| plain(&c)));
+        }
+        text.push_str(&format!("{}\n\n", table.trim_fmt()));
+    }
+    text
 }
 
 /// The groups in which an endpoint shifts most.
@@ -92,27 +129,19 @@ fn table(rows: &[Row], sources: &Sources<'_>) -> String {
 /// `error:` or `warning:`, the place that set the limit, and what would help.
 fn labelled(row: &Row) -> String {
     let severity = if row.level == "warn" { "warning" } else { "error" };
-    let what = match row.verdict {
-        Verdict::Fail => "violates its budget",
-        _ => "is not shown to keep its budget",
-    };
     let place = Place { line: row.source.line as usize, column: row.source.column as usize };
-    let covered = limit_width(row);
+    let covered = (end_column(&row.source).saturating_sub(row.source.column)) as usize;
     let drawn = snippet(&row.source.file, place, &row.source.text, covered, &format!("found {}", row.found));
-    let mut text = format!("{severity}: {} {what} ({})\n{drawn}\n", plain(&row.metric), plain(&row.profile));
+    let mut text = format!("{severity}: {}\n{drawn}\n", plain(&headline(row)));
+    if let Some(loosened) = &row.loosened {
+        text.push_str(&format!("the line is that of before this change: {}\n", plain(&loosened.became)));
+    }
+    if let Some(expired) = &row.waiver {
+        text.push_str(&format!("its waiver expired on {}\n", plain(&expired.until)));
+    }
     if !row.note.is_empty() {
         let kind = if row.verdict == Verdict::Fail { "help" } else { "why" };
         text.push_str(&format!("{kind}: {}\n", plain(&row.note)));
     }
     text
-}
-
-/// Characters of the limit in its line; bytes and characters differ.
-fn limit_width(row: &Row) -> usize {
-    let from_limit: String = row.source.text.chars().skip((row.source.column as usize).saturating_sub(1)).collect();
-    let mut end = (row.source.length as usize).min(from_limit.len());
-    while !from_limit.is_char_boundary(end) {
-        end -= 1;
-    }
-    from_limit.get(..end).map_or(1, |s| s.chars().count())
 }

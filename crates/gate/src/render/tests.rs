@@ -1,9 +1,12 @@
 //! Snapshots of every format, and hostile text in all of them. `INSTA_UPDATE=always` writes the snapshots again.
 
 use plimsoll_profile::Profile;
-use plimsoll_record::{EvidenceSource, Figure, Machine, Report, TakenOver};
+use plimsoll_record::{
+    AcceptedBy, Changes, Check, EvidenceSource, Fault, Figure, Loosened, Machine, Moved, NodeMoved, Report, TakenOver,
+    Trend, TrendPoint, Waived,
+};
 
-use super::{json, markdown, terminal};
+use super::{comment, github, json, junit, markdown, sarif, terminal};
 use crate::{Evidence, Scope, judge_profile, report};
 
 const BUDGETS: &str = "schema = 1
@@ -103,6 +106,145 @@ fn json_is_read_back_equal() {
     let text = json(&report).unwrap();
     insta::assert_snapshot!("json", text);
     assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);
+}
+
+/// A change with something of everything: a budget that is violated, waived, loosened, a node that grew, a file that is broken.
+fn change() -> Check {
+    let mut report = check(Scope::All, "bed/model.onnx");
+    let waived = |in_force| Waived {
+        until: "2026-12-31".into(),
+        in_force,
+        reason: "the next board".into(),
+        signed_off_by: "Ada".into(),
+        line: 9,
+    };
+    let size = report.rows.iter().position(|r| r.metric == "artifact-size").unwrap();
+    let mut stricter = report.rows[size].clone();
+    stricter.loosened = Some(Loosened { became: "now max 256KiB".into(), now_at: Some(stricter.source.clone()) });
+    stricter.limit = "max 200KiB".into();
+    stricter.source.text = "artifact-size = \"200KiB\"   # flash".into();
+    let mut gone = stricter.clone();
+    gone.loosened = Some(Loosened { became: "no longer limited".into(), now_at: None });
+    gone.verdict = plimsoll_record::Verdict::Pass;
+    gone.metric = "params".into();
+    report.rows[size].waiver = Some(waived(true));
+    report.rows[0].waiver = Some(waived(false));
+    report.rows.extend([stricter, gone]);
+    let node = |name: &str, before: Option<u64>, after: Option<u64>| NodeMoved {
+        name: name.into(),
+        op: "Conv".into(),
+        macs_before: before,
+        macs_after: after,
+        bytes_before: before.map(|n| n / 10),
+        bytes_after: after.map(|n| n / 10),
+    };
+    let moved =
+        |metric: &str, unit: &str, before, after| Moved { metric: metric.into(), unit: unit.into(), before, after };
+    report.changes = Some(Changes {
+        since: "origin/main".into(),
+        commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        spec_before: "bed/plimsoll.toml".into(),
+        files: vec!["bed/plimsoll.toml".into(), "bed/model.onnx".into()],
+        moved: vec![
+            moved("artifact-size", "bytes", Some(250_000.0), Some(314_214.0)),
+            moved("macs", "count", None, Some(2_540_000.0)),
+            moved("params", "count", Some(5.0), Some(5.0)),
+        ],
+        nodes: vec![node("conv1", Some(1000), Some(2000)), node("conv2", None, Some(10))],
+    });
+    report.accepted =
+        Some(AcceptedBy { day: "2026-01-02".into(), reason: "first release".into(), model_digest: "sha256:0".into() });
+    let points = [("2026-01-02", 250_000.0), ("", 314_214.0)];
+    let points = points.map(|(day, value)| TrendPoint { day: day.into(), value }).to_vec();
+    report.trend = vec![Trend { metric: "artifact-size".into(), unit: "bytes".into(), points }];
+    report.remarks = vec!["the waiver of `macs` at bed/plimsoll.toml:12 is not needed".into()];
+    let fault = Fault {
+        target: "cot/plimsoll.toml".into(),
+        message: "unknown key `budgets`".into(),
+        help: "did you mean `budget`?".into(),
+        file: "profiles/cot 1.toml".into(),
+        line: 3,
+        column: 7,
+    };
+    let without_place = Fault { target: "m.onnx".into(), message: "it is empty".into(), ..Fault::default() };
+    let (reports, faults) = (vec![report], vec![fault, without_place]);
+    let mut check = Check::new(Some("origin/main".into()), reports, faults, vec!["third/plimsoll.toml".into()]);
+    check.removed = vec!["fourth/plimsoll.toml".into()];
+    check
+}
+
+#[test]
+fn a_change_is_told_in_every_format() {
+    let check = change();
+    insta::assert_snapshot!("comment", comment(&check));
+    insta::assert_snapshot!("github", github(&check));
+    insta::assert_snapshot!("junit", junit(&check));
+    insta::assert_snapshot!("sarif", sarif(&check).unwrap());
+    insta::assert_snapshot!("terminal_change", terminal(&check.reports[0]));
+    let text = serde_json::to_string(&check).unwrap();
+    assert_eq!(serde_json::from_str::<Check>(&text).unwrap(), check);
+}
+
+#[test]
+fn a_comment_is_never_too_long_for_github() {
+    let one = change();
+    for (reports, rows, nodes) in [(1, 1, 30_000), (1, 2_000, 40), (300, 1, 40), (3, 4_000, 4_000)] {
+        let mut check = one.clone();
+        let report = &mut check.reports[0];
+        report.rows = report.rows.iter().cycle().take(report.rows.len() * rows).cloned().collect();
+        let changes = report.changes.as_mut().unwrap();
+        changes.nodes = changes.nodes.iter().cycle().take(nodes).cloned().collect();
+        check.reports = vec![report.clone(); reports];
+        check.faults = one.faults.iter().cycle().take(2_000).cloned().collect();
+        let text = comment(&check);
+        assert!(text.chars().count() < 65_000, "{} characters", text.chars().count());
+        assert!(text.starts_with("## plimsoll check: fail"));
+        assert!(text.ends_with("`third/plimsoll.toml`\n"), "{}", &text[text.len() - 100..]);
+    }
+}
+
+#[test]
+fn what_only_warns_blocks_nothing() {
+    let mut check = change();
+    check.faults.clear();
+    for row in &mut check.reports[0].rows {
+        row.verdict = plimsoll_record::Verdict::Inconclusive;
+        (row.level, row.waiver) = ("error".into(), None);
+    }
+    assert!(junit(&check).contains("failures=\"8\"") && github(&check).contains("::error "), "{}", junit(&check));
+    check.inconclusive_warns = true;
+    assert!(junit(&check).contains("failures=\"0\"") && !github(&check).contains("::error "), "{}", github(&check));
+    assert!(!sarif(&check).unwrap().contains("\"level\": \"error\""));
+}
+
+#[test]
+fn hostile_text_cannot_leave_its_place_in_any_format() {
+    let hostile = "a]]>\"'<b>&%\n::error file=x::,y\u{1b}[2J\u{0}\u{ffff}";
+    let mut check = change();
+    let report = &mut check.reports[0];
+    report.model = hostile.into();
+    report.remarks = vec![hostile.into()];
+    for row in &mut report.rows {
+        (row.profile, row.found, row.note) = (hostile.into(), hostile.into(), hostile.into());
+        (row.metric, row.limit) = (hostile.into(), hostile.into());
+        (row.source.text, row.source.file) = (hostile.into(), hostile.into());
+        (row.source.column, row.source.length, row.source.line) = (u64::MAX, u64::MAX, 0);
+        row.waiver = row.waiver.clone().map(|w| Waived { reason: hostile.into(), signed_off_by: hostile.into(), ..w });
+    }
+    for fault in &mut check.faults {
+        *fault = Fault { target: hostile.into(), message: hostile.into(), file: hostile.into(), ..fault.clone() };
+    }
+    let commands = github(&check);
+    let (rows, faults) = (check.reports[0].rows.len(), check.faults.len());
+    assert!(commands.lines().count() <= rows + faults + 3, "{commands}");
+    assert!(commands.lines().all(|l| l.starts_with("::") || l.starts_with("plimsoll check")), "{commands}");
+    assert!(!commands.contains('\u{1b}'), "{commands}");
+    let xml = junit(&check);
+    assert!(!xml.contains('\u{1b}') && !xml.contains('\u{0}') && !xml.contains('\u{ffff}'), "{xml}");
+    assert!(!xml.contains("<b>") && xml.matches("<testcase ").count() == rows + faults, "{xml}");
+    let log: serde_json::Value = serde_json::from_str(&sarif(&check).unwrap()).unwrap();
+    assert!(log["runs"][0]["results"].as_array().unwrap().len() >= faults);
+    assert!(!comment(&check).lines().any(|l| l.starts_with("::")), "{}", comment(&check));
 }
 
 #[test]

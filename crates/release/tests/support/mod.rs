@@ -50,6 +50,8 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
             length: 1,
             text: "artifact-size = \"256KiB\"".into(),
         },
+        waiver: None,
+        loosened: None,
     };
     let parameters = BTreeMap::from([("scheme".to_owned(), "int8".to_owned())]);
     ReleaseInput {
@@ -73,6 +75,10 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
             rows: vec![row],
             withheld: vec![],
             endpoints: vec![],
+            changes: None,
+            accepted: None,
+            trend: vec![],
+            remarks: vec![],
         },
         report_markdown: "# pass\n".into(),
         spec: b"schema = 1\n".to_vec(),

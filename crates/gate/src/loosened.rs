@@ -1,0 +1,120 @@
+//! Limits that a change loosens: they are judged as they were, too.
+
+use std::{mem::discriminant, sync::Arc};
+
+use plimsoll_profile::{Bound, Budgets, Level, Limit, Metric, Profile, Source, Spec};
+use plimsoll_record::{BudgetSource, Loosened, Row};
+
+use crate::judge::place;
+
+/// Budgets of a spec and its profiles.
+#[derive(Debug, Clone, Copy)]
+pub struct Set<'s> {
+    /// The spec.
+    pub spec: &'s Spec,
+    /// Its profiles.
+    pub profiles: &'s [Profile],
+}
+
+/// Of the rows of the budgets before, those whose limits are looser now, each with what has become of its limit.
+pub fn loosened(before: Set<'_>, rows: Vec<Row>, now: Set<'_>) -> Vec<Row> {
+    let looser = before.limits(now);
+    let one = |row: Row| {
+        let same = |l: &&Looser| l.source == row.source && l.metric == row.metric && l.profile == row.profile;
+        let loosened = looser.iter().find(same)?.loosened.clone();
+        Some(Row { loosened: Some(loosened), ..row })
+    };
+    rows.into_iter().filter_map(one).collect()
+}
+
+/// A limit that is looser now.
+struct Looser {
+    profile: String,
+    metric: String,
+    source: BudgetSource,
+    loosened: Loosened,
+}
+
+impl Set<'_> {
+    fn limits(self, now: Set<'_>) -> Vec<Looser> {
+        let spec = self.spec.name.value.as_str();
+        let mut found = compare(spec, &self.spec.margins, Some(&now.spec.margins));
+        found.extend(compare(spec, &self.spec.budgets, Some(&now.spec.budgets)));
+        for profile in self.profiles {
+            let after = now.profiles.iter().find(|p| p.name == profile.name);
+            found.extend(compare(&profile.name, &profile.budgets, after.map(|p| &p.budgets)));
+            found.extend(after.iter().flat_map(|after| facts(profile, after)));
+        }
+        found.extend(self.endpoints(now.spec));
+        found
+    }
+
+    fn endpoints(self, now: &Spec) -> Vec<Looser> {
+        let mut found = Vec::new();
+        for endpoint in &self.spec.endpoints {
+            let after = now.endpoints.iter().find(|e| e.name.value == endpoint.name.value);
+            for limit in &endpoint.limits {
+                let same = after.and_then(|e| e.limits.iter().find(|l| l.statistic == limit.statistic));
+                let now = same.map(|l| (&l.limit, l.level, &now.source));
+                if let Some(loosened) = became((&limit.limit, limit.level), now) {
+                    let (profile, metric) = (self.spec.name.value.clone(), endpoint.figure(limit.statistic));
+                    found.push(Looser { profile, metric, source: place(&self.spec.source, &limit.limit), loosened });
+                }
+            }
+        }
+        found
+    }
+}
+
+fn compare(profile: &str, before: &Budgets, after: Option<&Budgets>) -> Vec<Looser> {
+    let mut found = Vec::new();
+    for budget in &before.budgets {
+        let same = after.and_then(|a| a.get(budget.metric));
+        for limit in &budget.limits {
+            let alike = |l: &&Limit| discriminant(&l.bound) == discriminant(&limit.bound);
+            let now = after.zip(same).and_then(|(a, b)| Some((b.limits.iter().find(alike)?, b.level, &a.source)));
+            if let Some(loosened) = became((limit, budget.level), now) {
+                let (profile, metric) = (profile.to_owned(), budget.metric.name().to_owned());
+                found.push(Looser { profile, metric, source: place(&before.source, limit), loosened });
+            }
+        }
+    }
+    found
+}
+
+/// What has become of a limit, if it is looser.
+fn became((before, was): (&Limit, Level), after: Option<(&Limit, Level, &Arc<Source>)>) -> Option<Loosened> {
+    let Some((after, is, source)) = after else {
+        return Some(Loosened { became: "no longer limited".into(), now_at: None });
+    };
+    let looser = match (before.bound, after.bound) {
+        (Bound::Max(a), Bound::Max(b)) | (Bound::MaxIncrease(a), Bound::MaxIncrease(b)) => b > a,
+        (Bound::Min(a), Bound::Min(b)) => b < a,
+        _ => true,
+    };
+    let warns = was == Level::Error && is == Level::Warn;
+    let became = format!("now {}{}", after.words(), if warns { ", and only warns" } else { "" });
+    (looser || warns).then(|| Loosened { became, now_at: Some(place(source, after)) })
+}
+
+/// Limits that hold for less because the profile's facts are others: what is estimated from them, and what is told by the machine.
+fn facts(before: &Profile, after: &Profile) -> Vec<Looser> {
+    let mut found = Vec::new();
+    let hop = |p: &Profile| p.stream.map(|s| s.hop.0);
+    for budget in &before.budgets.budgets {
+        let other = match budget.metric {
+            Metric::LatencyEstimate => before.hardware != after.hardware,
+            Metric::RealTimeFactor => hop(before) < hop(after),
+            _ => false,
+        };
+        for limit in budget.limits.iter().filter(|_| other) {
+            found.push(Looser {
+                profile: before.name.clone(),
+                metric: budget.metric.name().into(),
+                source: place(&before.budgets.source, limit),
+                loosened: Loosened { became: "judged by other facts now".into(), now_at: None },
+            });
+        }
+    }
+    found
+}
