@@ -9,8 +9,12 @@
 //! - Student's t with as many degrees of freedom as there are *effective* groups, less one: unequal groups count for fewer (Carter,
 //!   Schnepel and Steigerwald 2017), as far as the samples of a group resemble each other. Where tails are heavy, no more than the
 //!   fourth moment of the influences leaves (Fay and Graubard 2001): a variance that rests on a few samples is itself uncertain.
+//! - Where it is the logarithm that is symmetric, a group's influence is how far the logarithm moves when the group is left out (the
+//!   jackknife; Efron and Stein 1981), which is more than its first order where the group has much of the whole error.
 //! - Shares keep to 0 … 1 by Wilson's score interval with the effective number of samples (Kish 1965; Franco, Little, Louis and
 //!   Slud 2019). For independent samples and a plain share that is Wilson's interval itself.
+//! - The area under the ROC curve keeps to it by its logit (Pepe 2003; Qin and Hotilovac 2008): near 1 it rests on few pairs that stand
+//!   wrong, and its variance is as uncertain as their number.
 //!
 //! `examples/coverage.rs` shows what these intervals cover.
 
@@ -19,14 +23,11 @@ use std::fmt;
 use crate::{
     Groups,
     interval::wilson_effective,
-    special::{normal_quantile, t_quantile},
+    spread::{Spread, critical, spread},
 };
 
 /// Groups that an interval needs at least.
 pub const FEWEST_GROUPS: usize = 5;
-
-/// The least variance of grouped samples, over that of independent ones.
-pub(crate) const LEAST: f64 = 0.5;
 
 /// What one sample has to do with one part of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -51,12 +52,16 @@ pub enum Scale {
         /// Change from x = 0 to 1.
         factor: f64,
     },
+    /// x is a share, and its logit is symmetric.
+    Logit,
     /// x is positive, and its logarithm is symmetric.
     Log {
         /// Value at x = 0.
         offset: f64,
         /// Change with x.
         factor: f64,
+        /// The power of x that is a mean of samples: 2 of a root.
+        power: f64,
     },
     /// Any number.
     Real,
@@ -66,7 +71,9 @@ impl Scale {
     /// A plain share.
     pub const SHARE: Self = Self::Share { offset: 0.0, factor: 1.0 };
     /// A plain positive number.
-    pub const POSITIVE: Self = Self::Log { offset: 0.0, factor: 1.0 };
+    pub const POSITIVE: Self = Self::Log { offset: 0.0, factor: 1.0, power: 1.0 };
+    /// The root of a mean.
+    pub const ROOT: Self = Self::Log { offset: 0.0, factor: 1.0, power: 2.0 };
 }
 
 /// How the influences of single samples are distributed.
@@ -86,19 +93,6 @@ pub struct Estimate {
     tail: Tail,
     samples: usize,
     terms: Vec<Term>,
-}
-
-/// How far an estimate scatters.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Spread {
-    /// Variance, groups taken into account.
-    pub variance: f64,
-    /// Variance if the samples were independent.
-    pub independent: f64,
-    /// Degrees of freedom of the variance.
-    pub df: f64,
-    /// Independent samples of a share that would carry as much.
-    pub carried_by: f64,
 }
 
 /// Why an estimate has no interval.
@@ -149,7 +143,11 @@ impl Estimate {
 
     /// By how much the metric changes from a share of 0 to a share of 1.
     pub(crate) fn range(&self) -> Option<f64> {
-        if let Scale::Share { factor, .. } = self.scale { Some(factor) } else { None }
+        match self.scale {
+            Scale::Share { factor, .. } => Some(factor),
+            Scale::Logit => Some(1.0),
+            _ => None,
+        }
     }
 
     pub(crate) fn tail(&self) -> Tail {
@@ -158,18 +156,32 @@ impl Estimate {
 
     /// Variance and degrees of freedom; with `groups`, those of groups that were drawn as wholes.
     pub fn spread(&self, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
-        spread(&self.terms, self.tail, groups)
+        spread(&self.terms, self.tail, groups, |u| u)
+    }
+
+    /// How far the logarithm moves where a group is left out, in units of x to first order: of a group that has most of an error that is
+    /// much farther than its influence says.
+    fn bent(&self, influence: f64) -> f64 {
+        const NEXT_TO_NOTHING: f64 = 1e-3;
+        match self.scale {
+            Scale::Log { offset, power, .. } if self.value != offset => {
+                let x = self.value - offset;
+                let left = (1.0 - power * influence / x).max(NEXT_TO_NOTHING);
+                -x * left.ln() / power
+            }
+            _ => influence,
+        }
     }
 
     /// The two-sided interval at a level such as 0.95.
     pub fn interval(&self, groups: Option<&Groups>, level: f64) -> Result<[f64; 2], NoInterval> {
-        let spread = self.spread(groups)?;
+        let spread = spread(&self.terms, self.tail, groups, |u| self.bent(u))?;
         let [z, t] = critical(level, spread.df);
         let half = spread.half(level);
         Ok(match self.scale {
             Scale::Real if half == 0.0 => return Err(NoInterval::NoSpread),
             Scale::Real => [self.value - half, self.value + half],
-            Scale::Log { offset, factor } => {
+            Scale::Log { offset, factor, .. } => {
                 let x = (self.value - offset) / factor;
                 if x <= 0.0 || half == 0.0 {
                     return Err(NoInterval::NoSpread);
@@ -177,6 +189,13 @@ impl Estimate {
                 let half = half / factor.abs() / x;
                 sorted([-half, half].map(|h| offset + factor * x * h.exp()))
             }
+            Scale::Logit if half > 0.0 && self.value > 0.0 && self.value < 1.0 => {
+                let x = self.value;
+                let (logit, half) = ((x / (1.0 - x)).ln(), half / (x * (1.0 - x)));
+                [-half, half].map(|h| 1.0 / (1.0 + (-(logit + h)).exp()))
+            }
+            // No pair stands wrong: as a share of which nothing has varied.
+            Scale::Logit => sorted(wilson_effective(self.value, spread.carried_by * (z / t) * (z / t), z)),
             Scale::Share { offset, factor } => {
                 let x = ((self.value - offset) / factor).clamp(0.0, 1.0);
                 let n = if half > 0.0 && x > 0.0 && x < 1.0 {
@@ -192,134 +211,8 @@ impl Estimate {
     }
 }
 
-impl Spread {
-    /// Half the width of a symmetric interval. A handful of groups may by chance differ less than samples do, but not by much:
-    /// half the variance of independent samples is the least.
-    pub fn half(&self, level: f64) -> f64 {
-        let [z, t] = critical(level, self.df);
-        (t * self.variance.sqrt()).max(z * (self.independent * LEAST).sqrt())
-    }
-}
-
-/// The two-sided critical values of the normal distribution and of Student's t.
-pub(crate) fn critical(level: f64, df: f64) -> [f64; 2] {
-    let p = 0.5 + level / 2.0;
-    [normal_quantile(p), t_quantile(p, df)]
-}
-
 fn sorted([a, b]: [f64; 2]) -> [f64; 2] {
     [a.min(b), a.max(b)]
-}
-
-/// Sums over the terms of one part in one unit (sample or group).
-#[derive(Clone, Copy)]
-struct Cell {
-    unit: u32,
-    part: u32,
-    influence: f64,
-    weight: f64,
-}
-
-fn cells(terms: &[Term], unit: impl Fn(u32) -> u32) -> Vec<Cell> {
-    let cell = |t: &Term| Cell { unit: unit(t.sample), part: t.part, influence: t.influence, weight: t.weight };
-    let mut all: Vec<Cell> = terms.iter().map(cell).collect();
-    all.sort_by_key(|c| (c.unit, c.part));
-    let mut joined: Vec<Cell> = Vec::with_capacity(all.len());
-    for cell in all {
-        match joined.last_mut().filter(|last| (last.unit, last.part) == (cell.unit, cell.part)) {
-            Some(last) => (last.influence, last.weight) = (last.influence + cell.influence, last.weight + cell.weight),
-            None => joined.push(cell),
-        }
-    }
-    joined
-}
-
-/// Influence and weight of a unit.
-type Unit = (f64, f64);
-
-/// Units as they are.
-fn plain(cells: &[Cell]) -> Vec<Unit> {
-    let sum = |of: &[Cell]| of.iter().fold((0.0, 0.0), |(i, w), c| (i + c.influence, w + c.weight));
-    cells.chunk_by(|a, b| a.unit == b.unit).map(sum).collect()
-}
-
-/// Units with the pull of each on the estimate taken out. `parts` are the sums of the weights.
-fn released(cells: &[Cell], parts: &[f64], power: f64) -> Result<Vec<Unit>, NoInterval> {
-    let mut units = Vec::new();
-    for of_one in cells.chunk_by(|a, b| a.unit == b.unit) {
-        let (mut influence, mut weight) = (0.0, 0.0);
-        for cell in of_one.iter().filter(|c| c.weight > 0.0) {
-            let left = 1.0 - cell.weight / parts[cell.part as usize];
-            if left < 1e-12 {
-                return Err(NoInterval::OneGroup(cell.part));
-            }
-            influence += cell.influence / left.powf(power);
-            weight += cell.weight;
-        }
-        units.push((influence, weight));
-    }
-    Ok(units)
-}
-
-pub(crate) fn spread(terms: &[Term], tail: Tail, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
-    let samples = cells(terms, |s| s);
-    let mut parts = vec![0.0; terms.iter().map(|t| t.part as usize + 1).max().unwrap_or(0)];
-    samples.iter().for_each(|c| parts[c.part as usize] += c.weight);
-    let own = plain(&samples);
-    let squares = |units: &[Unit]| units.iter().map(|u| u.0 * u.0).sum::<f64>();
-    let weights = |units: &[Unit]| units.iter().map(|u| u.1 * u.1).sum::<f64>();
-    let carried_by = 1.0 / weights(&own);
-    let Some(groups) = groups else {
-        if own.len() < 2 {
-            return Err(NoInterval::Samples(own.len()));
-        }
-        if tail == Tail::Bounded {
-            // The score interval of shares knows its own small samples.
-            let variance = squares(&own);
-            return Ok(Spread { variance, independent: variance, df: f64::INFINITY, carried_by });
-        }
-        // A class of a single sample shows no spread: its own is left as it is.
-        let units = released(&samples, &parts, 0.5).unwrap_or(own);
-        let variance = squares(&units);
-        let df = limited(effective(units.iter().map(|u| u.1 * u.1)), &units);
-        return Ok(Spread { variance, independent: variance, df, carried_by });
-    };
-    let grouped = cells(terms, |s| groups.of(s as usize));
-    let units = released(&grouped, &parts, if tail == Tail::Heavy { 1.0 } else { 0.5 });
-    let touched = grouped.chunk_by(|a, b| a.unit == b.unit).count();
-    if touched < FEWEST_GROUPS {
-        return Err(NoInterval::Groups(touched));
-    }
-    let (units, independent) = (units?, squares(&own));
-    let variance = squares(&units);
-    // The working model for the degrees of freedom: samples of a group are alike to the degree that the variances show.
-    let together = weights(&units) * carried_by;
-    let alike = if independent > 0.0 && together > 1.0 {
-        ((variance / independent - 1.0) / (together - 1.0)).clamp(0.0, 1.0)
-    } else {
-        1.0
-    };
-    let mut apart = vec![0.0; groups.len()];
-    for (of_one, unit) in samples.chunk_by(|a, b| a.unit == b.unit).zip(&own) {
-        apart[groups.of(of_one[0].unit as usize) as usize] += unit.1 * unit.1;
-    }
-    let apart = apart.into_iter().filter(|a| *a > 0.0);
-    let df = effective(units.iter().zip(apart).map(|(u, a)| (1.0 - alike) * a + alike * u.1 * u.1));
-    let df = if tail == Tail::Heavy { limited(df, &units) } else { df };
-    Ok(Spread { variance, independent, df, carried_by })
-}
-
-/// Degrees of freedom of a sum of squares whose terms have these expectations, the mean being estimated.
-fn effective(expected: impl Iterator<Item = f64>) -> f64 {
-    let (one, two) = expected.fold((0.0, 0.0), |(a, b), w| (a + w, b + w * w));
-    (one * one / two - 1.0).max(1.0)
-}
-
-/// The same by the fourth moment of the influences, where that leaves fewer.
-fn limited(df: f64, units: &[Unit]) -> f64 {
-    let (two, four) = units.iter().fold((0.0, 0.0), |(a, b), u| (a + u.0 * u.0, b + u.0.powi(4)));
-    let scatter = four - two * two / units.len() as f64;
-    if scatter > 0.0 { df.min(2.0 * two * two / scatter).max(1.0) } else { df }
 }
 
 #[cfg(test)]
@@ -327,7 +220,7 @@ mod tests {
     use super::*;
     use crate::{
         interval::wilson,
-        metrics::{balanced_accuracy, mae, share},
+        metrics::{auc, balanced_accuracy, mae, root_mean, share},
     };
 
     fn hits(n: usize, every: usize) -> Vec<bool> {
@@ -355,6 +248,37 @@ mod tests {
             let near = |(a, b): (f64, f64)| (a - b).abs() < 1e-12;
             assert!(found.unwrap().into_iter().zip(wanted).all(near), "{k} of {n}");
         }
+    }
+
+    #[test]
+    fn an_area_near_one_is_surer_of_its_upper_end_and_stays_below_one() {
+        let scores: Vec<f64> = (0..200).map(|i| f64::from(i) + if i == 100 { -5.0 } else { 0.0 }).collect();
+        let positive: Vec<bool> = (0..200).map(|i| i >= 100).collect();
+        let area = auc(&scores, &positive).unwrap();
+        let [low, high] = area.interval(None, 0.95).unwrap();
+        assert!(high < 1.0 && area.value() - low > 3.0 * (high - area.value()), "{low} {} {high}", area.value());
+        // The same logit to both sides.
+        let logit = |x: f64| (x / (1.0 - x)).ln();
+        assert!((logit(low) + logit(high) - 2.0 * logit(area.value())).abs() < 1e-9);
+        let right: Vec<f64> = (0..200).map(f64::from).collect();
+        let [low, high] = auc(&right, &positive).unwrap().interval(None, 0.95).unwrap();
+        assert!(low > 0.9 && low < 0.99 && high == 1.0, "{low} {high}");
+    }
+
+    /// A mean of squares whose groups are left out one by one.
+    #[test]
+    fn a_group_with_most_of_the_error_counts_by_what_is_left_without_it() {
+        let squares: Vec<f64> = (0..60).map(|i| if i < 10 { 9.0 } else { 1.0 }).collect();
+        let groups = Groups::new(&(0..60).map(|i| i / 10).collect::<Vec<i64>>());
+        let found = root_mean(&squares).unwrap();
+        let [low, high] = found.interval(Some(&groups), 0.95).unwrap();
+        let whole = squares.iter().sum::<f64>() / 60.0;
+        let without = |g: usize| (whole * 60.0 - squares[g * 10..][..10].iter().sum::<f64>()) / 50.0;
+        let variance: f64 = (0..6).map(|g| (0.5 * (whole / without(g)).ln()).powi(2)).sum();
+        let half = (high / low).ln() / 2.0;
+        let [_, t] = critical(0.95, found.spread(Some(&groups)).unwrap().df);
+        // The degrees of freedom are those of the bent influences, and fewer.
+        assert!(half >= t * variance.sqrt() - 1e-9, "{half} {}", t * variance.sqrt());
     }
 
     #[test]

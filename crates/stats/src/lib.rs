@@ -11,6 +11,7 @@ mod random;
 mod range;
 mod sequential;
 mod shifts;
+mod spread;
 
 pub mod interval;
 pub mod metrics;
@@ -18,7 +19,7 @@ pub mod paired;
 pub mod special;
 
 pub use early_stopping::EarlyStopping;
-pub use estimate::{Estimate, FEWEST_GROUPS, NoInterval, Scale, Spread};
+pub use estimate::{Estimate, FEWEST_GROUPS, NoInterval, Scale};
 pub use groups::Groups;
 pub use histogram::{Bin, Histogram};
 pub use paired::{Decision, Loss, NonInferiority};
@@ -26,3 +27,4 @@ pub use random::Random;
 pub use range::Range;
 pub use sequential::Sequential;
 pub use shifts::Shifts;
+pub use spread::Spread;

@@ -6,9 +6,10 @@
 
 use crate::{
     Estimate, Groups, NoInterval,
-    estimate::{LEAST, Spread, Tail, Term, critical, spread},
+    estimate::{Tail, Term},
     metrics::share,
     special::{binomial_cdf, bisect, ln_gamma, normal_quantile},
+    spread::{LEAST, Spread, critical, spread},
 };
 
 /// Chance that the number of samples asked for settles the question, if the loss is as observed.
@@ -104,7 +105,7 @@ impl Loss {
     /// Variance and degrees of freedom; of the area under the ROC curve and independent samples, DeLong's.
     pub fn spread(&self, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
         let tail = if let Kind::Other(tail) = self.kind { tail } else { Tail::Bounded };
-        let mut spread = spread(&self.terms, tail, groups)?;
+        let mut spread = spread(&self.terms, tail, groups, |u| u)?;
         // One sample more that only one of them has right: a difference that has seen none is not certain (Agresti and Min 2005).
         // Scores that differ have a spread of their own.
         if self.kind == Kind::Other(Tail::Bounded) || spread.variance == 0.0 {

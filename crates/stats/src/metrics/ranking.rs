@@ -1,7 +1,9 @@
 //! Metrics of scores: the area under the ROC curve, and whether a class is among the first.
 
-use super::SHARE;
-use crate::estimate::{Estimate, Tail, Term};
+use crate::{
+    Scale,
+    estimate::{Estimate, Tail, Term},
+};
 
 /// Whether the label is among the `k` highest scores; of equal scores the earlier class stands first.
 pub fn in_top(row: &[f64], label: usize, k: usize) -> bool {
@@ -20,7 +22,7 @@ pub fn auc(scores: &[f64], positive: &[bool]) -> Option<Estimate> {
         Term { sample, part: side as u32, influence, weight: 1.0 / of_side[side] as f64 }
     };
     let terms = positive.iter().zip(influences).zip(0..).map(term).collect();
-    Some(Estimate::new(value, SHARE, Tail::Heavy, scores.len(), terms))
+    Some(Estimate::new(value, Scale::Logit, Tail::Heavy, scores.len(), terms))
 }
 
 /// The mean over the classes of the area under the curve of one against all others, as scikit-learn's
@@ -42,7 +44,7 @@ pub fn auc_one_vs_rest(column: impl Fn(usize) -> Vec<f64>, labels: &[usize], cla
         Term { sample, part: label as u32, influence, weight }
     };
     let terms = labels.iter().zip(influences).zip(0..).map(term).collect();
-    Some(Estimate::new(total, SHARE, Tail::Heavy, labels.len(), terms))
+    Some(Estimate::new(total, Scale::Logit, Tail::Heavy, labels.len(), terms))
 }
 
 /// The area, and of each sample its influence on it: the share of the other side that stands right of it, less the area.

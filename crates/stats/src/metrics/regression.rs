@@ -34,7 +34,7 @@ pub fn root_mean(squares: &[f64]) -> Option<Estimate> {
     let value = (squares.iter().sum::<f64>() / n).sqrt();
     let slope = if value > 0.0 { 0.5 / value } else { 0.0 };
     let terms = equal_terms(squares.iter().map(|s| slope * (s - value * value) / n));
-    (!squares.is_empty()).then(|| Estimate::new(value, Scale::POSITIVE, Tail::Heavy, squares.len(), terms))
+    (!squares.is_empty()).then(|| Estimate::new(value, Scale::ROOT, Tail::Heavy, squares.len(), terms))
 }
 
 /// The signal-to-quantization-noise ratio in dB: `10·log10` of the energy of the reference over that of the difference. `None` where
@@ -57,7 +57,7 @@ pub fn relative_error(found: &[f64], reference: &[f64], width: usize) -> Option<
     let slope = if value > 0.0 { 0.5 / value } else { 0.0 };
     let influence = |&(e, r): &(f64, f64)| ratio_influence(slope, e, r, value * value, signal);
     let terms = equal_terms(energies.iter().map(influence));
-    (signal > 0.0).then(|| Estimate::new(value, Scale::POSITIVE, Tail::Heavy, energies.len(), terms))
+    (signal > 0.0).then(|| Estimate::new(value, Scale::ROOT, Tail::Heavy, energies.len(), terms))
 }
 
 /// The cosine between all of the outputs and all of the reference's. `None` where one of them is zero.
@@ -70,7 +70,7 @@ pub fn cosine(found: &[f64], reference: &[f64], width: usize) -> Option<Estimate
     let value = ab / norm;
     let influence = |r: &[f64; 3]| r[0] / norm - value * (r[1] / aa + r[2] / bb) / 2.0;
     let terms = equal_terms(rows.iter().map(influence));
-    let scale = Scale::Log { offset: 1.0, factor: -1.0 };
+    let scale = Scale::Log { offset: 1.0, factor: -1.0, power: 1.0 };
     (norm > 0.0).then(|| Estimate::new(value, scale, Tail::Heavy, rows.len(), terms))
 }
 
