@@ -50,6 +50,21 @@ pub(crate) struct Reference<'r> {
     classes: Option<Scores>,
 }
 
+/// How far the outputs of two models lie apart.
+struct Apart {
+    /// Of each output: the energy of the difference by run, and that of the original in all runs.
+    outputs: Vec<(Vec<f64>, f64)>,
+    /// Of each sample, where there are scores.
+    rows: Option<Vec<Row>>,
+}
+
+struct Row {
+    divergence: f64,
+    /// Class by the original.
+    before: usize,
+    class: usize,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Scores {
     columns: usize,
@@ -123,71 +138,70 @@ impl<'r> Reference<'r> {
 
     /// How far a changed model is from the original, and the class of each sample where there are scores.
     pub(crate) fn damage(&self, model: &Model) -> Result<(Damage, Vec<usize>), Refusal> {
-        let found = self.run(model)?;
-        let mut noise = 0.0;
-        for output in 0..self.outputs.len() {
-            let (mut difference, mut energy) = (0f64, 0f64);
-            for (a, b) in self.pairs(&found, output) {
-                let (a, b) = (a.to_f32()?, b.to_f32()?);
-                if a.len() != b.len() {
-                    return Err(Refusal::CheckFailed("the changed model gives outputs of another shape".into()));
-                }
-                difference += a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>();
-                energy += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
-            }
-            noise += if difference == 0.0 { 0.0 } else { difference / energy.max(f64::MIN_POSITIVE) };
-        }
-        noise /= self.outputs.len().max(1) as f64;
+        let apart = self.apart(model)?;
+        let share = |(by_run, energy): &(Vec<f64>, f64)| {
+            let difference: f64 = by_run.iter().sum();
+            if difference == 0.0 { 0.0 } else { difference / energy.max(f64::MIN_POSITIVE) }
+        };
+        let noise = apart.outputs.iter().map(share).sum::<f64>() / apart.outputs.len().max(1) as f64;
         let noise = if noise.is_nan() { f64::INFINITY } else { noise };
         let mut damage = Damage { divergence: None, agreement: None, noise, samples: self.samples() };
-        let mut predicted = Vec::new();
-        if let Some(scores) = self.classes {
-            let (mut sum, mut agreed, mut rows) = (0f64, 0usize, 0usize);
-            for (a, b) in self.pairs(&found, 0) {
-                let (a, b) = (a.to_f32()?, b.to_f32()?);
-                for (a, b) in a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns)) {
-                    let (p, q) = (scores.logs(a), scores.logs(b));
-                    sum += divergence(&p, &q);
-                    let class = best(&q);
-                    agreed += usize::from(best(&p) == class);
-                    predicted.push(class);
-                    rows += 1;
-                }
-            }
-            let mean = |sum: f64| sum / rows.max(1) as f64;
+        let rows = apart.rows.unwrap_or_default();
+        if self.classes.is_some() {
+            let mean = |sum: f64| sum / rows.len().max(1) as f64;
+            let sum: f64 = rows.iter().map(|r| r.divergence).sum();
             damage.divergence = Some(if sum.is_nan() { f64::INFINITY } else { mean(sum).max(0.0) });
-            damage.agreement = Some(mean(agreed as f64));
+            damage.agreement = Some(mean(rows.iter().filter(|r| r.class == r.before).count() as f64));
         }
-        Ok((damage, predicted))
+        Ok((damage, rows.into_iter().map(|r| r.class).collect()))
     }
 
     /// What [`Damage::cost`] is the mean of, in the order of the samples: the divergence of each row of scores, or the noise of each
     /// run over the mean energy of one.
     pub(crate) fn losses(&self, model: &Model) -> Result<Vec<f64>, Refusal> {
-        let found = self.run(model)?;
-        let mut losses = Vec::new();
-        if let Some(scores) = self.classes {
-            for (a, b) in self.pairs(&found, 0) {
-                let (a, b) = (a.to_f32()?, b.to_f32()?);
-                let rows = a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns));
-                losses.extend(rows.map(|(a, b)| divergence(&scores.logs(a), &scores.logs(b))));
-            }
-        } else {
-            losses = vec![0.0; found.len()];
-            for output in 0..self.outputs.len() {
-                let mut energy = 0f64;
-                let mut of_runs = Vec::with_capacity(found.len());
-                for (a, b) in self.pairs(&found, output) {
-                    let (a, b) = (a.to_f32()?, b.to_f32()?);
-                    of_runs.push(a.iter().zip(&b).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>());
-                    energy += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+        let apart = self.apart(model)?;
+        let mut losses: Vec<f64> = match apart.rows {
+            Some(rows) => rows.iter().map(|r| r.divergence).collect(),
+            None => {
+                let mut losses = vec![0.0; self.compared];
+                for (by_run, energy) in &apart.outputs {
+                    let mean =
+                        (energy / by_run.len().max(1) as f64).max(f64::MIN_POSITIVE) * apart.outputs.len() as f64;
+                    losses.iter_mut().zip(by_run).filter(|(_, d)| **d != 0.0).for_each(|(l, d)| *l += d / mean);
                 }
-                let mean = (energy / found.len().max(1) as f64).max(f64::MIN_POSITIVE) * self.outputs.len() as f64;
-                losses.iter_mut().zip(of_runs).filter(|(_, d)| *d != 0.0).for_each(|(l, d)| *l += d / mean);
+                losses
             }
-        }
+        };
         losses.iter_mut().filter(|l| l.is_nan()).for_each(|l| *l = f64::INFINITY);
         Ok(losses)
+    }
+
+    /// Runs a changed model and compares run by run.
+    fn apart(&self, model: &Model) -> Result<Apart, Refusal> {
+        let found = self.run(model)?;
+        let mut outputs = Vec::with_capacity(self.outputs.len());
+        for output in 0..self.outputs.len() {
+            let (mut by_run, mut energy) = (Vec::with_capacity(found.len()), 0f64);
+            for (a, b) in self.pairs(&found, output) {
+                let (a, b) = (a.to_f32()?, b.to_f32()?);
+                if a.len() != b.len() {
+                    return Err(Refusal::CheckFailed("the changed model gives outputs of another shape".into()));
+                }
+                by_run.push(a.iter().zip(&b).map(|(a, b)| (f64::from(*a) - f64::from(*b)).powi(2)).sum::<f64>());
+                energy += a.iter().map(|a| f64::from(*a).powi(2)).sum::<f64>();
+            }
+            outputs.push((by_run, energy));
+        }
+        let Some(scores) = self.classes else { return Ok(Apart { outputs, rows: None }) };
+        let mut rows = Vec::new();
+        for (a, b) in self.pairs(&found, 0) {
+            let (a, b) = (a.to_f32()?, b.to_f32()?);
+            for (a, b) in a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns)) {
+                let (p, q) = (scores.logs(a), scores.logs(b));
+                rows.push(Row { divergence: divergence(&p, &q), before: best(&p), class: best(&q) });
+            }
+        }
+        Ok(Apart { outputs, rows: Some(rows) })
     }
 
     fn pairs<'t>(

@@ -8,6 +8,7 @@ mod allocate;
 mod choose;
 mod distill;
 mod edits;
+mod gain;
 pub mod groups;
 mod guided;
 mod layers;

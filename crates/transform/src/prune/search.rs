@@ -14,6 +14,7 @@ use faer::{Mat, Side, linalg::solvers::Llt, prelude::Solve};
 use super::{
     allocate::{Allocator, Curve, slopes},
     choose::{Chosen, nearest},
+    gain::Gain,
     meter::TOLERANCE,
     observed::Observed,
     refit::refit,
@@ -110,7 +111,7 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             let counts = self.allocator.counts(&next.channels);
             let found = self.judged(next)?;
             known.insert(counts, found.damage);
-            if clearly_less(&found.losses, &best.losses) {
+            if Gain::of(&best.losses, &found.losses).is_beyond(CLEAR) {
                 best = found;
             }
         }
@@ -255,28 +256,4 @@ impl Exchange {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// Whether the same samples lose less by more than the noise of the difference.
-fn clearly_less(now: &[f64], before: &[f64]) -> bool {
-    let gains: Vec<f64> = before.iter().zip(now).map(|(b, n)| b - n).collect();
-    let (n, gain) = (gains.len() as f64, mean(&gains));
-    let variance = gains.iter().map(|g| (g - gain).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
-    gain > 0.0 && gain > CLEAR * (variance / n).sqrt()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clearly_less;
-
-    #[test]
-    fn a_gain_within_its_noise_is_none() {
-        let before = [1.0; 8];
-        let noisy = [0.2, 1.9, 0.1, 1.8, 0.3, 1.7, 0.2, 1.7];
-        assert!(!clearly_less(&noisy, &before));
-        let steady = [0.9, 0.95, 0.92, 0.9, 0.97, 0.93, 0.9, 0.95];
-        assert!(clearly_less(&steady, &before));
-        assert!(!clearly_less(&before, &before));
-        assert!(!clearly_less(&[f64::INFINITY; 8], &before));
-    }
 }

@@ -26,7 +26,7 @@ use plimsoll_onnx::{Model, Patch, Tensor};
 
 pub(super) use self::features::Kept;
 use self::{batches::Samples, lesson::Lesson};
-use super::{layers::set_constant, removal::apply};
+use super::{gain::Gain, layers::set_constant, removal::apply};
 use crate::{Context, Refusal, observe::Runs};
 
 /// The values of several tensors.
@@ -99,7 +99,7 @@ pub(super) fn distill(
         let after = rehearsal.distances(&exam, &between(&start, &end, part))?;
         let mean = mean(&after);
         if mean < best.0 {
-            best = (mean, part, error(&before, &after));
+            best = (mean, part, Gain::of(&before, &after).error);
         }
     }
     let (before, (after, part, error)) = (mean(&before), best);
@@ -123,14 +123,6 @@ fn between(start: &Tensors, end: &Tensors, part: f32) -> Tensors {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len().max(1) as f64
-}
-
-/// The standard error of the mean difference.
-fn error(before: &[f64], after: &[f64]) -> f64 {
-    let differences: Vec<f64> = before.iter().zip(after).map(|(b, a)| b - a).collect();
-    let (mean, n) = (mean(&differences), differences.len() as f64);
-    let squares: f64 = differences.iter().map(|d| (d - mean).powi(2)).sum();
-    (squares / (n - 1.0).max(1.0) / n.max(1.0)).sqrt()
 }
 
 /// The model with these weights.
