@@ -80,7 +80,9 @@ pub(crate) fn remedy(metric: Metric) -> &'static str {
             "use a milder recipe, or a better model: hold the original against the same budget"
         }
         Metric::ThroughputOffline => "remove channels (`prune --remove-macs`), or serve on more cores",
-        _ => "remove channels (`prune --remove-macs`), or quantize to int8 for a lowered plan: in tract's own plan fewer bits save bytes, no time",
+        _ => {
+            "remove channels (`prune --remove-macs`), or quantize to int8 for a lowered plan: in tract's own plan fewer bits save bytes, no time"
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::{
     isa::Kernels,
-    step::{Conv, Copy, Depthwise, Pointwise, Pool, Reduce},
+    step::{Conv, Copy, Depthwise, Pointwise, Pool, Reduce, Registers, registers},
 };
 
 /// Elements behind the end of a buffer that may be read (and are never used): vectors of channels may reach over the last pixel.
@@ -94,6 +94,7 @@ pub(crate) struct Program {
 pub(crate) struct Slots {
     f32: Vec<Aligned<f32>>,
     u8: Vec<Aligned<u8>>,
+    registers: Option<Box<Registers>>,
 }
 
 impl Slots {
@@ -101,6 +102,7 @@ impl Slots {
         Self {
             f32: program.slots_f32.iter().map(|n| Aligned::new(*n)).collect(),
             u8: program.slots_u8.iter().map(|n| Aligned::new(*n)).collect(),
+            registers: None,
         }
     }
 }
@@ -138,6 +140,17 @@ impl Env<'_> {
             Kind::F32 => Taken::F32(std::mem::take(&mut self.slots.f32[k])),
             Kind::U8 => Taken::U8(std::mem::take(&mut self.slots.u8[k])),
         }
+    }
+
+    /// Registers of pointwise programs; what they hold is of no meaning.
+    #[inline(always)]
+    pub(crate) fn take_registers(&mut self) -> Box<Registers> {
+        self.slots.registers.take().unwrap_or_else(registers)
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_registers(&mut self, registers: Box<Registers>) {
+        self.slots.registers = Some(registers);
     }
 
     #[inline(always)]

@@ -34,8 +34,8 @@ impl Emitter<'_> {
                     let finish = flat(group.program, matches!(group.head, Head::None));
                     match group.head {
                         Head::None => Step::Pointwise(finish),
-                        Head::Conv { input, bases, runs, blocks, weights } => {
-                            Step::Conv(Conv { input, bases, runs, blocks, weights, finish })
+                        Head::Conv { input, bases, runs, blocks, weights, spill } => {
+                            Step::Conv(Conv { input, bases, runs, blocks, weights, spill, finish })
                         }
                         Head::Depthwise { input, bases, taps, weights, channels } => {
                             Step::Depthwise(Depthwise { input, bases, taps, weights, channels, finish })

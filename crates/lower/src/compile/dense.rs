@@ -111,7 +111,14 @@ impl Emitter<'_> {
                     (blocks, Weights::F32(packed))
                 }
             };
-            Head::Conv { input, bases, runs: merged((0..taps).map(offset), per_group), blocks, weights }
+            Head::Conv {
+                input,
+                bases,
+                runs: merged((0..taps).map(offset), per_group),
+                blocks,
+                weights,
+                spill: *group == 1,
+            }
         };
         let shape = node.shape.clone();
         let to = Laid { value: 0, shape, order };
@@ -162,7 +169,8 @@ impl Emitter<'_> {
             }
         };
         let bases = (0..rows).map(|r| u32::try_from(r * padded)).collect::<Result<_, _>>().map_err(|_| TooComplex)?;
-        let head = Head::Conv { input, bases, runs: vec![Run { offset: 0, len: padded }], blocks, weights };
+        let head =
+            Head::Conv { input, bases, runs: vec![Run { offset: 0, len: padded }], blocks, weights, spill: true };
         // The columns take the summed axis's place in memory; axes of size 1 that are not in the result are left out.
         let own = map.iter().position(Option::is_none).ok_or(TooComplex)?;
         let place = |a: &usize| if a == axis { Some(own) } else { map.iter().position(|m| *m == Some(*a)) };

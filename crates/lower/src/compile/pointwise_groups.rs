@@ -19,7 +19,7 @@ const MAX_MICROS: usize = 48;
 #[derive(Debug)]
 pub(super) enum Head {
     None,
-    Conv { input: Buffer, bases: Vec<u32>, runs: Vec<Run>, blocks: Vec<Block>, weights: Weights },
+    Conv { input: Buffer, bases: Vec<u32>, runs: Vec<Run>, blocks: Vec<Block>, weights: Weights, spill: bool },
     Depthwise { input: Buffer, bases: Vec<u32>, taps: Vec<usize>, weights: Aligned<f32>, channels: usize },
 }
 

@@ -1,7 +1,7 @@
 //! Direct convolution, and the matrix products that are one of them: inner products of windows with packed weights, tile by tile,
 //! each tile finished by a pointwise program while it is in the cache.
 
-use super::{BLOCK, Pointwise, Tile, pointwise::registers};
+use super::{BLOCK, Pointwise, Tile};
 use crate::{
     isa::{Dot, Kernels, LANES, Run, TILE},
     program::{Aligned, Buffer, Env, View},
@@ -37,6 +37,8 @@ pub(crate) struct Conv {
     pub(crate) runs: Vec<Run>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) weights: Weights,
+    /// Whether lanes without a channel may be stored: blocks follow one another over all channels.
+    pub(crate) spill: bool,
     /// From accumulators in register 0 to outputs of `bases.len()` rows.
     pub(crate) finish: Pointwise,
 }
@@ -44,13 +46,14 @@ pub(crate) struct Conv {
 impl Conv {
     #[inline(always)]
     pub(crate) fn run<K: Kernels>(&self, env: &mut Env<'_>) {
-        let mut registers = registers();
+        let mut registers = env.take_registers();
         // The input is never one of the outputs: it is still in its place when they are taken.
         let mut taken = self.finish.take(env);
         let views = self.finish.views(env);
         let input = env.view(self.input);
         {
-            for block in &self.blocks {
+            // The last channels first: what they spill over the next pixel is written after them.
+            for block in self.blocks.iter().rev() {
                 let width = block.groups * LANES;
                 // With four groups the registers of the machine hold four pixels.
                 let most = if block.groups == 4 { 4 } else { TILE };
@@ -88,13 +91,15 @@ impl Conv {
                         }
                         done += pixels;
                     }
-                    let tile = Tile { row, rows, column: block.channel, width, valid: block.channels };
+                    let tile =
+                        Tile { row, rows, column: block.channel, width, valid: block.channels, spill: self.spill };
                     self.finish.block(tile, &views, &mut taken, &mut registers);
                     row += rows;
                 }
             }
         }
         self.finish.put(env, taken);
+        env.put_registers(registers);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{Pointwise, Tile, pointwise::registers};
+use super::{Pointwise, Tile};
 use crate::{
     isa::{LANES, TILE},
     program::{Aligned, Buffer, Env, View},
@@ -23,15 +23,17 @@ pub(crate) struct Depthwise {
 impl Depthwise {
     #[inline(always)]
     pub(crate) fn run(&self, env: &mut Env<'_>) {
-        let mut registers = registers();
+        let mut registers = env.take_registers();
         let mut taken = self.finish.take(env);
         let views = self.finish.views(env);
         let input = env.view(self.input);
         {
             for row in (0..self.bases.len()).step_by(TILE) {
                 let rows = TILE.min(self.bases.len() - row);
-                let mut column = 0;
-                while column < self.channels {
+                // The last channels first: what they spill over the next pixel is written after them.
+                let mut column = self.channels.next_multiple_of(2 * LANES);
+                while column > 0 {
+                    column -= 2 * LANES;
                     let left = self.channels - column;
                     let width = if left > LANES { 2 * LANES } else { LANES };
                     for (r, base) in self.bases[row..row + rows].iter().enumerate() {
@@ -44,13 +46,13 @@ impl Depthwise {
                             (View::U8(x), _) => self.window::<{ 2 * LANES }, _>(x, base, column, out, f32::from),
                         }
                     }
-                    let tile = Tile { row, rows, column, width, valid: left.min(width) };
+                    let tile = Tile { row, rows, column, width, valid: left.min(width), spill: true };
                     self.finish.block(tile, &views, &mut taken, &mut registers);
-                    column += width;
                 }
             }
         }
         self.finish.put(env, taken);
+        env.put_registers(registers);
     }
 
     #[inline(always)]

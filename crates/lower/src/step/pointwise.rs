@@ -141,6 +141,8 @@ pub(crate) struct Tile {
     pub(crate) column: usize,
     pub(crate) width: usize,
     pub(crate) valid: usize,
+    /// Whether what lies behind the valid columns of a row, and behind the last row, may be overwritten: it is slack, or written later.
+    pub(crate) spill: bool,
 }
 
 /// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
@@ -151,16 +153,15 @@ pub(crate) type Register = [Lanes; BLOCK / LANES];
 
 pub(crate) type Registers = [Register; MAX_REGISTERS];
 
-#[inline(always)]
-pub(crate) fn registers() -> Registers {
-    [[[0.; LANES]; BLOCK / LANES]; MAX_REGISTERS]
+pub(crate) fn registers() -> Box<Registers> {
+    Box::new([[[0.; LANES]; BLOCK / LANES]; MAX_REGISTERS])
 }
 
 impl Pointwise {
     /// Runs alone.
     #[inline(always)]
     pub(crate) fn run(&self, env: &mut Env<'_>) {
-        let mut registers = registers();
+        let mut registers = env.take_registers();
         let mut taken = self.take(env);
         let views = self.views(env);
         let width = self.columns.next_multiple_of(LANES).min(BLOCK);
@@ -171,12 +172,14 @@ impl Pointwise {
             let mut column = 0;
             while column < self.columns {
                 let valid = width.min(self.columns - column);
-                self.block(Tile { row, rows, column, width, valid }, &views, &mut taken, &mut registers);
+                let tile = Tile { row, rows, column, width, valid, spill: true };
+                self.block(tile, &views, &mut taken, &mut registers);
                 column += width;
             }
             row += rows;
         }
         self.put(env, taken);
+        env.put_registers(registers);
     }
 
     /// The outputs' memory, to be given back by [`Pointwise::put`].
@@ -392,6 +395,15 @@ fn load_row<T: Copy>(to: &mut [Lanes], from: &[T], f: impl Fn(T) -> f32) {
     }
 }
 
+/// The same where whole lanes may be read: what is behind the row is there, if not used.
+#[inline(always)]
+fn load_lanes<T: Copy>(to: &mut [Lanes], from: &[T], valid: usize, f: impl Fn(T) -> f32) {
+    match from.get(..to.len() * LANES) {
+        Some(from) => to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = lanes(from, &f)),
+        None => load_row(to, &from[..valid], f),
+    }
+}
+
 #[inline(always)]
 fn load<T: Copy>(
     to: &mut [Lanes],
@@ -418,7 +430,7 @@ fn load<T: Copy>(
         }
         Pattern::Full => {
             for (r, to) in to.chunks_exact_mut(vectors).enumerate() {
-                load_row(to, &from[(tile.row + r) * columns + tile.column..][..tile.valid], f);
+                load_lanes(to, &from[(tile.row + r) * columns + tile.column..], tile.valid, f);
             }
         }
     }
@@ -438,6 +450,16 @@ fn store<T: Copy>(
         for (to, from) in whole.iter_mut().zip(from) {
             let from = *from;
             *to = std::array::from_fn(|i| f(from[i]));
+        }
+        return;
+    }
+    if tile.spill {
+        for (r, from) in from.chunks_exact(vectors).enumerate() {
+            let to = &mut to[(tile.row + r) * columns + tile.column..][..vectors * LANES];
+            for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from) {
+                let from = *from;
+                *to = std::array::from_fn(|i| f(from[i]));
+            }
         }
         return;
     }
