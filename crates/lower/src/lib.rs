@@ -38,13 +38,10 @@ pub struct Lowered {
 /// # Errors
 /// If tract cannot wire the model again; regions that cannot be compiled stay as they are.
 pub fn lower(mut model: TypedModel, isa: Isa) -> TractResult<Lowered> {
-    if !isa.has_f32() {
-        return Ok(Lowered { model, islands: vec![] });
-    }
     expand_slices(&mut model)?;
     let mut islands = Vec::new();
     let mut island_of: HashMap<usize, usize> = HashMap::new();
-    for region in partition::regions(&model)? {
+    for region in partition::regions(&model, isa)? {
         let graph = rewrite::rewrite(&region.graph);
         let Ok(compiled) = compile::compile(&graph, isa) else { continue };
         let facts = region.outputs.iter().map(|o| model.outlet_fact(*o).map(TypedFact::without_value));

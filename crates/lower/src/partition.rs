@@ -6,6 +6,8 @@ use tract_core::internal::*;
 
 use crate::{
     graph::{Graph, Op},
+    isa::Isa,
+    lattice::whole_numbers,
     recognise::{Constants, Recognised, floats, recognise, shape_and_kind},
 };
 
@@ -20,14 +22,17 @@ pub(crate) struct Region {
 }
 
 /// The regions of a model, each convex: nothing that leaves one comes back to it.
-pub(crate) fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
+pub(crate) fn regions(model: &TypedModel, isa: Isa) -> TractResult<Vec<Region>> {
     let order = model.eval_order()?;
     let mut constants = Constants::default();
     let mut known: HashMap<usize, Recognised> = HashMap::new();
     for id in &order {
         let node = model.node(*id);
         let fixed = (0..node.outputs.len()).any(|slot| constants.get(model, OutletId::new(*id, slot)).is_some());
-        if !fixed && let Some(recognised) = recognise(model, node, &mut constants) {
+        if fixed {
+            continue;
+        }
+        if let Some(recognised) = recognise(model, node, &mut constants).filter(|r| ours(r, isa)) {
             known.insert(*id, recognised);
         }
     }
@@ -63,7 +68,9 @@ pub(crate) fn regions(model: &TypedModel) -> TractResult<Vec<Region>> {
     let mut regions = Vec::new();
     for root in roots {
         let nodes = members.remove(&root).expect("roots have members");
-        if let Some(region) = region(model, nodes, &known, &mut constants, &wanted) {
+        if worth(&nodes, &known, isa)
+            && let Some(region) = region(model, nodes, &known, &mut constants, &wanted)
+        {
             regions.push(region);
         }
     }
@@ -79,7 +86,31 @@ fn root(parent: &mut HashMap<usize, usize>, mut id: usize) -> usize {
     id
 }
 
-/// `None` for regions that are not worth it: the gain is in inner products, the rest only rides along.
+/// Whether `isa` has something better than tract for a node.
+fn ours(recognised: &Recognised, isa: Isa) -> bool {
+    let columns = match &recognised.op {
+        Op::Conv { bias, weights, .. } => Some((bias.len(), weights)),
+        Op::MatMul { columns, weights, .. } => Some((*columns, weights)),
+        _ => None,
+    };
+    let Some((columns, weights)) = columns else { return true };
+    // What tract loses in gathering windows counts the less the more channels they are multiplied with: with eight lanes its own
+    // products are as good then.
+    let wide = columns >= 256 && !isa.has_wide_f32() && whole_numbers(&weights[..weights.len().min(256)]).is_none();
+    isa.has_f32() && !wide
+}
+
+/// Whether a region gains: by inner products, while the rest only rides along; without kernels for these, where a value is
+/// quantized and dequantized in one pass.
+fn worth(nodes: &[usize], known: &HashMap<usize, Recognised>, isa: Isa) -> bool {
+    let has = |f: &dyn Fn(&Op) -> bool| nodes.iter().any(|id| f(&known[id].op));
+    if isa.has_f32() {
+        return has(&|op| matches!(op, Op::Conv { .. } | Op::MatMul { .. }));
+    }
+    has(&|op| matches!(op, Op::Quantize { .. })) && has(&|op| matches!(op, Op::Dequantize(_)))
+}
+
+/// The region as a graph of its own; `None` if it reads what steps cannot hold.
 fn region(
     model: &TypedModel,
     nodes: Vec<usize>,
@@ -87,9 +118,6 @@ fn region(
     constants: &mut Constants,
     wanted: &HashSet<OutletId>,
 ) -> Option<Region> {
-    if !nodes.iter().any(|id| matches!(known[id].op, Op::Conv { .. } | Op::MatMul { .. })) {
-        return None;
-    }
     let inside: HashSet<usize> = nodes.iter().copied().collect();
     let mut graph = Graph::default();
     let mut ids: HashMap<OutletId, usize> = HashMap::new();

@@ -84,6 +84,11 @@ impl Isa {
         self != Self::Portable
     }
 
+    /// Whether its f32 kernels have sixteen lanes.
+    pub(crate) fn has_wide_f32(self) -> bool {
+        self == Self::Avx512Vnni
+    }
+
     /// Runs a program. The program must have been compiled for this set.
     pub(crate) fn run(self, program: &Program, env: &mut Env<'_>) {
         match self {

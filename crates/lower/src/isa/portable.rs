@@ -8,15 +8,16 @@ pub(super) struct Portable;
 impl Kernels for Portable {
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        let width = G * LANES;
-        out[..P * width].fill(0.);
-        let mut rows = dot.weights.chunks_exact(width);
-        for run in dot.runs {
-            for k in run.offset..run.offset + run.len {
-                let weights = rows.next().expect("a row of weights for every element");
-                for (p, out) in out.chunks_exact_mut(width).take(P).enumerate() {
-                    let x = dot.x[dot.base[p] + k];
-                    out.iter_mut().zip(weights).for_each(|(o, w)| *o += x * w);
+        for group in 0..G {
+            let mut first = 0;
+            // Two pixels by sixteen channels are what sixteen registers of four lanes hold.
+            while first < P {
+                if P - first >= 2 {
+                    pixels::<2, G>(dot, first, group, out);
+                    first += 2;
+                } else {
+                    pixels::<1, G>(dot, first, group, out);
+                    first += 1;
                 }
             }
         }
@@ -39,6 +40,26 @@ impl Kernels for Portable {
             }
             out.iter_mut().zip(sums).for_each(|(o, s)| *o = s as f32);
         }
+    }
+}
+
+/// Pixels `first .. first + Q` of vector group `group`.
+#[inline(always)]
+fn pixels<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, group: usize, out: &mut [f32]) {
+    let mut sums = [[0f32; LANES]; Q];
+    let mut rows = dot.weights[group * LANES..].chunks(G * LANES);
+    for run in dot.runs {
+        let x: [&[f32]; Q] = std::array::from_fn(|p| &dot.x[dot.base[first + p] + run.offset..][..run.len]);
+        for (k, weights) in rows.by_ref().take(run.len).enumerate() {
+            let weights: &[f32; LANES] = weights.first_chunk().expect("rows are whole lanes");
+            for (sums, x) in sums.iter_mut().zip(x) {
+                let x = x[k];
+                sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum += x * w);
+            }
+        }
+    }
+    for (p, sums) in sums.iter().enumerate() {
+        out[((first + p) * G + group) * LANES..][..LANES].copy_from_slice(sums);
     }
 }
 

@@ -164,17 +164,17 @@ impl Pointwise {
         let mut registers = env.take_registers();
         let mut taken = self.take(env);
         let views = self.views(env);
-        let width = self.columns.next_multiple_of(LANES).min(BLOCK);
-        let most = BLOCK / width;
+        let most = BLOCK / self.columns.next_multiple_of(LANES).min(BLOCK);
         let mut row = 0;
         while row < self.rows {
             let rows = most.min(self.rows - row);
             let mut column = 0;
             while column < self.columns {
-                let valid = width.min(self.columns - column);
+                let valid = BLOCK.min(self.columns - column);
+                let width = valid.next_multiple_of(LANES);
                 let tile = Tile { row, rows, column, width, valid, spill: true };
                 self.block(tile, &views, &mut taken, &mut registers);
-                column += width;
+                column += valid;
             }
             row += rows;
         }
