@@ -170,6 +170,10 @@ fn a_budget_that_only_warns_now_or_is_gone_counts_as_loosened() {
     let text = clone.check(0, &MARKDOWN);
     says(&text, &["now max 60, and only warns", "the limit was `max 4KiB` and is no longer limited"]);
     says(&clone.check(0, &GITHUB), &["::notice title=artifact-size has its budget loosened (bed)::"]);
+    // A tolerance is a wider limit by another name.
+    clone.write("profiles/bed.toml", &PROFILE.replace("\"10%\" }", "\"10%\", tolerance = \"20%\" }"));
+    says(&clone.check(0, &MARKDOWN), &["the limit was `max 60` and is now max 60 (tolerance 20%)"]);
+    clone.write("profiles/bed.toml", &PROFILE.replace("\"10%\" }", "\"10%\", level = \"warn\" }"));
     clone.model("bed/model.onnx", 13);
     says(&clone.check(100, &MARKDOWN), &["and only warns", "**fail** | bed | `macs` | `max 60`"]);
     // A spec that names the profile no more has loosened all of it.

@@ -47,8 +47,7 @@ pub fn judge_spec(spec: &Spec, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row
 /// Holds a model against budgets: one row for each limit.
 pub fn judge(subject: &Subject<'_>, evidence: &Evidence<'_>, scope: Scope) -> Vec<Row> {
     let each = |budget: &Budget| {
-        let row =
-            |limit: &Limit| Judge { subject, evidence, metric: budget.metric }.row(limit, budget.level.name(), scope);
+        let row = |limit: &Limit| Judge { subject, evidence, metric: budget.metric }.row(budget, limit, scope);
         budget.limits.iter().map(row).collect::<Vec<_>>()
     };
     subject.budgets.budgets.iter().flat_map(each).collect()
@@ -106,24 +105,17 @@ pub(crate) struct Judge<'j> {
 }
 
 impl Judge<'_> {
-    fn row(&self, limit: &Limit, level: &str, scope: Scope) -> Row {
+    fn row(&self, budget: &Budget, limit: &Limit, scope: Scope) -> Row {
         let finding = if scope == Scope::CostOnly && self.metric.is_measured() {
             Finding::skipped("only counted figures were asked for")
         } else {
-            match limit.bound {
-                Bound::Max(max) => self.absolute(max, |bounds| below(bounds, max)),
-                Bound::Min(min) => self.absolute(min, |[low, high]| below([-high, -low], -min)),
-                Bound::MaxIncrease(most) => match self.metric.paired_ratio() {
-                    Some(ratio) => self.paired(ratio, most),
-                    None => self.increase(most),
-                },
-            }
+            self.tolerant(budget, limit)
         };
         Row {
             profile: self.subject.name.into(),
             metric: self.metric.name().into(),
-            limit: limit.words(),
-            level: level.into(),
+            limit: budget.words(limit),
+            level: budget.level.name().into(),
             figure: finding.figure,
             evidence: finding.evidence,
             baseline: finding.baseline,
@@ -133,6 +125,31 @@ impl Judge<'_> {
             source: place(&self.subject.budgets.source, limit),
             waiver: None,
             loosened: None,
+        }
+    }
+
+    /// A limit with its tolerance: what lies between the two is kept, and the row says so.
+    fn tolerant(&self, budget: &Budget, limit: &Limit) -> Finding {
+        let finding = self.held(limit.bound);
+        if budget.tolerance == 0.0 || finding.verdict == Verdict::Pass {
+            return finding;
+        }
+        let widened = self.held(budget.widened(limit));
+        if widened.verdict == Verdict::Pass {
+            let found = format!("{}, within the tolerance", finding.found);
+            return Finding { verdict: Verdict::Pass, found, note: String::new(), ..finding };
+        }
+        Finding { verdict: widened.verdict, note: widened.note, ..finding }
+    }
+
+    fn held(&self, bound: Bound) -> Finding {
+        match bound {
+            Bound::Max(max) => self.absolute(max, |bounds| below(bounds, max)),
+            Bound::Min(min) => self.absolute(min, |[low, high]| below([-high, -low], -min)),
+            Bound::MaxIncrease(most) => match self.metric.paired_ratio() {
+                Some(ratio) => self.paired(ratio, most),
+                None => self.increase(most),
+            },
         }
     }
 

@@ -1,8 +1,8 @@
 //! Limits that a change loosens: they are judged as they were, too.
 
-use std::{mem::discriminant, sync::Arc};
+use std::mem::discriminant;
 
-use plimsoll_profile::{Bound, Budgets, Level, Limit, Metric, Profile, Source, Spec};
+use plimsoll_profile::{Bound, Budgets, Level, Limit, Metric, Profile, ShiftLimit, Spec};
 use plimsoll_record::{BudgetSource, Loosened, Row};
 
 use crate::judge::place;
@@ -55,8 +55,9 @@ impl Set<'_> {
             let after = now.endpoints.iter().find(|e| e.name.value == endpoint.name.value);
             for limit in &endpoint.limits {
                 let same = after.and_then(|e| e.limits.iter().find(|l| l.statistic == limit.statistic));
-                let now = same.map(|l| (&l.limit, l.level, &now.source));
-                if let Some(loosened) = became((&limit.limit, limit.level), now) {
+                let held = |l: &ShiftLimit| (l.limit.bound, l.level);
+                let now = same.map(|l| (held(l), l.limit.words(), place(&now.source, &l.limit)));
+                if let Some(loosened) = became(held(limit), now) {
                     let (profile, metric) = (self.spec.name.value.clone(), endpoint.figure(limit.statistic));
                     found.push(Looser { profile, metric, source: place(&self.spec.source, &limit.limit), loosened });
                 }
@@ -72,8 +73,11 @@ fn compare(profile: &str, before: &Budgets, after: Option<&Budgets>) -> Vec<Loos
         let same = after.and_then(|a| a.get(budget.metric));
         for limit in &budget.limits {
             let alike = |l: &&Limit| discriminant(&l.bound) == discriminant(&limit.bound);
-            let now = after.zip(same).and_then(|(a, b)| Some((b.limits.iter().find(alike)?, b.level, &a.source)));
-            if let Some(loosened) = became((limit, budget.level), now) {
+            let now = after.zip(same).and_then(|(a, b)| {
+                let limit = b.limits.iter().find(alike)?;
+                Some(((b.widened(limit), b.level), b.words(limit), place(&a.source, limit)))
+            });
+            if let Some(loosened) = became((budget.widened(limit), budget.level), now) {
                 let (profile, metric) = (profile.to_owned(), budget.metric.name().to_owned());
                 found.push(Looser { profile, metric, source: place(&before.source, limit), loosened });
             }
@@ -82,19 +86,22 @@ fn compare(profile: &str, before: &Budgets, after: Option<&Budgets>) -> Vec<Loos
     found
 }
 
-/// What has become of a limit, if it is looser.
-fn became((before, was): (&Limit, Level), after: Option<(&Limit, Level, &Arc<Source>)>) -> Option<Loosened> {
-    let Some((after, is, source)) = after else {
+/// What holds of a limit, its tolerance included.
+type Held = (Bound, Level);
+
+/// What has become of a limit, if it is looser; of the one that is there now, its words and its place too.
+fn became((before, was): Held, after: Option<(Held, String, BudgetSource)>) -> Option<Loosened> {
+    let Some(((after, is), words, place)) = after else {
         return Some(Loosened { became: "no longer limited".into(), now_at: None });
     };
-    let looser = match (before.bound, after.bound) {
+    let looser = match (before, after) {
         (Bound::Max(a), Bound::Max(b)) | (Bound::MaxIncrease(a), Bound::MaxIncrease(b)) => b > a,
         (Bound::Min(a), Bound::Min(b)) => b < a,
         _ => true,
     };
     let warns = was == Level::Error && is == Level::Warn;
-    let became = format!("now {}{}", after.words(), if warns { ", and only warns" } else { "" });
-    (looser || warns).then(|| Loosened { became, now_at: Some(place(source, after)) })
+    let became = format!("now {words}{}", if warns { ", and only warns" } else { "" });
+    (looser || warns).then_some(Loosened { became, now_at: Some(place) })
 }
 
 /// Limits that hold for less because the profile's facts are others: what is estimated from them, and what is told by the machine.

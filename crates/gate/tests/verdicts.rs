@@ -88,6 +88,26 @@ fn exact_figures_pass_at_the_limit_and_fail_above() {
 }
 
 #[test]
+fn a_tolerance_widens_a_limit_and_is_seen() {
+    let tolerant = "artifact-size = { max = \"1000B\", tolerance = \"2%\" }";
+    check(tolerant, &[size(1000.0)], &[], Pass, "max 1000B (tolerance 2%) | 1 kB | ");
+    check(tolerant, &[size(1020.0)], &[], Pass, "1.020 kB, within the tolerance");
+    check(tolerant, &[size(1021.0)], &[], Fail, "quantize");
+    let increase = "artifact-size = { max-increase = \"10%\", tolerance = 0.005 }";
+    check(increase, &[size(1105.0)], &[size(1000.0)], Pass, "max-increase 10% (tolerance 0.500%)");
+    check(increase, &[size(1106.0)], &[size(1000.0)], Fail, "+10.6 %");
+    let accuracy = "accuracy = { min = \"90%\", tolerance = \"1%\" }";
+    let share = |low, high| figure("accuracy", "share", (low + high) / 2.0, Some([low, high]));
+    check(accuracy, &[share(0.892, 0.95)], &[], Pass, "within the tolerance");
+    check(accuracy, &[share(0.85, 0.89)], &[], Fail, "");
+    // Of an interval that lay above the limit, a part keeps the tolerance.
+    let p50 = "latency.p50 = { max = \"8ms\", tolerance = \"5%\" }";
+    check(p50, &[time("latency.p50", 0.0081, 0.009, 0.01)], &[], Inconclusive, "straddles");
+    check(p50, &[time("latency.p50", 0.007, 0.008, 0.0083)], &[], Pass, "within the tolerance");
+    check(p50, &[], &[], Inconclusive, "not measured");
+}
+
+#[test]
 fn absent_figure_is_not_a_pass() {
     check("artifact-size = \"1KiB\"", &[], &[], Inconclusive, "no figure");
     check("latency.p99 = \"1ms\"", &[], &[], Inconclusive, "10 runs");

@@ -78,6 +78,28 @@ pub struct Budget {
     pub limits: Vec<Limit>,
     /// What violating them means.
     pub level: Level,
+    /// Share of a limit by which it may be exceeded.
+    pub tolerance: f64,
+}
+
+impl Budget {
+    /// A limit of this budget in words, such as `max 256KiB (tolerance 2%)`.
+    pub fn words(&self, limit: &Limit) -> String {
+        match self.tolerance {
+            0.0 => limit.words(),
+            share => format!("{} (tolerance {:.3}%)", limit.words(), share * 100.0).replace(".000%", "%"),
+        }
+    }
+
+    /// A limit of this budget with its tolerance.
+    pub fn widened(&self, limit: &Limit) -> Bound {
+        match limit.bound {
+            Bound::Max(max) => Bound::Max(max * (1.0 + self.tolerance)),
+            Bound::Min(min) => Bound::Min(min * (1.0 - self.tolerance)),
+            // What is limited is the figure over the baseline's.
+            Bound::MaxIncrease(most) => Bound::MaxIncrease((1.0 + most) * (1.0 + self.tolerance) - 1.0),
+        }
+    }
 }
 
 /// The budgets of one file.
@@ -154,7 +176,7 @@ impl Reader<'_, '_> {
             self.table.report(Problem::at(key, format!("`{metric}` is limited twice")).help("keep one of them"));
             return;
         }
-        let mut budget = Budget { metric, limits: Vec::new(), level: Level::Error };
+        let mut budget = Budget { metric, limits: Vec::new(), level: Level::Error, tolerance: 0.0 };
         let Some(table) = value.as_table() else {
             let bound = if metric.better() == Better::Lower { Bound::Max } else { Bound::Min };
             self.limit(&mut budget, bound, value, span);
@@ -200,11 +222,19 @@ impl Reader<'_, '_> {
                         budget.level = level.value;
                     }
                 }
+                "tolerance" => match self.table.convert::<Share>(value, span) {
+                    Some(share) if share.value.0 < 1.0 => budget.tolerance = share.value.0,
+                    Some(_) => {
+                        let problem = Problem::at(span, "a tolerance of everything limits nothing");
+                        self.table.report(problem.help("write a share of the limit such as \"2%\""));
+                    }
+                    None => {}
+                },
                 other => self.table.report(unknown(
                     other,
                     key.span().into(),
                     "key",
-                    &["max", "min", "max-increase", "level"],
+                    &["max", "min", "max-increase", "level", "tolerance"],
                 )),
             }
         }

@@ -284,6 +284,14 @@ proptest! {
 }
 
 #[test]
+fn a_tolerance_is_a_share_of_its_limit() {
+    budget("macs = { max = 5, tolerance = 1 }", "a tolerance of everything");
+    budget("macs = { max = 5, tolerance = \"-1%\" }", "");
+    budget("macs = { max = 5, tolerence = \"1%\" }", "did you mean `tolerance`?");
+    budget("macs = { tolerance = \"1%\" }", "sets no limit");
+}
+
+#[test]
 fn a_waiver_without_day_reason_or_name_waives_nothing() {
     let waiver = |lines: &str| format!("{SPEC}[[waiver]]\n{lines}\n");
     let whole = "metric = \"macs\"\nuntil = 2026-11-30\nreason = \"the next board\"\nsigned-off-by = \"Ada\"";
