@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Arg, Conv, Depthwise, MAX_REGISTERS, Micro, Pattern, Pointwise},
+    step::{Arg, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise},
 };
 
 impl Emitter<'_> {
@@ -30,6 +30,9 @@ impl Emitter<'_> {
                 Planned::Group(mut group) => {
                     fuse_quantization(&mut group, &|v| values[v].stored);
                     store(&mut group, &|v| values[v].stored, &|v| values[v].kind);
+                    if group.program.outputs.len() > MAX_OPERANDS {
+                        return Err(TooComplex);
+                    }
                     share_registers(&mut group)?;
                     let finish = flat(group.program, matches!(group.head, Head::None));
                     match group.head {
