@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::{Dot, Kernels, LANES, avx2::Avx2};
 use crate::program::{Env, Program, interpret};
 
-struct AvxVnni;
+pub(super) struct AvxVnni;
 
 impl Kernels for AvxVnni {
     #[inline(always)]

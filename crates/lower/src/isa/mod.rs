@@ -146,3 +146,6 @@ pub(crate) trait Kernels {
     /// u8 by i8, summed in i32; run lengths are multiples of four.
     fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]);
 }
+
+#[cfg(test)]
+mod tests;

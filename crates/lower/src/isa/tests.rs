@@ -1,0 +1,120 @@
+//! The kernels of every instruction set against the portable ones, over tiles, vector groups, and runs with gaps. Slices end where the
+//! kernels may read last, so that valgrind sees what goes further.
+
+use proptest::{prelude::*, test_runner::RngSeed};
+
+use super::*;
+
+/// A tile's inputs: `runs` of a window, as many pixels as a tile has, weights for `MAX_GROUPS` vector groups.
+#[derive(Debug, Clone)]
+struct Case {
+    runs: Vec<Run>,
+    base: [usize; TILE],
+    seed: u64,
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    let run = (0usize..9, 1usize..12);
+    (prop::collection::vec(run, 1..5), prop::array::uniform8(0usize..60), 1u64..u64::MAX / 2).prop_map(
+        |(gaps, base, seed)| {
+            let mut offset = 0;
+            let mut runs = Vec::new();
+            for (gap, fours) in gaps {
+                offset += gap;
+                runs.push(Run { offset, len: fours * 4 });
+                offset += fours * 4;
+            }
+            Case { runs, base, seed }
+        },
+    )
+}
+
+/// Runs a tile on an instruction set, with its features enabled where it is compiled.
+fn tile<const P: usize, const G: usize>(
+    isa: Isa,
+    f: Option<Dot<'_, f32, f32>>,
+    b: Option<Dot<'_, u8, i8>>,
+) -> Vec<f32> {
+    #[inline(always)]
+    fn on<K: Kernels, const P: usize, const G: usize>(
+        f: Option<Dot<'_, f32, f32>>,
+        b: Option<Dot<'_, u8, i8>>,
+        out: &mut [f32],
+    ) {
+        if let Some(dot) = f {
+            K::dot_f32::<P, G>(dot, out);
+        }
+        if let Some(dot) = b {
+            K::dot_u8i8::<P, G>(dot, out);
+        }
+    }
+    let mut out = vec![f32::NAN; P * G * LANES];
+    assert!(Isa::available().contains(&isa));
+    // SAFETY: the machine has the features of the set.
+    match isa {
+        Isa::Portable => on::<portable::Portable, P, G>(f, b, &mut out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => on::<avx2::Avx2, P, G>(f, b, &mut out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni => on::<avxvnni::AvxVnni, P, G>(f, b, &mut out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => on::<avx512::Avx512, P, G>(f, b, &mut out),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => unreachable!("not available"),
+    }
+    out
+}
+
+fn check<const P: usize, const G: usize>(case: &Case) -> Result<(), TestCaseError> {
+    let mut state = case.seed;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 24) as u8
+    };
+    let reach = case.runs.iter().map(|r| r.offset + r.len).max().expect("there are runs");
+    let depth: usize = case.runs.iter().map(|r| r.len).sum();
+    let bytes: Vec<u8> = (0..case.base[..P].iter().max().expect("pixels") + reach).map(|_| next()).collect();
+    let whole: Vec<i8> = (0..depth * G * LANES).map(|_| next() as i8).collect();
+    let floats: Vec<f32> = bytes.iter().map(|b| f32::from(*b) / 100. - 1.).collect();
+    let weights: Vec<f32> = whole.iter().map(|w| f32::from(*w) / 100.).collect();
+    let (base, runs) = (&case.base, case.runs.as_slice());
+    let f = Some(Dot { x: floats.as_slice(), base, runs, weights: weights.as_slice() });
+    let b = Some(Dot { x: bytes.as_slice(), base, runs, weights: whole.as_slice() });
+    let (float, byte) = (tile::<P, G>(Isa::Portable, f, None), tile::<P, G>(Isa::Portable, None, b));
+    for isa in Isa::available() {
+        prop_assert_eq!(&tile::<P, G>(isa, None, b), &byte, "{:?}, {} pixels, {} groups", isa, P, G);
+        for (found, expected) in tile::<P, G>(isa, f, None).iter().zip(&float) {
+            prop_assert!((found - expected).abs() <= 1e-5 * depth as f32, "{isa:?}: {found}, not {expected}");
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+
+    #[test]
+    fn kernels_agree_for_every_tile(case in case()) {
+        check::<1, 1>(&case)?;
+        check::<2, 1>(&case)?;
+        check::<4, 1>(&case)?;
+        check::<TILE, 1>(&case)?;
+        check::<1, 2>(&case)?;
+        check::<2, 2>(&case)?;
+        check::<4, 2>(&case)?;
+        check::<TILE, 2>(&case)?;
+        check::<1, MAX_GROUPS>(&case)?;
+        check::<2, MAX_GROUPS>(&case)?;
+        check::<4, MAX_GROUPS>(&case)?;
+    }
+}
+
+#[test]
+fn windows_that_end_outside_are_refused() {
+    let dot = Dot { x: &[0f32; 7][..], base: &[4; TILE], runs: &[Run { offset: 0, len: 4 }], weights: &[0f32; 64][..] };
+    for isa in Isa::available() {
+        assert!(std::panic::catch_unwind(|| tile::<1, 1>(isa, Some(dot), None)).is_err(), "{isa:?}");
+    }
+}
