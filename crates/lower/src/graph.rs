@@ -1,5 +1,7 @@
 //! An island as a graph of its own: the operators that steps can be made of, on concrete shapes.
 
+use std::sync::Arc;
+
 use crate::{
     program::Kind,
     step::{BinaryFn, ReduceFn, UnaryFn},
@@ -30,12 +32,12 @@ pub(crate) struct Quantization {
 pub(crate) enum Op {
     Input(usize),
     /// f32, row-major.
-    Constant(Vec<f32>),
+    Constant(Arc<Vec<f32>>),
     Conv {
         geometry: Geometry,
         group: usize,
         /// `[output channel][input channel of its group][kernel]`.
-        weights: Vec<f32>,
+        weights: Arc<Vec<f32>>,
         bias: Vec<f32>,
         /// Logical axes of the input: images, channels, and space in order.
         axes: ConvAxes,
@@ -46,7 +48,7 @@ pub(crate) enum Op {
         /// Logical axis of the input that is summed over.
         axis: usize,
         /// `[summed][columns]`.
-        weights: Vec<f32>,
+        weights: Arc<Vec<f32>>,
         columns: usize,
         /// For each axis of the result the input's axis, or `None` for the columns.
         map: Vec<Option<usize>>,

@@ -1,6 +1,9 @@
 //! Which of a model's nodes become islands.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use tract_core::internal::*;
 
@@ -132,7 +135,7 @@ fn region(
             }
             let (shape, kind) = shape_and_kind(model, *outlet)?;
             let op = match constants.get(model, *outlet) {
-                Some(constant) => Op::Constant(floats(&constant)?),
+                Some(constant) => Op::Constant(Arc::new(floats(&constant)?)),
                 None => {
                     inputs.push(*outlet);
                     Op::Input(inputs.len() - 1)

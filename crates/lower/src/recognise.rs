@@ -289,7 +289,7 @@ fn conv(
         return None;
     }
     let (geometry, axes, _) = geometry(&op.pool_spec, from, to)?;
-    let weights = floats(&*constants.get(model, node.inputs[1])?)?;
+    let weights = Arc::new(floats(&*constants.get(model, node.inputs[1])?)?);
     let outputs = op.output_channels();
     let bias = floats(&*constants.get(model, *node.inputs.get(2)?)?)?;
     let bias = match bias.len() {
@@ -344,6 +344,7 @@ fn matmul(model: &TypedModel, node: &TypedNode, op: &EinSum, constants: &mut Con
             weights.push(array[at.as_slice()]);
         }
     }
+    let weights = Arc::new(weights);
     let op = Op::MatMul { axis, weights, columns, map, quantized: None };
     Some(Recognised { op, inputs: vec![node.inputs[x]] })
 }
