@@ -40,10 +40,10 @@ impl Depthwise {
                         let out = &mut registers[0].as_flattened_mut()[r * width..][..width];
                         let base = *base as usize + column;
                         match (input, width) {
-                            (View::F32(x), LANES) => self.window::<LANES, _>(x, base, column, out, |x| x),
-                            (View::F32(x), _) => self.window::<{ 2 * LANES }, _>(x, base, column, out, |x| x),
-                            (View::U8(x), LANES) => self.window::<LANES, _>(x, base, column, out, f32::from),
-                            (View::U8(x), _) => self.window::<{ 2 * LANES }, _>(x, base, column, out, f32::from),
+                            (View::F32(x), LANES) => self.window::<1, _>(x, base, column, out, |x| x),
+                            (View::F32(x), _) => self.window::<2, _>(x, base, column, out, |x| x),
+                            (View::U8(x), LANES) => self.window::<1, _>(x, base, column, out, f32::from),
+                            (View::U8(x), _) => self.window::<2, _>(x, base, column, out, f32::from),
                         }
                     }
                     let tile = Tile { row, rows, column, width, valid: left.min(width), spill: true };
@@ -55,8 +55,9 @@ impl Depthwise {
         env.put_registers(registers);
     }
 
+    /// One pixel's sums over `V` vectors of channels.
     #[inline(always)]
-    fn window<const W: usize, T: Copy>(
+    fn window<const V: usize, T: Copy>(
         &self,
         x: &[T],
         base: usize,
@@ -64,15 +65,17 @@ impl Depthwise {
         out: &mut [f32],
         f: impl Fn(T) -> f32,
     ) {
-        let mut sums = [0f32; W];
+        // Arrays of one vector's length are kept in registers; slices of two were summed in memory.
+        let mut sums = [[0f32; LANES]; V];
         let weights = self.weights.as_slice();
         for (t, tap) in self.taps.iter().enumerate() {
-            let x = &x[base + tap..][..W];
-            let w = &weights[t * self.channels + column..][..W];
-            for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
-                *sum += f(*x) * w;
+            let x = x[base + tap..][..V * LANES].as_chunks::<LANES>().0;
+            let w = weights[t * self.channels + column..][..V * LANES].as_chunks::<LANES>().0;
+            for v in 0..V {
+                let (sum, x, w) = (sums[v], x[v], w[v]);
+                sums[v] = std::array::from_fn(|i| sum[i] + f(x[i]) * w[i]);
             }
         }
-        out.copy_from_slice(&sums);
+        out.copy_from_slice(sums.as_flattened());
     }
 }
