@@ -4,6 +4,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use tract_core::internal::*;
@@ -11,7 +12,7 @@ use tract_core::internal::*;
 use crate::{
     compile::Compiled,
     isa::Isa,
-    program::{Env, Slots, View},
+    program::{Env, Slots, Step, View},
 };
 
 /// The operator. Clones share the program and its packed weights.
@@ -76,6 +77,20 @@ impl EvalOp for Island {
     op_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.run(&inputs, None)
+    }
+}
+
+impl Island {
+    /// The time of each step of one run, by the step's label.
+    pub(crate) fn step_times(&self, inputs: &[TValue]) -> TractResult<Vec<(String, Duration)>> {
+        let mut times = Vec::new();
+        self.run(inputs, Some(&mut times))?;
+        let labels = self.inner.compiled.program.steps.iter().map(Step::label);
+        Ok(labels.zip(times).collect())
+    }
+
+    fn run(&self, inputs: &[TValue], times: Option<&mut Vec<Duration>>) -> TractResult<TVec<TValue>> {
         let Inner { isa, compiled, slots, outputs, .. } = &*self.inner;
         let plain = inputs.iter().map(|i| i.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
         // int8 is computed as uint8 with 128 added.
@@ -94,7 +109,7 @@ impl EvalOp for Island {
         }
         let pooled = slots.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut own = pooled.unwrap_or_else(|| Slots::new(&compiled.program));
-        let mut env = Env { inputs: &views, slots: &mut own, consts: &compiled.program.const_f32 };
+        let mut env = Env { inputs: &views, slots: &mut own, consts: &compiled.program.const_f32, times };
         isa.run(&compiled.program, &mut env);
         let mut results = tvec!();
         for (buffer, fact) in compiled.outputs.iter().zip(outputs) {

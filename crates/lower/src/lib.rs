@@ -18,7 +18,7 @@ mod recognise;
 mod rewrite;
 mod step;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use tract_core::{internal::*, ops::array::StridedSlice};
 
@@ -95,6 +95,15 @@ pub fn lower(mut model: TypedModel, isa: Isa) -> TractResult<Lowered> {
         }
     }
     Ok(Lowered { model: lowered, islands: islands.into_iter().map(|(.., names)| names).collect() })
+}
+
+/// Runs a lowered operator once and tells the time of each of its steps, by a label of what the step is; `None` for operators of
+/// tract's own.
+///
+/// # Errors
+/// If the inputs are not those of the operator.
+pub fn step_times(op: &dyn TypedOp, inputs: &[TValue]) -> TractResult<Option<Vec<(String, Duration)>>> {
+    op.downcast_ref::<island::Island>().map(|island| island.step_times(inputs)).transpose()
 }
 
 /// Slices whose bounds are inputs, as ONNX has them, in tract's plain form.

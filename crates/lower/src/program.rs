@@ -3,6 +3,8 @@
 //! Every buffer is dense and has its channels last. A step takes its outputs' buffers out of the environment, writes them whole, and
 //! puts them back, so that no two steps ever share memory that one of them writes.
 
+use std::time::{Duration, Instant};
+
 use crate::{
     isa::Kernels,
     step::{Conv, Copy, Depthwise, Pointwise, Pool, Reduce, Registers, registers},
@@ -79,6 +81,25 @@ pub(crate) enum Step {
     Copy(Copy),
 }
 
+impl Step {
+    /// What it is and how large, for people.
+    pub(crate) fn label(&self) -> String {
+        match self {
+            Self::Conv(s) => {
+                let depth: usize = s.runs.iter().map(|r| r.len).sum();
+                format!("inner products, {} × {}, depth {depth}", s.finish.rows, s.finish.columns)
+            }
+            Self::Depthwise(s) => {
+                format!("depthwise, {} × {}, {} taps", s.finish.rows, s.channels, s.taps.len())
+            }
+            Self::Pointwise(s) => format!("element-wise, {} × {}, {} operations", s.rows, s.columns, s.micros.len()),
+            Self::Pool(s) => format!("pool, {} × {}", s.images * s.windows.len(), s.channels),
+            Self::Reduce(s) => format!("reduction, {} × {} × {}", s.outer, s.reduced, s.inner),
+            Self::Copy(s) => format!("copy, {:?}", s.dims),
+        }
+    }
+}
+
 /// Steps in order, the constants they read and the sizes of the buffers they need.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
@@ -119,6 +140,8 @@ pub(crate) struct Env<'a> {
     pub(crate) inputs: &'a [View<'a>],
     pub(crate) slots: &'a mut Slots,
     pub(crate) consts: &'a [Aligned<f32>],
+    /// Where each step's time goes, if somebody asks.
+    pub(crate) times: Option<&'a mut Vec<Duration>>,
 }
 
 impl Env<'_> {
@@ -173,6 +196,7 @@ pub(crate) enum Taken {
 #[inline(always)]
 pub(crate) fn interpret<K: Kernels>(program: &Program, env: &mut Env<'_>) {
     for step in &program.steps {
+        let start = env.times.is_some().then(Instant::now);
         match step {
             Step::Conv(step) => step.run::<K>(env),
             Step::Depthwise(step) => step.run(env),
@@ -180,6 +204,9 @@ pub(crate) fn interpret<K: Kernels>(program: &Program, env: &mut Env<'_>) {
             Step::Pool(step) => step.run(env),
             Step::Reduce(step) => step.run(env),
             Step::Copy(step) => step.run(env),
+        }
+        if let (Some(times), Some(start)) = (&mut env.times, start) {
+            times.push(start.elapsed());
         }
     }
 }
