@@ -1,54 +1,85 @@
-//! Compares tract's own plan of a model with the lowered one: results and time, alternated, one thread.
+//! Compares tract's own plan of a model with the lowered one: results, and time in turns on one thread.
 //!
-//! `cargo run --release -p plimsoll-lower --example compare -- MODEL.onnx [OTHER.onnx…]`; further models are timed against the first, lowered.
+//! `cargo run --release -p plimsoll-lower --example compare -- [--dim N] [--seconds S] [--nodes] [--save DIR] MODEL.onnx [OTHER.onnx…]`
+//!
+//! The first model is run by tract's own plan and lowered, the others lowered: ratios of times are to tract's plan of the first.
+//! `--dim` is what open dimensions other than the batch are [1]; `--nodes` tells where the time goes, node by node and step by step; `--save`
+//! writes inputs and the lowered plan's outputs as raw float32, `input_0.f32`, `output_0.f32`, …, for others to compare.
 #![expect(clippy::print_stdout, reason = "a program for people")]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use plimsoll_lower::{Isa, lower};
-use tract_onnx::{prelude::*, tract_hir::infer::Factoid};
+use plimsoll_lower::{Isa, lower, step_times};
+use tract_onnx::{
+    prelude::*,
+    tract_core::{
+        internal::{DimLike, format_err},
+        plan::eval,
+    },
+    tract_hir::infer::Factoid,
+};
 
-fn load(path: &str, lowered: bool) -> TractResult<(std::sync::Arc<TypedRunnableModel>, usize)> {
-    let bytes = std::fs::read(path)?;
+struct Arguments {
+    models: Vec<String>,
+    dim: usize,
+    time: Duration,
+    nodes: bool,
+    save: Option<PathBuf>,
+}
+
+fn arguments() -> TractResult<Arguments> {
+    let mut found = Arguments { models: vec![], dim: 1, time: Duration::from_secs(2), nodes: false, save: None };
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        if word == "--save" {
+            found.save = words.next().map(PathBuf::from);
+            continue;
+        }
+        let mut number =
+            || words.next().and_then(|n| n.parse::<f64>().ok()).ok_or_else(|| format_err!("{word} needs a number"));
+        match word.as_str() {
+            "--dim" => found.dim = number()? as usize,
+            "--seconds" => found.time = Duration::from_secs_f64(number()?),
+            "--nodes" => found.nodes = true,
+            _ => found.models.push(word),
+        }
+    }
+    if found.models.is_empty() {
+        return Err(format_err!("compare [--dim N] [--seconds S] [--nodes] [--save DIR] MODEL.onnx [OTHER.onnx…]"));
+    }
+    Ok(found)
+}
+
+/// The plan of a model with batch 1, and how many of its operators are lowered ones.
+fn load(path: &str, dim: usize, isa: Option<Isa>) -> TractResult<(Arc<TypedRunnableModel>, usize)> {
     let framework = tract_onnx::onnx().with_ignore_value_info(true).with_ignore_output_shapes(true);
-    let mut model = framework.model_for_read(&mut &*bytes)?;
+    let mut model = framework.model_for_path(path)?;
     for index in 0..model.input_outlets()?.len() {
         let fact = model.input_fact(index)?.clone();
         let rank = fact.shape.rank().concretize().unwrap_or(0) as usize;
-        let open = |d: &tract_onnx::tract_hir::infer::GenericFactoid<TDim>| {
-            d.concretize().and_then(|d| d.to_i64().ok()).map(|d| d as usize)
-        };
         let shape: Vec<usize> = fact
             .shape
             .dims()
             .take(rank)
             .enumerate()
-            .map(|(a, d)| {
-                open(d).unwrap_or(if a == 0 {
-                    1
-                } else {
-                    std::env::var("DIM").ok().and_then(|d| d.parse().ok()).unwrap_or(1)
-                })
+            .map(|(axis, d)| {
+                let known = d.concretize().and_then(|d| d.to_usize().ok());
+                known.unwrap_or(if axis == 0 { 1 } else { dim })
             })
             .collect();
-        model.set_input_fact(
-            index,
-            InferenceFact::dt_shape(fact.datum_type.concretize().unwrap_or(DatumType::F32), &*shape),
-        )?;
+        let dt = fact.datum_type.concretize().unwrap_or(DatumType::F32);
+        model.set_input_fact(index, InferenceFact::dt_shape(dt, &*shape))?;
     }
     let mut model = model.into_typed()?;
     let mut islands = 0;
-    if lowered {
-        let lowered = lower(model, Isa::detect())?;
+    if let Some(isa) = isa {
+        let lowered = lower(model, isa)?;
         islands = lowered.islands.len();
-        if std::env::var("ISLANDS").is_ok() {
-            println!("{:?}", lowered.islands.iter().map(|i| i.len()).collect::<Vec<_>>());
-            let mut n = std::collections::BTreeMap::new();
-            for id in lowered.model.eval_order()? {
-                *n.entry(lowered.model.node(id).op.name().to_string()).or_insert(0) += 1;
-            }
-            println!("{n:?}");
-        }
         model = lowered.model;
     }
     Ok((model.into_decluttered()?.into_optimized()?.into_runnable()?, islands))
@@ -65,16 +96,12 @@ fn inputs(plan: &TypedRunnableModel, seed: u64) -> TractResult<TVec<TValue>> {
     let mut values = tvec!();
     for index in 0..plan.model().input_outlets()?.len() {
         let fact = plan.model().input_fact(index)?;
-        let shape = fact.shape.as_concrete().expect("shapes are concrete");
-        let numbers: Vec<f32> = (0..shape.iter().product()).map(|_| next() * 4. - 2.).collect();
-        let tensor = Tensor::from_shape(shape, &numbers)?;
-        let tensor = if fact.datum_type == f32::datum_type() {
-            tensor
-        } else {
-            let numbers: Vec<f32> = numbers.iter().map(|x| ((x + 2.) * 60.).floor()).collect();
-            Tensor::from_shape(shape, &numbers)?.cast_to_dt(fact.datum_type)?.into_owned()
-        };
-        values.push(tensor.into_tvalue());
+        let shape = fact.shape.as_concrete().ok_or_else(|| format_err!("an input's shape is symbolic: give --dim"))?;
+        let float = fact.datum_type == f32::datum_type();
+        let numbers: Vec<f32> = (0..shape.iter().product())
+            .map(|_| if float { next() * 4. - 2. } else { (next() * 240.).floor() })
+            .collect();
+        values.push(Tensor::from_shape(shape, &numbers)?.cast_to_dt(fact.datum_type)?.into_owned().into_tvalue());
     }
     Ok(values)
 }
@@ -84,32 +111,80 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn main() -> TractResult<()> {
-    let paths: Vec<String> = std::env::args().skip(1).collect();
-    let (plain, _) = load(&paths[0], false)?;
-    let mut plans = if std::env::var("ALONE").is_ok() { vec![] } else { vec![("tract".to_owned(), plain)] };
-    for path in &paths {
-        let (plan, islands) = load(path, true)?;
-        plans.push((format!("lowered {path} ({islands} islands)"), plan));
+/// The largest difference of any output over the largest magnitude in it.
+fn difference(expected: &[TValue], found: &[TValue]) -> TractResult<f32> {
+    let mut worst = 0f32;
+    for (a, b) in expected.iter().zip(found) {
+        let (a, b) = (a.cast_to::<f32>()?, b.cast_to::<f32>()?);
+        let (a, b) = (a.try_as_plain_ram()?, b.try_as_plain_ram()?);
+        let (a, b) = (a.as_slice::<f32>()?, b.as_slice::<f32>()?);
+        let largest = a.iter().fold(f32::MIN_POSITIVE, |m, a| m.max(a.abs()));
+        worst = a.iter().zip(b).fold(worst, |w, (a, b)| w.max((a - b).abs() / largest));
     }
-    let values = inputs(&plans[0].1, 1)?;
+    Ok(worst)
+}
+
+/// Prints the nodes and steps that take the most time, with their share of the whole.
+fn nodes(plan: &Arc<TypedRunnableModel>, values: &TVec<TValue>, time: Duration) -> TractResult<()> {
+    let mut state = plan.spawn()?;
+    let mut spent: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let end = Instant::now() + time;
+    while Instant::now() < end {
+        state.run_plan_with_eval(values.clone(), |context, state, node, inputs| {
+            if let Some(steps) = step_times(&*node.op, &inputs)? {
+                for (i, (label, time)) in steps.into_iter().enumerate() {
+                    spent.entry(format!("  step {i:>3}: {label}")).or_default().push(time.as_secs_f64());
+                }
+            }
+            let start = Instant::now();
+            let outputs = eval(context, state, node, inputs);
+            let key = format!("{} `{}`", node.op.name(), node.name);
+            spent.entry(key).or_default().push(start.elapsed().as_secs_f64());
+            outputs
+        })?;
+    }
+    let mut spent: Vec<(String, f64)> = spent.into_iter().map(|(name, times)| (name, median(times))).collect();
+    let whole: f64 = spent.iter().filter(|(name, _)| !name.starts_with(' ')).map(|(_, t)| t).sum();
+    spent.sort_by(|a, b| b.1.total_cmp(&a.1));
+    for (name, time) in spent.iter().take(24) {
+        println!("{:>9.1} us {:>5.1} %  {name}", time * 1e6, time / whole * 100.);
+    }
+    Ok(())
+}
+
+fn write(folder: &Path, kind: &str, values: &[TValue]) -> TractResult<()> {
+    for (i, value) in values.iter().enumerate() {
+        let floats = value.cast_to::<f32>()?;
+        let bytes: Vec<u8> =
+            floats.try_as_plain_ram()?.as_slice::<f32>()?.iter().flat_map(|x| x.to_le_bytes()).collect();
+        std::fs::write(folder.join(format!("{kind}_{i}.f32")), bytes)?;
+    }
+    Ok(())
+}
+
+fn main() -> TractResult<()> {
+    let Arguments { models, dim, time, nodes: by_node, save } = arguments()?;
+    let isa = Isa::detect();
+    let mut plans = vec![("tract".to_owned(), load(&models[0], dim, None)?.0)];
+    for path in &models {
+        let (plan, islands) = load(path, dim, Some(isa))?;
+        plans.push((format!("{path} lowered for {} ({islands} islands)", isa.name()), plan));
+    }
     for seed in 1..4 {
         let values = inputs(&plans[0].1, seed)?;
-        let expected = plans[0].1.run(values.clone())?;
-        let found = plans[plans.len().min(2) - 1].1.run(values)?;
-        for (a, b) in expected.iter().zip(&found) {
-            let (a, b) = (a.cast_to::<f32>()?, b.cast_to::<f32>()?);
-            let (a, b) =
-                (a.try_as_plain_ram()?.as_slice::<f32>()?.to_vec(), b.try_as_plain_ram()?.as_slice::<f32>()?.to_vec());
-            let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-            let scale = a.iter().map(|a| a.abs()).fold(0f32, f32::max);
-            println!("largest difference {worst:e} of {scale:e}, NaN {}", b.iter().filter(|b| b.is_nan()).count());
-        }
+        let worst = difference(&plans[0].1.run(values.clone())?, &plans[1].1.run(values)?)?;
+        println!("relative difference of results {worst:.1e}");
+    }
+    let values = inputs(&plans[0].1, 1)?;
+    if let Some(folder) = save {
+        std::fs::create_dir_all(&folder)?;
+        write(&folder, "input", &values)?;
+        write(&folder, "output", &plans[1].1.run(values.clone())?)?;
     }
     let mut states = plans.iter().map(|(_, plan)| plan.spawn()).collect::<TractResult<Vec<_>>>()?;
     let mut times = vec![vec![]; plans.len()];
-    let end = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < end {
+    let end = Instant::now() + time;
+    while Instant::now() < end || times[0].len() < 3 {
         for (state, times) in states.iter_mut().zip(&mut times) {
             let values = values.clone();
             let start = Instant::now();
@@ -118,9 +193,12 @@ fn main() -> TractResult<()> {
         }
     }
     let base = times[0].clone();
-    for ((name, _), own) in plans.iter().zip(times) {
+    for ((name, plan), own) in plans.iter().zip(times) {
         let ratio = median(own.iter().zip(&base).map(|(a, b)| a / b).collect());
-        println!("{name}: {:.1} us, {ratio:.3} of tract", median(own) * 1e6);
+        println!("{:>9.1} us {ratio:>6.3}  {name}", median(own) * 1e6);
+        if by_node {
+            nodes(plan, &values, time)?;
+        }
     }
     Ok(())
 }
