@@ -133,7 +133,10 @@ fn nodes(plan: &Arc<TypedRunnableModel>, values: &TVec<TValue>, time: Duration) 
         state.run_plan_with_eval(values.clone(), |context, state, node, inputs| {
             if let Some(steps) = step_times(&*node.op, &inputs)? {
                 for (i, (label, time)) in steps.into_iter().enumerate() {
-                    spent.entry(format!("  step {i:>3}: {label}")).or_default().push(time.as_secs_f64());
+                    spent
+                        .entry(format!("  step {i:>3} of `{}`: {label}", node.name))
+                        .or_default()
+                        .push(time.as_secs_f64());
                 }
             }
             let start = Instant::now();
