@@ -191,7 +191,7 @@ mod tests {
         let x: Vec<f32> = (0..10).map(|i| i as f32 / 2. - 2.).collect();
         let mut slots = Slots::new(&compiled.program);
         let inputs = [View::F32(&x)];
-        let mut env = Env { inputs: &inputs, slots: &mut slots, consts: &compiled.program.const_f32 };
+        let mut env = Env { inputs: &inputs, slots: &mut slots, consts: &compiled.program.const_f32, times: None };
         Isa::detect().run(&compiled.program, &mut env);
         let View::F32(y) = env.view(compiled.outputs[0]) else { panic!("the result is float") };
         y[..6].to_vec()
