@@ -1,8 +1,8 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{Pointwise, Tile};
+use super::{BLOCK, Lanes, Pointwise, Tile};
 use crate::{
-    isa::{LANES, TILE},
+    isa::LANES,
     program::{Aligned, Buffer, Env, View},
 };
 
@@ -28,8 +28,10 @@ impl Depthwise {
         let views = self.finish.views(env);
         let input = env.view(self.input);
         {
-            for row in (0..self.bases.len()).step_by(TILE) {
-                let rows = TILE.min(self.bases.len() - row);
+            // As many pixels as fill a register with the widest tile.
+            let most = BLOCK / (2 * LANES);
+            for row in (0..self.bases.len()).step_by(most) {
+                let rows = most.min(self.bases.len() - row);
                 // The last channels first: what they spill over the next pixel is written after them.
                 let mut column = self.channels.next_multiple_of(2 * LANES);
                 while column > 0 {
@@ -37,7 +39,7 @@ impl Depthwise {
                     let left = self.channels - column;
                     let width = if left > LANES { 2 * LANES } else { LANES };
                     for (r, base) in self.bases[row..row + rows].iter().enumerate() {
-                        let out = &mut registers[0].as_flattened_mut()[r * width..][..width];
+                        let out = &mut registers[0][r * width / LANES..];
                         let base = *base as usize + column;
                         match (input, width) {
                             (View::F32(x), LANES) => self.window::<1, _>(x, base, column, out, |x| x),
@@ -55,27 +57,27 @@ impl Depthwise {
         env.put_registers(registers);
     }
 
-    /// One pixel's sums over `V` vectors of channels.
+    /// One pixel, `V` vectors of channels.
     #[inline(always)]
     fn window<const V: usize, T: Copy>(
         &self,
         x: &[T],
         base: usize,
         column: usize,
-        out: &mut [f32],
+        out: &mut [Lanes],
         f: impl Fn(T) -> f32,
     ) {
-        // Arrays of one vector's length are kept in registers; slices of two were summed in memory.
         let mut sums = [[0f32; LANES]; V];
         let weights = self.weights.as_slice();
         for (t, tap) in self.taps.iter().enumerate() {
-            let x = x[base + tap..][..V * LANES].as_chunks::<LANES>().0;
-            let w = weights[t * self.channels + column..][..V * LANES].as_chunks::<LANES>().0;
-            for v in 0..V {
-                let (sum, x, w) = (sums[v], x[v], w[v]);
-                sums[v] = std::array::from_fn(|i| sum[i] + f(x[i]) * w[i]);
+            let (x, _) = x[base + tap..][..V * LANES].as_chunks::<LANES>();
+            let (w, _) = weights[t * self.channels + column..][..V * LANES].as_chunks::<LANES>();
+            for ((sums, x), w) in sums.iter_mut().zip(x).zip(w) {
+                // Arrays are read whole, so that they become vectors.
+                let (x, w, sum) = (*x, *w, *sums);
+                *sums = std::array::from_fn(|i| sum[i] + f(x[i]) * w[i]);
             }
         }
-        out.copy_from_slice(sums.as_flattened());
+        out[..V].copy_from_slice(&sums);
     }
 }

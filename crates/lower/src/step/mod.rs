@@ -12,8 +12,8 @@ pub(crate) use conv::{Block, Conv, Weights};
 pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pointwise::{
-    Arg, BLOCK, BinaryFn, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Registers, Tile, UnaryFn,
-    padded_row, registers,
+    Arg, BLOCK, BinaryFn, Lanes, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Registers, Tile,
+    UnaryFn, padded_row, registers,
 };
 pub(crate) use pool::{Pool, PoolFn, Window};
 pub(crate) use reduce::{Reduce, ReduceFn};

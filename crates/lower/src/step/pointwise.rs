@@ -146,7 +146,7 @@ pub(crate) struct Tile {
 }
 
 /// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
-type Lanes = [f32; LANES];
+pub(crate) type Lanes = [f32; LANES];
 
 /// A register: rows of a tile one after the other, each a whole number of lanes.
 pub(crate) type Register = [Lanes; BLOCK / LANES];
