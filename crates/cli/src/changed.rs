@@ -152,6 +152,7 @@ impl Since {
         let optional = [&data.calibration, &data.validation, &data.test, &spec.contract, &spec.pipeline.samples];
         let paths = [&spec.model].into_iter().chain(optional.into_iter().flatten()).chain(&spec.profiles);
         let mut files: Vec<PathBuf> = paths.map(|p| p.path.clone()).collect();
+        files.extend(spec.profiles.iter().flat_map(|p| Profile::extended(&p.path)));
         let folder = spec.model.path.parent().unwrap_or(Path::new(""));
         let weights = fs::read(&spec.model.path).map(|bytes| external_files(&bytes)).unwrap_or_default();
         files.extend(weights.into_iter().map(|file| folder.join(file)));
@@ -196,7 +197,16 @@ impl Since {
             return Ok(Profile::read(&path.path).map_err(|e| e.to_string()));
         };
         let Some(text) = self.text(&name)? else { return Ok(Err("it was not there".into())) };
-        Ok(Profile::from_text(&path.path, &text).map_err(|e| e.to_string()))
+        // What it extends is as it was, too.
+        let load = |extended: &Path| match self.repository.name_of(extended) {
+            Some(name) => match self.text(&name) {
+                Ok(Some(text)) => Ok(text),
+                Ok(None) => Err("it was not there".to_owned()),
+                Err(failure) => Err(failure.message().to_owned()),
+            },
+            None => plimsoll_profile::read_text(extended),
+        };
+        Ok(Profile::from_text_among(&path.path, &text, &load).map_err(|e| e.to_string()))
     }
 
     /// The model as it was, weights in other files included; they are laid into a folder of their own.

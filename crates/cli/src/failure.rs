@@ -245,10 +245,11 @@ impl From<ConfigError> for Failure {
         let excerpt = Some(e.render());
         let place = |problem: &Problem| {
             let place = problem.span.map(|span| e.source_text().place(span));
+            let (file, _) = e.source_text().file_of(problem.span.unwrap_or_default());
             Fault {
                 message: problem.message.clone(),
                 help: problem.help.clone(),
-                file: e.path().display().to_string(),
+                file: file.path().display().to_string(),
                 line: place.map_or(0, |p| p.line as u64),
                 column: place.map_or(0, |p| p.column as u64),
                 ..Fault::default()

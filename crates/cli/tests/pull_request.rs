@@ -137,6 +137,29 @@ fn a_budget_that_is_tightened_is_judged_as_it_is_now() {
 }
 
 #[test]
+fn a_change_of_a_file_that_a_profile_extends_is_a_change_of_the_profile() {
+    let clone = Clone::new();
+    let (facts, budget) = PROFILE.split_once("[budget]").unwrap();
+    clone.write("profiles/base.toml", &format!("schema = 1\n[budget]{budget}"));
+    clone.write("profiles/bed.toml", &format!("{facts}extends = \"base.toml\"\n"));
+    clone.commit();
+    clone.git(&["tag", "-f", "base"]);
+    clone.write("profiles/base.toml", &format!("schema = 1\n[budget]{}", budget.replace("\"60\"", "\"40\"")));
+    clone.commit();
+    says(&clone.check(100, &MARKDOWN), &["profiles/base.toml changed", "`max 40`", "`profiles/base.toml:3`"]);
+    // Loosened together with a heavier model: judged as the file was, which the revision alone still has.
+    clone.write("profiles/base.toml", &format!("schema = 1\n[budget]{}", budget.replace("\"60\"", "\"90\"")));
+    clone.model("bed/model.onnx", 13);
+    clone.commit();
+    says(&clone.check(100, &MARKDOWN), &["**loosened**: the limit was `max 60` and is now max 90"]);
+    // A broken one is told where it stands.
+    clone.write("profiles/base.toml", "schema = 1\n[budget]\nmcas = 5\n");
+    clone.commit();
+    let annotations = clone.check(96, &GITHUB);
+    says(&annotations, &["file=profiles/base.toml,line=3", "did you mean `macs`?"]);
+}
+
+#[test]
 fn a_budget_that_is_loosened_for_a_heavier_model_still_fails_the_old_one() {
     let clone = Clone::new();
     clone.write("profiles/bed.toml", &PROFILE.replace("\"60\"", "\"100\"").replace("\"10%\"", "\"50%\""));

@@ -349,13 +349,13 @@ fn unlike(figure: &Figure, baseline: &Figure) -> Option<String> {
 }
 
 pub(crate) fn place(source: &Source, limit: &Limit) -> BudgetSource {
-    let place = source.place(limit.span);
+    let (place, (file, span)) = (source.place(limit.span), source.file_of(limit.span));
     BudgetSource {
-        file: source.path().display().to_string(),
+        file: file.path().display().to_string(),
         line: place.line as u64,
         column: place.column as u64,
-        offset: limit.span.start as u64,
-        length: limit.span.end.saturating_sub(limit.span.start) as u64,
+        offset: span.start as u64,
+        length: span.end.saturating_sub(span.start) as u64,
         text: source.line(limit.span).to_owned(),
     }
 }

@@ -69,7 +69,7 @@ impl Limit {
     }
 }
 
-/// The limits on one metric.
+/// The limits on one metric. A profile that extends another takes a budget over as it is, or replaces it whole.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Budget {
     /// The metric.
@@ -137,6 +137,25 @@ pub(crate) fn read(table: &Table<'_>, key: &'static str, allowed: &[Metric], sou
     reader.walk("", inner.entries());
     reader.found.sort_by_key(|b| b.metric.name());
     reader.found
+}
+
+/// Reads the table `key` of a file and of those that it extends: of each metric, the budget of the nearest file.
+pub(crate) fn inherited(
+    layers: &[Table<'_>],
+    key: &'static str,
+    allowed: &[Metric],
+    source: &Arc<Source>,
+) -> Vec<Budget> {
+    let mut found: Vec<Budget> = Vec::new();
+    for layer in layers {
+        for budget in read(layer, key, allowed, source) {
+            if !found.iter().any(|b| b.metric == budget.metric) {
+                found.push(budget);
+            }
+        }
+    }
+    found.sort_by_key(|b| b.metric.name());
+    found
 }
 
 struct Reader<'r, 't> {

@@ -85,7 +85,7 @@ impl ConfigError {
         self.source.path()
     }
 
-    /// The text that the places are in; empty where the file could not be read.
+    /// The text that the places are in, with those of the files that it extends; empty where the file could not be read.
     pub fn source_text(&self) -> &Source {
         &self.source
     }
@@ -119,8 +119,10 @@ impl ConfigError {
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.source.path().display())?;
-        let Some(first) = self.problems.first() else { return Ok(()) };
+        let first = self.problems.first();
+        let span = first.and_then(|p| p.span).unwrap_or_default();
+        write!(f, "{}", self.source.file_of(span).0.path().display())?;
+        let Some(first) = first else { return Ok(()) };
         if let Some(span) = first.span {
             let place = self.source.place(span);
             write!(f, ":{}:{}", place.line, place.column)?;
@@ -153,11 +155,15 @@ impl miette::SourceCode for Source {
         before: usize,
         after: usize,
     ) -> Result<Box<dyn miette::SpanContents<'a> + 'a>, miette::MietteError> {
-        let inner = self.text().read_span(span, before, after)?;
+        let here = Span { start: span.offset(), end: span.offset() + span.len() };
+        let (file, place) = self.file_of(here);
+        let inner = file.text().read_span(&(place.start, place.end - place.start).into(), before, after)?;
+        let shift = here.start - place.start;
+        let shown = miette::SourceSpan::new((inner.span().offset() + shift).into(), inner.span().len());
         Ok(Box::new(miette::MietteSpanContents::new_named(
-            self.path().display().to_string(),
+            file.path().display().to_string(),
             inner.data(),
-            *inner.span(),
+            shown,
             inner.line(),
             inner.column(),
             inner.line_count(),

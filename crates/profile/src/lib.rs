@@ -15,6 +15,7 @@ mod contract;
 mod day;
 mod endpoint;
 mod error;
+mod extends;
 mod metric;
 mod nearest;
 mod policy;
@@ -32,6 +33,7 @@ pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, Ou
 pub use day::Day;
 pub use endpoint::{Endpoint, EndpointOf, ShiftLimit, ShiftStatistic};
 pub use error::{ConfigError, Problem};
+pub use extends::read_text;
 pub use metric::{Basis, Better, Metric, Unit};
 pub use policy::{Policy, RolloutMetric, Stage, Tolerance};
 pub use profile::{ExecutorName, Hardware, Kind, MacsPerCycle, Profile, Server, Stream};

@@ -1,10 +1,14 @@
 //! A server or a device: what its hardware is, where models run on it, and what they may cost.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     budget::{self, Budgets},
     error::{ConfigError, Problem},
+    extends,
     metric::Metric,
     reader::{self, FromToml, Table, Value, Wrong, one_of},
     source::{Source, Span, Spanned},
@@ -150,23 +154,37 @@ pub struct Profile {
 }
 
 impl Profile {
-    /// Reads a file.
+    /// Reads a file and those that it extends.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        Self::from_source(reader::open(path)?)
+        Self::from_text(path, reader::open(path)?.text())
     }
 
-    /// Reads a text under the path that it is known by.
+    /// Reads a text under the path that it is known by; what it extends is read from the file system.
     pub fn from_text(path: impl AsRef<Path>, text: &str) -> Result<Self, ConfigError> {
-        Self::from_source(Arc::new(Source::new(path.as_ref(), text)))
+        Self::from_text_among(path, text, &extends::read_text)
     }
 
-    fn from_source(source: Arc<Source>) -> Result<Self, ConfigError> {
-        reader::read(&source, |table| profile(table, &source))
+    /// Reads a text under the path that it is known by, and the texts of the files that it extends from wherever `load` finds them; it
+    /// says why it finds none.
+    pub fn from_text_among(
+        path: impl AsRef<Path>,
+        text: &str,
+        load: &dyn Fn(&Path) -> Result<String, String>,
+    ) -> Result<Self, ConfigError> {
+        let (source, problems) = extends::follow(Source::new(path.as_ref(), text), load);
+        reader::read_layers(&source, problems, |table, layers| profile(table, layers, &source))
+    }
+
+    /// The files that a profile extends, the nearest first, as far as they can be read.
+    pub fn extended(path: &Path) -> Vec<PathBuf> {
+        extends::paths(path, &extends::read_text)
     }
 }
 
-fn profile(table: &Table<'_>, source: &Arc<Source>) -> Option<Profile> {
+fn profile(table: &Table<'_>, layers: &[Table<'_>], source: &Arc<Source>) -> Option<Profile> {
     table.schema();
+    // Followed already.
+    table.raw("extends");
     let stem = source.path().file_stem().map_or_else(|| "profile".into(), |s| s.to_string_lossy().into_owned());
     let name = table.get::<String>("name").map_or(stem, |n| n.value);
     let kind = table.need::<Kind>("kind", "write `kind = \"device\"` or `kind = \"server\"`");
@@ -177,7 +195,8 @@ fn profile(table: &Table<'_>, source: &Arc<Source>) -> Option<Profile> {
     let stream = stream_table.as_ref().and_then(stream);
     let server_table = table.table("server");
     let server = server_table.as_ref().map(server);
-    let budgets = budget::read(table, "budget", Metric::ALL, source);
+    table.raw("budget");
+    let budgets = budget::inherited(layers, "budget", Metric::ALL, source);
     if let (Some(Spanned { value: Kind::Device, span }), Some(_)) = (&kind, &server_table) {
         table.report(
             Problem::at(*span, "a device has no `server` table").help("write `kind = \"server\"` or remove [server]"),

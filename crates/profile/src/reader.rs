@@ -1,7 +1,7 @@
 //! From text to a TOML tree with spans, and from the tree to values: each getter notes what it was asked for and what was
 //! wrong, so that all problems come out together and unknown keys are known by what was never asked for.
 
-use std::{cell::RefCell, fs::File, io::Read as _, path::Path, sync::Arc};
+use std::{borrow::Cow, cell::RefCell, fs::File, io::Read as _, path::Path, sync::Arc};
 
 use toml::de::DeTable;
 
@@ -116,33 +116,66 @@ pub(crate) fn open(path: &Path) -> Result<Arc<Source>, ConfigError> {
 
 /// Parses a text and reads its tree; everything that was wrong with either is the error.
 pub(crate) fn read<T>(source: &Arc<Source>, reader: impl FnOnce(&Table<'_>) -> Option<T>) -> Result<T, ConfigError> {
+    read_layers(source, Problems::default(), |table, _| reader(table))
+}
+
+/// Parses a file and those that it extends. What is read is one tree, in which a table is that of the file with the keys that only
+/// extended files have, and anything else is that of the nearest file that says it; and the tree of each file by itself.
+pub(crate) fn read_layers<T>(
+    source: &Arc<Source>,
+    problems: Problems,
+    reader: impl FnOnce(&Table<'_>, &[Table<'_>]) -> Option<T>,
+) -> Result<T, ConfigError> {
     let fail = |problems| Err(ConfigError::new(Arc::clone(source), problems));
-    if source.text().len() as u64 > LARGEST {
+    if source.files().any(|f| f.text().len() as u64 > LARGEST) {
         return fail(vec![Problem::of_file("the text is larger than 1 MiB", "no file that a human writes is")]);
     }
-    let (tree, errors) = DeTable::parse_recoverable(source.text());
-    let doubled = errors.iter().all(|e| e.message().contains("duplicate key"));
-    let problems = Problems::default();
-    for error in errors {
-        let span = error.span().map_or(Span { start: 0, end: 0 }, Span::from);
-        let problem = Problem::at(span, format!("this is no valid TOML: {}", error.message().replace('\n', ", ")));
-        problems.add(problem.help(if doubled { "write each key once" } else { "see https://toml.io for the syntax" }));
+    // Blanks before a text shift its spans to where the source expects them. A byte order mark is no blank after blanks.
+    let text = |(file, offset): (&Source, usize)| match file.text().strip_prefix('\u{feff}') {
+        Some(rest) => format!("{}{rest}", " ".repeat(offset + 3)),
+        None => format!("{}{}", " ".repeat(offset), file.text()),
+    };
+    let texts: Vec<(usize, String)> =
+        source.files().zip(source.offsets()).map(|(f, offset)| (offset, text((f, offset)))).collect();
+    let mut trees = Vec::new();
+    let mut broken = false;
+    for (offset, text) in &texts {
+        let (tree, errors) = DeTable::parse_recoverable(text);
+        let doubled = errors.iter().all(|e| e.message().contains("duplicate key"));
+        for error in errors {
+            let span = error.span().map_or(Span { start: *offset, end: *offset }, Span::from);
+            let problem = Problem::at(span, format!("this is no valid TOML: {}", error.message().replace('\n', ", ")));
+            problems.add(problem.help(if doubled {
+                "write each key once"
+            } else {
+                "see https://toml.io for the syntax"
+            }));
+        }
+        broken |= !doubled;
+        trees.push((*offset, tree.into_inner()));
     }
     // What follows from broken syntax is noise.
-    if !doubled {
+    if broken {
         return fail(problems.into_inner());
     }
-    if tree.get_ref().is_empty() && problems.is_empty() {
+    if trees.iter().all(|(_, tree)| tree.is_empty()) && problems.is_empty() {
         return fail(vec![Problem::of_file("the file is empty", "start from an example in docs/examples or profiles")]);
     }
-    let table = Table {
-        entries: tree.get_ref(),
+    let mut merged = trees.first().map(|(_, tree)| tree.clone()).unwrap_or_default();
+    for (_, tree) in trees.iter().skip(1) {
+        let inherited = tree.iter().filter(|(key, _)| !NOT_INHERITED.contains(&key.get_ref().as_ref()));
+        merge(&mut merged, inherited);
+    }
+    let root = |entries, offset| Table {
+        entries,
         name: String::new(),
-        span: Span::default(),
+        span: Span { start: offset, end: offset },
         known: RefCell::default(),
         problems: &problems,
     };
-    let value = reader(&table);
+    let layers: Vec<Table<'_>> = trees.iter().map(|(offset, tree)| root(tree, *offset)).collect();
+    let table = root(&merged, 0);
+    let value = reader(&table, &layers);
     table.finish();
     match value {
         Some(value) if problems.is_empty() => Ok(value),
@@ -155,6 +188,25 @@ pub(crate) fn read<T>(source: &Arc<Source>, reader: impl FnOnce(&Table<'_>) -> O
                 ));
             }
             fail(found)
+        }
+    }
+}
+
+/// What each file says of itself alone; budgets are inherited whole, each by its metric, by whoever reads them.
+const NOT_INHERITED: [&str; 4] = ["schema", "name", "extends", "budget"];
+
+/// Adds what only the extended table says.
+fn merge<'t>(
+    own: &mut DeTable<'t>,
+    extended: impl Iterator<Item = (&'t toml::Spanned<Cow<'t, str>>, &'t toml::Spanned<Value<'t>>)>,
+) {
+    for (key, value) in extended {
+        match (own.get_mut(key.get_ref().as_ref()).map(toml::Spanned::get_mut), value.get_ref()) {
+            (None, _) => {
+                own.insert(key.clone(), value.clone());
+            }
+            (Some(Value::Table(own)), Value::Table(extended)) => merge(own, extended.iter()),
+            (Some(_), _) => {}
         }
     }
 }

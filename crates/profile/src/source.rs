@@ -39,17 +39,47 @@ pub struct Place {
     pub column: usize,
 }
 
-/// A file as it was read.
+/// A file as it was read, with those that it extends. Spans count on through their texts, so that each is a place in one of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
     path: PathBuf,
     text: String,
+    extended: Vec<Source>,
 }
 
 impl Source {
     /// A text under the path that it is known by.
     pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Self {
-        Self { path: path.into(), text: text.into() }
+        Self { path: path.into(), text: text.into(), extended: vec![] }
+    }
+
+    /// The same with the files that it extends, the nearest first.
+    pub(crate) fn extending(self, extended: Vec<Source>) -> Self {
+        Self { extended, ..self }
+    }
+
+    /// The file and those that it extends.
+    pub fn files(&self) -> impl Iterator<Item = &Source> {
+        std::iter::once(self).chain(&self.extended)
+    }
+
+    /// Where the spans of each file begin.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = usize> {
+        // One between two files: what is missing at the end of one is not at the start of the next.
+        self.files().scan(0, |next, file| Some(std::mem::replace(next, *next + file.text.len() + 1)))
+    }
+
+    /// The file that a span lies in, and the span as that file counts; this file where it lies in none.
+    pub fn file_of(&self, span: Span) -> (&Source, Span) {
+        let mut files = self.files().zip(self.offsets());
+        let holds = |(file, offset): &(&Source, usize)| (*offset..=offset + file.text.len()).contains(&span.start);
+        match files.find(holds) {
+            Some((file, offset)) => (
+                file,
+                Span { start: span.start - offset, end: span.end.saturating_sub(offset).max(span.start - offset) },
+            ),
+            None => (self, span),
+        }
     }
 
     /// The path, as given.
@@ -69,7 +99,8 @@ impl Source {
 
     /// What a span covers; empty where it lies outside the text.
     pub fn slice(&self, span: Span) -> &str {
-        self.text.get(span.start..span.end).unwrap_or_default()
+        let (file, span) = self.file_of(span);
+        file.text.get(span.start..span.end).unwrap_or_default()
     }
 
     /// Line and column of a span's start.
@@ -83,23 +114,24 @@ impl Source {
     /// The line that a span starts in, without its end.
     pub fn line(&self, span: Span) -> &str {
         let start = self.before(span).rfind('\n').map_or(0, |i| i + 1);
-        self.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
+        self.file_of(span).0.text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default()
     }
 
     /// `file:line:column`, the line, and a mark under the span with a label: how every place is shown.
     pub fn snippet(&self, span: Span, label: &str) -> String {
         let place = self.place(span);
         let covered = self.slice(span).lines().next().unwrap_or_default().chars().count();
-        snippet(&self.path.display().to_string(), place, self.line(span), covered, label)
+        snippet(&self.file_of(span).0.path.display().to_string(), place, self.line(span), covered, label)
     }
 
     /// The text before a span, however odd the span.
     fn before(&self, span: Span) -> &str {
-        let mut start = span.start.min(self.text.len());
-        while !self.text.is_char_boundary(start) {
+        let (file, span) = self.file_of(span);
+        let mut start = span.start.min(file.text.len());
+        while !file.text.is_char_boundary(start) {
             start -= 1;
         }
-        self.text.get(..start).unwrap_or_default()
+        file.text.get(..start).unwrap_or_default()
     }
 }
 
@@ -159,6 +191,17 @@ mod tests {
             source.snippet(span, "here");
             assert_eq!(source.place(span).line, 1);
         }
+    }
+
+    #[test]
+    fn a_place_in_an_extended_file_names_that_file() {
+        let source = Source::new("a.toml", "a = 1\n").extending(vec![Source::new("b.toml", "\nb = 22\n")]);
+        let span = Span { start: 12, end: 14 };
+        assert_eq!((source.slice(span), source.place(span)), ("22", Place { line: 2, column: 5 }));
+        assert_eq!(source.snippet(span, ""), " --> b.toml:2:5\n  |\n2 | b = 22\n  |     ^^");
+        // The end of one file is not the start of the next.
+        assert_eq!(source.file_of(Span { start: 6, end: 6 }).0.path(), Path::new("a.toml"));
+        assert_eq!(source.file_of(Span { start: 7, end: 7 }).0.path(), Path::new("b.toml"));
     }
 
     #[test]

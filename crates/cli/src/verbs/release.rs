@@ -142,7 +142,8 @@ fn input(
     let used = |(role, set): (&'static str, &dyn Samples)| -> Result<DatasetUse, Failure> {
         Ok(DatasetUse { role: role.into(), file: file(set.path()), digest: set.digest()?.to_string() })
     };
-    let profiles = project.profiles.iter().map(|p| (file(p.source.path()), p.source.text().as_bytes().to_vec()));
+    let profiles = project.profiles.iter().flat_map(|p| p.source.files());
+    let profiles = profiles.map(|f| (file(f.path()), f.text().as_bytes().to_vec()));
     Ok(ReleaseInput {
         name: spec.name.value.clone(),
         version: spec.version.value.to_string(),
