@@ -105,7 +105,7 @@ fn a_wrong_budget_is_told_though_another_file_overrides_it() {
 
 #[test]
 fn cycles_are_refused_with_the_files_that_make_them() {
-    let base = format!("{BASE}").replace("schema = 1\n", "schema = 1\nextends = \"p/own.toml\"\n");
+    let base = BASE.replace("schema = 1\n", "schema = 1\nextends = \"p/own.toml\"\n");
     let cycle = "the file extends itself: p/own.toml → base.toml → p/own.toml";
     check(HEAD, &[("base.toml", &base)], &[&[cycle, "base.toml:2:11", "take one of these"]]);
     let itself = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\nextends = \"own.toml\"\n";
@@ -118,14 +118,14 @@ fn an_endless_row_of_files_is_refused() {
         let n: usize = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
         Ok(format!("schema = 1\nextends = \"{}.toml\"\n", n + 1))
     };
-    let own = format!("{BASE}").replace("schema = 1\n", "schema = 1\nextends = \"0.toml\"\n");
+    let own = BASE.replace("schema = 1\n", "schema = 1\nextends = \"0.toml\"\n");
     let error = Profile::from_text_among("own.toml", &own, &endless).unwrap_err();
     assert!(error.render().contains("the 8th file in a row"), "{}", error.render());
 }
 
 #[test]
 fn what_cannot_be_extended_says_where_it_was_named() {
-    let itself = format!("{BASE}").replace("schema = 1\n", "schema = 1\nextends = \"absent.toml\"\n");
+    let itself = BASE.replace("schema = 1\n", "schema = 1\nextends = \"absent.toml\"\n");
     check(&itself, &[], &[&["`absent.toml` cannot be extended: there is no such file", "p/own.toml:2:11", "relative"]]);
     for no_file in ["3", "[\"a.toml\"]", "\"\"", "\"a\\u0007\""] {
         let text = BASE.replace("schema = 1\n", &format!("schema = 1\nextends = {no_file}\n"));
