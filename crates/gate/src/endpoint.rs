@@ -6,6 +6,7 @@ use plimsoll_record::{EndpointShift, Figure, Row, Verdict};
 use crate::{
     Evidence, Scope,
     judge::{below, place},
+    load,
 };
 
 /// One row for each limit. Figures of endpoints are those of this run: what was taken elsewhere does not hold the definition that
@@ -38,6 +39,7 @@ fn row(spec: &Spec, endpoint: &Endpoint, limit: &ShiftLimit, evidence: &Evidence
         metric,
         limit: limit.limit.words(),
         level: limit.level.name().into(),
+        load: Some(load::load([limit.limit.bound; 2], "s", held(limit.statistic, figure))),
         figure: figure.cloned(),
         evidence: None,
         baseline: None,
@@ -48,6 +50,18 @@ fn row(spec: &Spec, endpoint: &Endpoint, limit: &ShiftLimit, evidence: &Evidence
         waiver: None,
         loosened: None,
     }
+}
+
+/// A mean may lie to either side: its distance from no shift is what the limit is for.
+fn held(statistic: ShiftStatistic, figure: Option<&Figure>) -> load::Held<'_> {
+    let either = figure.filter(|_| statistic == ShiftStatistic::Mean);
+    load::Held { figure, grown: either.map(|f| (f.value.abs(), distance(f.bounds()))) }
+}
+
+/// The distances from zero of what lies in an interval.
+fn distance([low, high]: [f64; 2]) -> [f64; 2] {
+    let nearest = if low <= 0.0 && high >= 0.0 { 0.0 } else { low.abs().min(high.abs()) };
+    [nearest, low.abs().max(high.abs())]
 }
 
 fn judged(metric: &str, limit: &ShiftLimit, figure: &Figure, evidence: &Evidence<'_>) -> (Verdict, String) {
@@ -61,10 +75,7 @@ fn judged(metric: &str, limit: &ShiftLimit, figure: &Figure, evidence: &Evidence
     let verdict = match (limit.statistic, figure.interval) {
         _ if figure.clone().checked().is_err() || figure.build != "release" => Verdict::Inconclusive,
         // A shift to either side: the mean may lie nowhere beyond the limit.
-        (ShiftStatistic::Mean, Some([low, high])) => {
-            let nearest = if low <= 0.0 && high >= 0.0 { 0.0 } else { low.abs().min(high.abs()) };
-            below([nearest, low.abs().max(high.abs())], seconds)
-        }
+        (ShiftStatistic::Mean, Some(bounds)) => below(distance(bounds), seconds),
         (ShiftStatistic::P95, Some(bounds)) => below(bounds, seconds),
         // Of these groups, and exact.
         (ShiftStatistic::Max, None) => below(figure.bounds(), seconds),

@@ -3,7 +3,7 @@
 use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec};
 use plimsoll_record::{BudgetSource, EndpointShift, EvidenceSource, Figure, Row, TakenOver, Verdict};
 
-use crate::{endpoint, kind::Subject, note};
+use crate::{endpoint, kind::Subject, load, note};
 
 /// What is known of a model.
 #[derive(Debug, Clone, Copy, Default)]
@@ -69,6 +69,8 @@ struct Finding {
     figure: Option<Figure>,
     evidence: Option<EvidenceSource>,
     baseline: Option<Figure>,
+    /// Value and interval where they are not the figure's own: of an increase.
+    grown: Option<(f64, [f64; 2])>,
     found: String,
     verdict: Verdict,
     note: String,
@@ -80,6 +82,7 @@ impl Finding {
             figure: figure.map(|c| c.figure.clone()),
             evidence: figure.and_then(|c| c.source.cloned()),
             baseline: None,
+            grown: None,
             found: found.into(),
             verdict: Verdict::Inconclusive,
             note: note.into(),
@@ -111,11 +114,13 @@ impl Judge<'_> {
         } else {
             self.tolerant(budget, limit)
         };
+        let held = load::Held { figure: finding.figure.as_ref(), grown: finding.grown };
         Row {
             profile: self.subject.name.into(),
             metric: self.metric.name().into(),
             limit: budget.words(limit),
             level: budget.level.name().into(),
+            load: Some(load::load([limit.bound, budget.widened(limit)], self.metric.unit().name(), held)),
             figure: finding.figure,
             evidence: finding.evidence,
             baseline: finding.baseline,
@@ -167,7 +172,8 @@ impl Judge<'_> {
             Verdict::Inconclusive => note::straddles(self.metric, figure.n),
             _ => note::caveat(self.metric).to_owned(),
         };
-        Finding { figure: Some(figure), evidence: picked.source.cloned(), baseline: None, found, verdict, note }
+        let evidence = picked.source.cloned();
+        Finding { figure: Some(figure), evidence, baseline: None, grown: None, found, verdict, note }
     }
 
     /// A limit on the increase of a time: the paired ratio of the same run, not two averages.
@@ -178,14 +184,16 @@ impl Judge<'_> {
         };
         let ratio = picked.figure.clone();
         let [low, high] = ratio.bounds();
-        let found = format!("{}, paired", note::increase(ratio.value - 1.0, [low - 1.0, high - 1.0]));
+        let (grown, span) = (ratio.value - 1.0, [low - 1.0, high - 1.0]);
+        let found = format!("{}, paired", note::increase(grown, span));
         let verdict = below([low, high], 1.0 + most);
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(of_times, ratio.n),
             _ => String::new(),
         };
-        Finding { figure: Some(ratio), evidence: picked.source.cloned(), baseline: None, found, verdict, note }
+        let (evidence, grown) = (picked.source.cloned(), Some((grown, span)));
+        Finding { figure: Some(ratio), evidence, baseline: None, grown, found, verdict, note }
     }
 
     /// A limit on the increase of anything else: both figures with their whole intervals.
@@ -224,8 +232,8 @@ impl Judge<'_> {
         }
         let verdict = below(span, 1.0 + most);
         let shown = |f| note::found(self.metric, f, None);
-        let increase = note::increase(over(figure.value, baseline.value) - 1.0, span.map(|x| x - 1.0));
-        let found = format!("{increase}: {} after {}", shown(figure), shown(baseline));
+        let grown = (over(figure.value, baseline.value) - 1.0, span.map(|x| x - 1.0));
+        let found = format!("{}: {} after {}", note::increase(grown.0, grown.1), shown(figure), shown(baseline));
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(self.metric, figure.n),
@@ -235,6 +243,7 @@ impl Judge<'_> {
             figure: Some(figure.clone()),
             evidence: picked.source.cloned(),
             baseline: Some(baseline.clone()),
+            grown: Some(grown),
             found,
             verdict,
             note,

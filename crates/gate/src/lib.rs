@@ -9,6 +9,7 @@
 mod endpoint;
 mod judge;
 mod kind;
+mod load;
 mod loosened;
 mod note;
 mod report;

@@ -66,6 +66,8 @@ fn a_mean_may_lie_beyond_its_limit_on_neither_side() {
     check(limit, mean(121.0, 300.0), Verdict::Fail, "shift most");
     check(limit, mean(-130.0, 20.0), Verdict::Inconclusive, "about 321 groups would settle it");
     check(limit, mean(-500.0, 500.0), Verdict::Inconclusive, "straddles");
+    let load = row(limit, &[mean(-300.0, -121.0)], Scope::All).load.unwrap();
+    assert_eq!((load.limit, load.value, load.interval), (120.0, Some(210.5), Some([121.0, 300.0])));
 }
 
 #[test]

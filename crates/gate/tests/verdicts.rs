@@ -2,7 +2,7 @@
 
 use plimsoll_gate::{Evidence, Scope, Subject, judge_profile, judge_spec, report, wanted};
 use plimsoll_profile::{Profile, Spec};
-use plimsoll_record::{EvidenceSource, Figure, Machine, Row, TakenOver, Verdict};
+use plimsoll_record::{EvidenceSource, Figure, Machine, Row, Side, TakenOver, Verdict};
 use proptest::prelude::*;
 
 const DIGEST: &str = "sha256:model";
@@ -54,6 +54,23 @@ fn check(budget: &str, figures: &[Figure], baseline: &[Figure], verdict: Verdict
     assert_eq!(row.verdict, verdict, "{row:?}");
     let text = format!("{} | {} | {}", row.limit, row.found, row.note);
     assert!(text.contains(says), "`{says}` is not in {text}");
+    numbers_agree(row);
+}
+
+/// What is drawn of a row says what its verdict says.
+fn numbers_agree(row: &Row) {
+    let load = row.load.as_ref().unwrap();
+    let (Some(value), Pass | Fail) = (load.value, &row.verdict) else {
+        assert!(row.verdict != Pass && row.verdict != Fail, "{row:?}");
+        return;
+    };
+    let keeps = |x: &f64| match load.side {
+        Side::Max => *x <= load.tolerated + load.tolerated.abs() * 1e-9,
+        Side::Min => *x >= load.tolerated - load.tolerated.abs() * 1e-9,
+    };
+    let bounds = load.interval.unwrap_or([value; 2]);
+    assert_eq!(bounds.iter().all(keeps), row.verdict == Pass, "{row:?}");
+    assert_eq!(!bounds.iter().any(keeps), row.verdict == Fail, "{row:?}");
 }
 
 use Verdict::{Fail, Inconclusive, Pass};

@@ -29,7 +29,7 @@ pub use inspect::{Inspection, NodeCost, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
-pub use report::{BudgetSource, Loosened, Report, Row, Waived};
+pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};
 pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};

@@ -22,6 +22,33 @@ pub struct BudgetSource {
     pub text: String,
 }
 
+/// To which side of a limit a figure must stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Side {
+    /// At or below it.
+    Max,
+    /// At or above it.
+    Min,
+}
+
+/// A limit and what was held against it, as numbers of one unit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Load {
+    /// To which side of the limit the figure must stay.
+    pub side: Side,
+    /// The limit.
+    pub limit: f64,
+    /// The limit with its tolerance; the limit itself where it has none.
+    pub tolerated: f64,
+    /// The metric's unit, or `increase`: the share of the baseline's figure that it grew by.
+    pub unit: String,
+    /// What was found; `null` where nothing can be held against the limit.
+    pub value: Option<f64>,
+    /// 95 % interval of what was found; `null` where it is exact or has none.
+    pub interval: Option<[f64; 2]>,
+}
+
 /// One budget.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Row {
@@ -41,6 +68,9 @@ pub struct Row {
     pub baseline: Option<Figure>,
     /// The figure in words.
     pub found: String,
+    /// Limit and figure as numbers; absent of reports that were written before there was such a thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// The verdict.
     pub verdict: Verdict,
     /// Why, and what would settle it; empty where the row speaks for itself.

@@ -40,6 +40,7 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
         evidence: None,
         baseline: None,
         found: "20 KiB".into(),
+        load: None,
         verdict: Verdict::Pass,
         note: String::new(),
         source: BudgetSource {
