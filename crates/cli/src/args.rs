@@ -398,7 +398,7 @@ fn margin(text: &str) -> Result<(String, f64), String> {
 pub(crate) struct Optimize {
     /// The release spec
     pub(crate) spec: PathBuf,
-    /// Folder for the models and the ranking
+    /// Folder for the models, the ranking and the report
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
     /// Seconds that timing each candidate may take
@@ -503,6 +503,9 @@ pub(crate) struct Check {
     /// How to print the report
     #[arg(long, value_enum, default_value_t = Format::Terminal)]
     pub(crate) format: Format,
+    /// Write the report to a file instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
     /// What an inconclusive budget means for the exit code
     #[arg(long, value_enum, default_value_t = OnInconclusive::Fail)]
     pub(crate) on_inconclusive: OnInconclusive,
@@ -522,6 +525,8 @@ pub(crate) enum Format {
     Junit,
     /// SARIF 2.1.0
     Sarif,
+    /// One page for a browser, which needs nothing but itself
+    Html,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

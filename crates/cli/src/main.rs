@@ -11,6 +11,7 @@ mod failure;
 mod git;
 mod history;
 mod manual;
+mod page;
 mod places;
 mod project;
 mod ui;

@@ -125,6 +125,15 @@ impl Project {
         Ok(search(&task, &tools(world, seconds, &task.budgets)?, &world.bar)?)
     }
 
+    /// What the search found out about a candidate, against every budget. The test data stay untouched.
+    pub(crate) fn report_of(&self, candidate: &Candidate) -> Result<Report, Failure> {
+        let data = self.validation.as_ref().or(self.calibration.as_ref());
+        let counted = Assessed::count(&self.model, None, data.map(|d| d as &dyn Samples))?;
+        let assessed = Assessed { figures: candidate.entry.figures.clone(), ..counted.into_baseline() };
+        let name = format!("{}, best candidate {}", self.spec.name.value, candidate.entry.recipe.name);
+        Ok(self.budgeted(false).report(&name, &candidate.entry.model_digest, &assessed))
+    }
+
     /// Holds a model against every budget, on the test data.
     pub(crate) fn judge(
         &self,

@@ -1,9 +1,10 @@
 //! Holds models against budgets: pass, fail or inconclusive.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plimsoll_dataset::Samples;
-use plimsoll_gate::render;
+use plimsoll_gate::render::{self, Anatomy, Page};
+use plimsoll_onnx::Model;
 use plimsoll_optimize::Budgeted;
 use plimsoll_profile::Profile;
 use plimsoll_record::{Accepted, Check, Fault, Report};
@@ -17,6 +18,7 @@ use crate::{
     git::Repository,
     history::{self, History},
     manual::Code,
+    page,
     project::{self, Project, Question},
     ui,
     world::{self, World},
@@ -26,6 +28,11 @@ pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
     if (args.targets.len() > 1 || args.changed_since.is_some()) && !args.evidence.is_empty() {
         return Err(Failure::new(Code::BadConfig, "evidence is of one model, and several may be checked")
             .help("check each with its own evidence"));
+    }
+    if let Some(output) = &args.output {
+        let mut inputs: Vec<&Path> = args.targets.iter().chain(&args.profile).map(PathBuf::as_path).collect();
+        inputs.extend(args.data.as_deref().into_iter().chain(args.baseline.as_deref()));
+        world::check_output(output, &inputs)?;
     }
     let evidence = args.evidence.read()?;
     let mut found = Found::default();
@@ -57,24 +64,35 @@ pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
         check.removed = since.removed();
         name_as_git_does(&since.repository, &mut check);
     }
-    print(world, args, &check)?;
+    let text = text(world, args, &check, &found.anatomies)?;
+    match (&args.output, text) {
+        (_, None) => {}
+        (Some(path), Some(text)) => {
+            world::write(path, text.as_bytes())?;
+            ui::say(&format!("{}: {}", check.verdict, path.display()));
+        }
+        (None, Some(text)) => ui::data(&text)?,
+    }
     Ok(exit)
 }
 
 #[derive(Default)]
 struct Found {
     reports: Vec<Report>,
+    /// Of each report, where the format shows it.
+    anatomies: Vec<Anatomy>,
     faults: Vec<Fault>,
     unchanged: Vec<String>,
     exits: Vec<Exit>,
 }
 
 impl Found {
-    fn add(&mut self, target: &str, args: &args::Check, outcome: Result<Report, Failure>) {
+    fn add(&mut self, target: &str, args: &args::Check, outcome: Result<Checked, Failure>) {
         match outcome {
-            Ok(report) => {
+            Ok(Checked { report, anatomy }) => {
                 self.exits.push(project::exit_of(&report, args.on_inconclusive == OnInconclusive::Fail));
                 self.reports.push(report);
+                self.anatomies.push(anatomy);
             }
             Err(failure) => {
                 failure.say();
@@ -85,7 +103,21 @@ impl Found {
     }
 }
 
-fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFigures]) -> Result<Report, Failure> {
+/// One model that was checked.
+struct Checked {
+    report: Report,
+    anatomy: Anatomy,
+}
+
+/// What a page shows of a model besides its report; the other formats do not ask.
+fn anatomy(args: &args::Check, name: &str, model: &Model, baseline: Option<&Model>) -> Result<Anatomy, Failure> {
+    match args.format {
+        Format::Html => page::anatomy(name, model, baseline),
+        _ => Ok(Anatomy::default()),
+    }
+}
+
+fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFigures]) -> Result<Checked, Failure> {
     if target.extension().is_some_and(|e| e == "toml") {
         return check_spec(world, args, target, evidence, None);
     }
@@ -110,7 +142,8 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
     let (name, model, before, accepted) = (name.as_str(), &model, None, [].as_slice());
     let question = Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence };
-    Ok(project::judge(world, &question)?.1)
+    let (_, report) = project::judge(world, &question)?;
+    Ok(Checked { report, anatomy: anatomy(args, name, model, baseline)? })
 }
 
 /// Increases are held against the model that was named, else against what was accepted last (counted figures) and the model of the
@@ -121,7 +154,7 @@ fn check_spec(
     path: &Path,
     evidence: &[SignedFigures],
     before: Option<&Before>,
-) -> Result<Report, Failure> {
+) -> Result<Checked, Failure> {
     let project = Project::read(path)?;
     let own = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
     let profiles = if own.is_empty() { &project.profiles } else { &own };
@@ -160,7 +193,7 @@ fn check_spec(
         report.changes = Some(before.moved(&project.model, &assessed.figures, data)?);
         report.remarks.extend(before.remarks.iter().cloned());
     }
-    Ok(report)
+    Ok(Checked { report, anatomy: anatomy(args, &name, &project.model, Some(baseline))? })
 }
 
 /// Files as the repository names them, which is how annotations find them.
@@ -179,13 +212,13 @@ fn name_as_git_does(repository: &Repository, check: &mut Check) {
     check.faults.iter_mut().for_each(|fault| rename(&mut fault.file));
 }
 
-fn print(world: &World, args: &args::Check, check: &Check) -> Result<(), Failure> {
+/// The report in the format that was asked for; `None` where what went wrong has been said, and there is nothing else to say.
+fn text(world: &World, args: &args::Check, check: &Check, anatomies: &[Anatomy]) -> Result<Option<String>, Failure> {
     // One model alone is a report; whatever else was asked for is a check of several.
     let one = (args.changed_since.is_none() && args.targets.len() == 1).then(|| check.reports.first());
     let format = if world.common.json { Format::Json } else { args.format };
     let text = match (format, one) {
-        // What went wrong has been said.
-        (Format::Json | Format::Markdown | Format::Terminal, Some(None)) => return Ok(()),
+        (Format::Json | Format::Markdown | Format::Terminal, Some(None)) => return Ok(None),
         (Format::Json, Some(Some(report))) => world::json(report)?,
         (Format::Json, None) => world::json(check)?,
         (Format::Markdown, Some(Some(report))) => render::markdown(report),
@@ -195,6 +228,7 @@ fn print(world: &World, args: &args::Check, check: &Check) -> Result<(), Failure
         (Format::Sarif, _) => render::sarif(check)
             .map(|text| text + "\n")
             .map_err(|e| Failure::new(Code::Internal, format!("failed to write JSON: {e}")))?,
+        (Format::Html, _) => render::html(&Page { check, anatomies, ranking: None }),
         (Format::Terminal, _) => {
             let mut text: Vec<String> = check.reports.iter().map(render::terminal).collect();
             if check.since.is_some() {
@@ -203,5 +237,5 @@ fn print(world: &World, args: &args::Check, check: &Check) -> Result<(), Failure
             text.join("\n")
         }
     };
-    ui::data(&text)
+    Ok(Some(text))
 }

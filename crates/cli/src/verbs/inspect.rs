@@ -63,6 +63,11 @@ fn bindings(model: &Model, args: &args::Inspect) -> Result<Bindings, Failure> {
     Ok(Bindings::shapes(shapes))
 }
 
+/// A model at a batch size, with every shape as it is declared.
+pub(crate) fn at_batch(name: &str, model: &Model, batch: u64) -> Result<Inspection, Failure> {
+    inspection(name, model, analyse(model, &infer(model, &Bindings::batch(batch))), batch)
+}
+
 fn inspection(name: &str, model: &Model, cost: Cost, batch: u64) -> Result<Inspection, Failure> {
     let value = |spec: ValueSpec| Value {
         name: spec.name,

@@ -9,6 +9,7 @@ use crate::{
     args,
     exit::Exit,
     failure::Failure,
+    page,
     project::Project,
     ui,
     world::{self, World},
@@ -21,12 +22,13 @@ pub(crate) fn run(world: &World, args: &args::Optimize) -> Result<Exit, Failure>
     world::check_output(&args.output.join("ranking.json"), &[])?;
     let candidates = project.search(world, args.budget)?;
     let ranking = ranking(&candidates, project.spec.objective);
-    write(&args.output, &candidates, &ranking)?;
+    let page = page::of_search(world, &project, &candidates, &ranking)?;
+    write(&args.output, &candidates, &ranking, &page)?;
     world.print(&ranking, || text(&ranking, &args.output))?;
     Ok(if ranking.winner.is_some() { Exit::Pass } else { Exit::GateFailed })
 }
 
-fn write(folder: &Path, candidates: &[Candidate], ranking: &Ranking) -> Result<(), Failure> {
+fn write(folder: &Path, candidates: &[Candidate], ranking: &Ranking, page: &str) -> Result<(), Failure> {
     for candidate in candidates {
         if let Some(model) = &candidate.model {
             model.write(&folder.join(format!("{}.onnx", candidate.entry.recipe.name)))?;
@@ -35,6 +37,7 @@ fn write(folder: &Path, candidates: &[Candidate], ranking: &Ranking) -> Result<(
     if let Some(model) = winner(candidates).and_then(|c| c.model.as_ref()) {
         model.write(&folder.join("winner.onnx"))?;
     }
+    world::write(&folder.join("report.html"), page.as_bytes())?;
     // Last: whoever finds a ranking finds its models.
     world::write(&folder.join("ranking.json"), world::json(ranking)?.as_bytes())
 }
@@ -44,7 +47,7 @@ fn text(ranking: &Ranking, folder: &Path) -> String {
         Some(name) => format!("winner  {name} → {}\n", folder.join("winner.onnx").display()),
         None => "no candidate keeps every budget\n".to_owned(),
     };
-    format!("{}\n{end}", table(ranking))
+    format!("{}\n{end}report  {}\n", table(ranking), folder.join("report.html").display())
 }
 
 /// The candidates in their order.

@@ -16,6 +16,7 @@ use crate::{
     args,
     exit::Exit,
     failure::Failure,
+    page,
     places::{self, Home},
     project::{self, Project},
     ui,
@@ -60,7 +61,10 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("3 of 4  sign: release folder, OpenSSF model signature, attestations, beta channel");
     let now = SystemTime::now();
     let repository = open(&home, name, now)?;
-    let mut input = input(&project, best, &assessed, &report, &world::json(&ranking)?, &repository)?;
+    let page = page::of_release(world, &project, (best, model), &report, &ranking)?;
+    let mut input = input(&project, best, &assessed, &report, &repository)?;
+    input.extra.insert("ranking.json".into(), world::json(&ranking)?.into_bytes());
+    input.extra.insert("report.html".into(), page.into_bytes());
     let built = sign(&mut input, &repository, &home)?;
     let published = world::patiently(|| repository.publish(&built.folder, &Placement::default(), now))?;
 
@@ -84,11 +88,7 @@ fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) ->
         return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
             .help("`plimsoll optimize` writes what each of them said"));
     };
-    let data = project.validation.as_ref().or(project.calibration.as_ref());
-    let counted = Assessed::count(&project.model, None, data.map(|d| d as &dyn Samples))?;
-    let assessed = Assessed { figures: best.entry.figures.clone(), ..counted.into_baseline() };
-    let name = format!("{}, best candidate {}", project.spec.name.value, best.entry.recipe.name);
-    let report = project.budgeted(false).report(&name, &best.entry.model_digest, &assessed);
+    let report = project.report_of(best)?;
     show(world, &report)?;
     project::refusal(&report).say();
     Ok(project::exit_of(&report, true))
@@ -130,7 +130,6 @@ fn input(
     best: &Candidate,
     assessed: &Assessed,
     report: &Report,
-    ranking: &str,
     repository: &Repository,
 ) -> Result<ReleaseInput, Failure> {
     let spec = &project.spec;
@@ -167,7 +166,7 @@ fn input(
         licence: spec.license.clone().map(|expression| Licence { expression, text }),
         parent: repository.at(BETA)?.map(|p| p.release_digest),
         minimum_client: env!("CARGO_PKG_VERSION").into(),
-        extra: BTreeMap::from([("ranking.json".to_owned(), ranking.as_bytes().to_vec())]),
+        extra: BTreeMap::new(),
     })
 }
 

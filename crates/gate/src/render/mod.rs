@@ -4,6 +4,7 @@ mod changes;
 mod comment;
 mod evidence;
 mod github;
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -13,6 +14,7 @@ mod terminal;
 
 pub use comment::{comment, summary};
 pub use github::github;
+pub use html::{Anatomy, Page, html};
 pub use json::json;
 pub use junit::junit;
 pub use markdown::markdown;

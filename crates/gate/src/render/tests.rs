@@ -21,7 +21,7 @@ latency.p99 = { max = \"8ms\", max-increase = \"5%\", level = \"warn\" }
 macs = { max = \"50M\", max-increase = \"10%\" }
 ";
 
-fn figure(metric: &str, unit: &str, value: f64, interval: Option<[f64; 2]>) -> Figure {
+pub(super) fn figure(metric: &str, unit: &str, value: f64, interval: Option<[f64; 2]>) -> Figure {
     Figure {
         metric: metric.into(),
         value,
@@ -109,7 +109,7 @@ fn json_is_read_back_equal() {
 }
 
 /// A change with something of everything: a budget that is violated, waived, loosened, a node that grew, a file that is broken.
-fn change() -> Check {
+pub(super) fn change() -> Check {
     let mut report = check(Scope::All, "bed/model.onnx");
     let waived = |in_force| Waived {
         until: "2026-12-31".into(),

@@ -1,0 +1,81 @@
+//! The HTML page of a check, a search or a release: what the documents leave out is looked up here, and nothing is measured.
+
+use plimsoll_gate::render::{Anatomy, Page, html};
+use plimsoll_onnx::Model;
+use plimsoll_optimize::{Candidate, recipe};
+use plimsoll_record::{Accepted, Check, NodeSensitivity, Ranking, Recipe, Report, Trend};
+
+use crate::{
+    failure::Failure,
+    history::History,
+    project::Project,
+    ui,
+    verbs::{inspect, quantized},
+    world::World,
+};
+
+/// What nodes cost, of a model and of the one that it is compared with.
+pub(crate) fn anatomy(name: &str, model: &Model, baseline: Option<&Model>) -> Result<Anatomy, Failure> {
+    Ok(Anatomy {
+        model: Some(inspect::at_batch(name, model, 1)?),
+        baseline: baseline.map(|b| inspect::at_batch(name, b, 1)).transpose()?,
+        sensitivity: vec![],
+    })
+}
+
+/// The page of a search: its best candidate, by the figures that it was chosen by.
+pub(crate) fn of_search(
+    world: &World,
+    project: &Project,
+    candidates: &[Candidate],
+    ranking: &Ranking,
+) -> Result<String, Failure> {
+    let Some((best, model)) = candidates.iter().find_map(|c| Some((c, c.model.as_ref()?))) else {
+        let check = Check::new(None, vec![], vec![], vec![]);
+        return Ok(html(&Page { check: &check, anatomies: &[], ranking: Some(ranking) }));
+    };
+    let mut report = project.report_of(best)?;
+    report.remarks.push("these are figures of the search, on the validation data: the test data are untouched".into());
+    of_candidate(world, project, (best, model), report, ranking)
+}
+
+/// The page of a release: the winner as it was judged on the test data, and the course of the accepted baselines.
+pub(crate) fn of_release(
+    world: &World,
+    project: &Project,
+    winner: (&Candidate, &Model),
+    report: &Report,
+    ranking: &Ranking,
+) -> Result<String, Failure> {
+    let history = History::beside(&project.spec)?;
+    let accepted: Vec<&Accepted> = history.of(&project.spec.name.value).collect();
+    let figures = winner.0.entry.figures.iter().filter(|f| f.executor == "static");
+    let trend = figures.filter_map(|f| Trend::of(f, &accepted)).collect();
+    of_candidate(world, project, winner, Report { trend, ..report.clone() }, ranking)
+}
+
+fn of_candidate(
+    world: &World,
+    project: &Project,
+    (candidate, model): (&Candidate, &Model),
+    report: Report,
+    ranking: &Ranking,
+) -> Result<String, Failure> {
+    let sensitivity = sensitivity(world, project, &candidate.entry.recipe).unwrap_or_else(|failure| {
+        // A page without the ranking is better than none.
+        ui::say(&format!("note: the report has no ranking of nodes: {}", failure.message()));
+        vec![]
+    });
+    let anatomy = Anatomy { sensitivity, ..anatomy(&report.model, model, Some(&project.model))? };
+    let check = Check::new(None, vec![report], vec![], vec![]);
+    Ok(html(&Page { check: &check, anatomies: &[anatomy], ranking: Some(ranking) }))
+}
+
+/// What quantizing each node does, where the recipe quantizes and there are samples to see it on.
+fn sensitivity(world: &World, project: &Project, recipe: &Recipe) -> Result<Vec<NodeSensitivity>, Failure> {
+    let Some(data) = &project.calibration else { return Ok(vec![]) };
+    match recipe::before_quantization(recipe, &project.model, &world.context(Some(data))?)? {
+        Some((simple, options)) => quantized::sensitivity(world, &simple, data, &options),
+        None => Ok(vec![]),
+    }
+}

@@ -1,0 +1,206 @@
+//! The candidates of a search: size, time and what is lost, and which of them no other beats in all three.
+
+use plimsoll_profile::{Basis, Better, Metric};
+use plimsoll_record::{Figure, RankedCandidate, Ranking};
+
+use super::{
+    Outline,
+    chart::Scale,
+    head::{badge, class},
+    table,
+    text::{esc, name, px, quantity, some},
+};
+
+/// What candidates are compared by: a metric and which way is better.
+#[derive(Clone, Copy)]
+struct Axis<'r> {
+    metric: &'r str,
+    higher: bool,
+}
+
+impl<'r> Axis<'r> {
+    fn of(metric: &'r str) -> Self {
+        Self { metric, higher: Metric::find(metric).is_some_and(|m| m.better() == Better::Higher) }
+    }
+
+    fn figure<'c>(&self, candidate: &'c RankedCandidate) -> Option<&'c Figure> {
+        candidate.figures.iter().find(|f| f.metric == self.metric)
+    }
+
+    /// The value, turned so that less is better.
+    fn cost(&self, candidate: &RankedCandidate) -> Option<f64> {
+        self.figure(candidate).map(|f| if self.higher { -f.value } else { f.value })
+    }
+
+    /// Of these metrics the one that most candidates have; of several the first.
+    fn most_known(metrics: impl IntoIterator<Item = &'r str>, candidates: &[RankedCandidate]) -> Option<Self> {
+        let known = |axis: &Self| candidates.iter().filter(|c| axis.figure(c).is_some()).count();
+        let mut best: Option<(usize, Self)> = None;
+        for axis in metrics.into_iter().map(Self::of) {
+            let n = known(&axis);
+            if n > best.map_or(0, |(most, _)| most) {
+                best = Some((n, axis));
+            }
+        }
+        best.map(|(_, axis)| axis)
+    }
+}
+
+pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
+    let all = ranking.candidates.as_slice();
+    if all.is_empty() {
+        return String::new();
+    }
+    let size = Axis::of("artifact-size");
+    let time = Axis::most_known(["latency.ratio", "latency.p50", "macs"], all);
+    let quality = Axis::most_known(qualities(all), all);
+    let axes: Vec<Axis<'_>> = [Some(size), time, quality].into_iter().flatten().collect();
+    let front: Vec<bool> = all.iter().map(|c| undominated(c, all, &axes)).collect();
+
+    let mut text = outline.section("Candidates");
+    let winner = match &ranking.winner {
+        Some(winner) => format!("The winner is {}", name(winner)),
+        None => "No candidate keeps every budget".into(),
+    };
+    let on_front = front.iter().filter(|f| **f).count();
+    let by: Vec<String> = axes.iter().map(|a| esc(a.metric)).collect();
+    text.push_str(&format!(
+        "<p>{winner}; the order is by {}. No other beats {} of the {} in {} together: they are filled in the charts.</p>\n",
+        esc(&ranking.objective),
+        some(on_front, "candidate", "candidates"),
+        all.len(),
+        by.join(", "),
+    ));
+    if let Some(quality) = quality {
+        let charts: String =
+            [Some(size), time].into_iter().flatten().map(|x| scatter(ranking, x, quality, &front)).collect();
+        text.push_str(&format!("<div class=\"charts\">\n{charts}</div>\n"));
+    }
+    text.push_str(&listed(outline, ranking, &axes, &front));
+    text.push_str("</section>\n");
+    text
+}
+
+/// Metrics on data that candidates have, those that compare with the original first.
+fn qualities(candidates: &[RankedCandidate]) -> Vec<&str> {
+    let on_data = |f: &&Figure| Metric::find(&f.metric).is_some_and(|m| m.basis() == Basis::Data);
+    let mut metrics: Vec<&str> = Vec::new();
+    for figure in candidates.iter().flat_map(|c| &c.figures).filter(on_data) {
+        if !metrics.contains(&figure.metric.as_str()) {
+            metrics.push(&figure.metric);
+        }
+    }
+    let of_labels = |m: &&str| m.ends_with("-drop") || m.ends_with("-increase");
+    metrics.sort_by_key(|m| (!of_labels(m), *m != "agreement"));
+    metrics
+}
+
+/// Whether no other candidate is as good in everything and better in something. Who lacks a figure is not compared.
+fn undominated(candidate: &RankedCandidate, all: &[RankedCandidate], axes: &[Axis<'_>]) -> bool {
+    let costs = |c: &RankedCandidate| axes.iter().map(|a| a.cost(c)).collect::<Option<Vec<f64>>>();
+    let Some(own) = costs(candidate) else { return false };
+    let beaten = |other: Vec<f64>| {
+        let pairs = || own.iter().zip(&other);
+        pairs().all(|(a, b)| b <= a) && pairs().any(|(a, b)| b < a)
+    };
+    !all.iter().filter_map(costs).any(beaten)
+}
+
+const WIDTH: f64 = 360.0;
+const HIGH: f64 = 250.0;
+/// Left, top, right, bottom.
+const FRAME: [f64; 4] = [62.0, 16.0, 346.0, 206.0];
+
+fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> String {
+    let [left, top, right, bottom] = FRAME;
+    let points: Vec<(usize, &Figure, &Figure)> =
+        ranking.candidates.iter().enumerate().filter_map(|(i, c)| Some((i, x.figure(c)?, y.figure(c)?))).collect();
+    if points.len() < 2 {
+        return String::new();
+    }
+    let across = Scale::from_zero(points.iter().map(|p| p.1.value), [left, right]);
+    let up = Scale::over(points.iter().flat_map(|p| p.2.bounds()), [bottom, top]);
+    let mut drawn = String::new();
+    for tick in across.ticks() {
+        let at = px(across.at(tick));
+        let label = esc(&quantity(tick, &points[0].1.unit, None));
+        drawn.push_str(&format!(
+            "<path class=\"grid\" d=\"M{at} {top}V{bottom}\"/><text class=\"tick\" x=\"{at}\" y=\"{}\" text-anchor=\"middle\">{label}</text>\n",
+            px(bottom + 16.0)
+        ));
+    }
+    for tick in up.ticks() {
+        let at = up.at(tick);
+        let label = esc(&quantity(tick, &points[0].2.unit, None));
+        drawn.push_str(&format!(
+            "<path class=\"grid\" d=\"M{left} {0}H{right}\"/><text class=\"tick\" x=\"{1}\" y=\"{2}\" text-anchor=\"end\">{label}</text>\n",
+            px(at),
+            px(left - 6.0),
+            px(at + 4.0)
+        ));
+    }
+    for (i, fx, fy) in &points {
+        let candidate = &ranking.candidates[*i];
+        let (cx, cy) = (across.at(fx.value), up.at(fy.value));
+        let whisker = fy.interval.map_or_else(String::new, |[low, high]| {
+            format!("<path class=\"whisker\" d=\"M{0} {1}V{2}\"/>", px(cx), px(up.at(low)), px(up.at(high)))
+        });
+        let won = ranking.winner.as_ref() == Some(&candidate.recipe.name);
+        let mark = if won {
+            format!("<path class=\"bar-of-mark\" d=\"M{} {}H{}\"/>", px(cx - 12.0), px(cy), px(cx + 12.0))
+        } else {
+            String::new()
+        };
+        let kind = if front[*i] { "front" } else { "beaten" };
+        let radius = if won { 7 } else { 5 };
+        drawn.push_str(&format!(
+            "<g class=\"point {kind} {}\"><title>{}</title>{whisker}<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>{mark}<text x=\"{}\" y=\"{}\">{}</text></g>\n",
+            class(&candidate.verdict),
+            esc(&candidate.recipe.name),
+            px(cx),
+            px(cy),
+            px(cx + 8.0),
+            px(cy - 6.0),
+            i + 1,
+        ));
+    }
+    let better = if y.higher { "higher" } else { "lower" };
+    let (x_name, y_name) = (esc(x.metric), esc(y.metric));
+    format!(
+        "<figure>\n<svg class=\"scatter\" viewBox=\"0 0 {WIDTH} {HIGH}\" role=\"img\" aria-label=\"{x_name} across and {y_name} upwards, one mark for each candidate; the table holds all values.\">\n\
+         {drawn}<text class=\"axis\" x=\"{right}\" y=\"{}\" text-anchor=\"end\">{x_name} →</text>\n</svg>\n\
+         <figcaption>{y_name} ({better} is better) against {x_name}. Numbers are ranks; the bar is the winner's mark; whiskers are 95&nbsp;% intervals.</figcaption>\n</figure>\n",
+        px(bottom + 36.0),
+    )
+}
+
+fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[bool]) -> String {
+    let row = |(i, c): (usize, &RankedCandidate)| {
+        let show = |axis: &Axis<'_>| {
+            let figure = axis.figure(c);
+            let text = figure.map_or_else(
+                || "–".into(),
+                |f| {
+                    let show = |x| quantity(x, &f.unit, None);
+                    let interval = f.interval.map(|[a, b]| format!(" ({} … {})", show(a), show(b))).unwrap_or_default();
+                    format!("{}{interval}", show(f.value))
+                },
+            );
+            format!("<td class=\"num\">{}</td>", esc(&text))
+        };
+        let figures: String = axes.iter().map(show).collect();
+        format!(
+            "<tr><th scope=\"row\">{}. {}</th><td>{}</td>{figures}<td>{}</td><td>{}</td></tr>\n",
+            i + 1,
+            name(&c.recipe.name),
+            badge(&c.verdict),
+            if front[i] { "unbeaten" } else { "" },
+            esc(c.refused.as_deref().unwrap_or_default()),
+        )
+    };
+    let rows: String = ranking.candidates.iter().enumerate().map(row).collect();
+    let mut head = vec!["candidate", "verdict"];
+    head.extend(axes.iter().map(|a| a.metric));
+    head.extend(["front", "note"]);
+    table(outline, &format!("Candidates, best first by {}", ranking.objective), "candidates", &head, &rows)
+}

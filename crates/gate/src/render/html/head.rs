@@ -1,0 +1,165 @@
+//! The head of the page: what the browser needs to know, the verdict with its mark, and what stands in the way.
+
+use plimsoll_record::{Check, Report, Row, Verdict};
+
+use super::{
+    Outline,
+    freeboard::{Freeboard, Standing, standings},
+    text::{breaking, code, esc, name, px, some},
+};
+use crate::render::{
+    comment::summary,
+    severity::{Severity, sentences},
+    tally, word,
+};
+
+const STYLE: &str = include_str!("style.css");
+
+/// Below everything.
+pub(super) const FOOTER: &str = "<footer>\n<p>A hull is a budget. While the line through its mark is above the water the budget is kept; \
+    its <dfn>freeboard</dfn> is the share of the limit that is left. The whisker beside the mark is the 95&nbsp;% interval of the \
+    figure, and all of it has to be on one side of the water: what straddles it is inconclusive. This page holds everything that it \
+    shows and loads nothing.</p>\n</footer>\n";
+
+/// The `head` element.
+pub(super) fn document(check: &Check) -> String {
+    let title = match check.reports.as_slice() {
+        [one] if check.faults.is_empty() => format!("{}: {}", one.verdict, one.model),
+        _ => summary(check),
+    };
+    // Nothing may be loaded; without an icon of its own the page would be asked for one.
+    format!(
+        "<head>\n<meta charset=\"utf-8\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
+         <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n",
+        esc(&title)
+    )
+}
+
+/// The verdict, and the mark of what floats lowest.
+pub(super) fn masthead(check: &Check) -> String {
+    let verdict = if check.faults.is_empty() { &check.verdict } else { &Verdict::Fail };
+    let (title, sub) = match check.reports.as_slice() {
+        [one] if check.faults.is_empty() => {
+            let digest: String = one.model_digest.chars().take(19).collect();
+            (name(&one.model), format!("{}. Model {}.", esc(&tally(&one.rows)), code(&digest)))
+        }
+        _ => ("plimsoll check".to_owned(), format!("{}.", esc(&summary(check)))),
+    };
+    let rows = check.reports.iter().flat_map(|r| &r.rows);
+    let decisive = rows.filter(|r| r.level != "warn" && !matches!(r.verdict, Verdict::Skipped(_)));
+    let judged = |s: &Standing<'_>| matches!(s.row.verdict, Verdict::Pass | Verdict::Fail) && !s.row.is_waived();
+    let mut settled: Vec<Standing<'_>> = standings(decisive).into_iter().filter(judged).collect();
+    settled.sort_by(|a, b| height(a).total_cmp(&height(b)));
+    let lowest = settled.first().and_then(|s| Some((s.row, s.freeboard?)));
+    let lowest_words = lowest.map_or_else(String::new, |(row, freeboard)| {
+        format!(
+            "<p class=\"lowest\">Floats lowest: <strong>{}</strong> of {}, {}, {}.</p>\n",
+            breaking(&row.metric),
+            name(&row.profile),
+            name(&row.limit),
+            freeboard.words(),
+        )
+    });
+    let skipped = match &check.verdict {
+        Verdict::Skipped(reason) => format!("<p>{}.</p>\n", esc(reason)),
+        _ => String::new(),
+    };
+    format!(
+        "<header class=\"{}\">\n<div class=\"words\">\n<p class=\"kicker\">Plimsoll report</p>\n<h1><span class=\"verdict\">{}</span> \
+         <span class=\"model\">{title}</span></h1>\n<p>{sub}</p>\n{skipped}{lowest_words}</div>\n{}</header>\n",
+        class(verdict),
+        esc(&capital(&verdict.to_string())),
+        emblem(lowest.map(|(_, f)| f), verdict)
+    )
+}
+
+fn height(s: &Standing<'_>) -> f64 {
+    s.freeboard.map_or(f64::INFINITY, |f| f.at)
+}
+
+/// The mark on the side of a hull, as high above the water as what floats lowest.
+fn emblem(lowest: Option<Freeboard>, verdict: &Verdict) -> String {
+    const WATER: f64 = 128.0;
+    const REACH: f64 = 92.0;
+    let at = lowest.map_or(if matches!(verdict, Verdict::Fail) { -0.3 } else { 0.5 }, |f| f.at.clamp(-0.45, 1.0));
+    let mark = px(at * -REACH);
+    let waves = "M-20 128q14-5 28 0t28 0 28 0 28 0 28 0 28 0 28 0 28 0 28 0 28 0V200H-20z";
+    format!(
+        "<svg class=\"emblem\" viewBox=\"0 0 220 190\" aria-hidden=\"true\" focusable=\"false\">\n\
+         <g transform=\"translate(0 {mark})\"><path class=\"plate\" d=\"M12 60H208V400H12z\"/><path class=\"seam\" d=\"M12 78H208M12 178H208M12 228H208M76 78V178M150 178V228\"/>\
+         <g class=\"mark\"><circle cx=\"92\" cy=\"{WATER}\" r=\"30\"/><path d=\"M42 {WATER}H142\"/><path class=\"ladder\" d=\"M168 106V152M168 106H190M168 {WATER}H190M168 140H190M168 152H190\"/></g></g>\n\
+         <path class=\"water\" d=\"{waves}\"/><path class=\"line\" d=\"M0 {WATER}H220\"/></svg>\n"
+    )
+}
+
+/// What blocks, and what only warns, each with the line that set its limit.
+pub(super) fn attention(outline: &mut Outline, report: &Report) -> String {
+    let rows = standings(&report.rows);
+    let of = |row: &Row| Severity::of(row, false);
+    let (blocks, rest): (Vec<_>, Vec<_>) =
+        rows.iter().filter(|s| of(s.row).is_some()).partition(|s| of(s.row) == Some(Severity::Error));
+    let mut text = String::new();
+    if !blocks.is_empty() {
+        text.push_str(&outline.section("What stands in the way"));
+        text.push_str(&list(&blocks));
+        text.push_str("</section>\n");
+    }
+    if !rest.is_empty() {
+        let title = "What to know besides";
+        text.push_str(&outline.section(title));
+        let summary = format!("{} that decide nothing", some(rest.len(), "budget", "budgets"));
+        text.push_str(&format!("<details><summary>{summary}</summary>\n{}</details>\n</section>\n", list(&rest)));
+    }
+    if let Verdict::Skipped(reason) = &report.verdict {
+        text.push_str(&format!("<p>{}.</p>\n", esc(reason)));
+    }
+    text
+}
+
+fn list(rows: &[&Standing<'_>]) -> String {
+    let one = |s: &&Standing<'_>| {
+        let row = s.row;
+        let lines: String =
+            sentences(row).iter().map(|line| format!("<p class=\"note\">{}</p>\n", esc(line))).collect();
+        let source = &row.source;
+        let freeboard = s.freeboard.map(|f| format!(", {}", f.words())).unwrap_or_default();
+        format!(
+            "<li class=\"{}\">\n<p>{} <strong>{}</strong> <span class=\"of\">of {}{freeboard}</span></p>\n{lines}<p class=\"set\"><span class=\"at\">{}</span> \
+             <code class=\"source\">{}</code></p>\n</li>\n",
+            class(&row.verdict),
+            word_badge(row),
+            breaking(&row.metric),
+            name(&row.profile),
+            code(&format!("{}:{}:{}", source.file, source.line, source.column)),
+            name(source.text.trim()),
+        )
+    };
+    format!("<ul class=\"attention\">\n{}</ul>\n", rows.iter().map(one).collect::<String>())
+}
+
+/// The verdict of a row, not by its colour alone.
+pub(super) fn word_badge(row: &Row) -> String {
+    format!("<span class=\"badge {}\">{}</span>", class(&row.counts_as()), esc(&word(row)))
+}
+
+/// A verdict, not by its colour alone.
+pub(super) fn badge(verdict: &Verdict) -> String {
+    format!("<span class=\"badge {}\">{}</span>", class(verdict), esc(&verdict.to_string()))
+}
+
+/// The class that colours a verdict.
+pub(super) fn class(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Pass => "pass",
+        Verdict::Fail => "fail",
+        Verdict::Inconclusive => "open",
+        Verdict::Skipped(_) => "skipped",
+    }
+}
+
+fn capital(word: &str) -> String {
+    let mut chars = word.chars();
+    chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

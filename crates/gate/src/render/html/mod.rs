@@ -1,0 +1,190 @@
+//! The report as one page that needs nothing else: no network, no script, no font of its own.
+//!
+//! Its idea is that of the mark that the project is named after. Every budget is a hull, and its limit is the line through the mark: as
+//! long as the mark is above the water the model may sail, and how far above it is says how much may be added.
+//!
+//! A page is a pure function of documents ([`Page`]): the same documents give the same bytes. It shows whatever metrics, units and
+//! profiles they name, so that a new budget needs no change here. Each file of this folder draws one section and knows its own
+//! document alone; all text from outside goes through [`text`], and a policy in the head forbids whatever would be loaded.
+
+mod candidates;
+mod chart;
+mod endpoints;
+mod freeboard;
+mod head;
+mod loads;
+mod moved;
+mod nodes;
+mod sensitivity;
+mod sources;
+mod text;
+mod trend;
+
+use plimsoll_record::{Check, Fault, Inspection, NodeSensitivity, Ranking, Report};
+
+use self::text::{esc, name};
+
+/// What is known of a model besides its report.
+#[derive(Debug, Clone, Default)]
+pub struct Anatomy {
+    /// What each of its nodes costs.
+    pub model: Option<Inspection>,
+    /// The same of the model that it is compared with.
+    pub baseline: Option<Inspection>,
+    /// What quantizing each node does to the outputs, the most damaging first.
+    pub sensitivity: Vec<NodeSensitivity>,
+}
+
+/// Everything that a page shows.
+#[derive(Debug, Clone, Copy)]
+pub struct Page<'p> {
+    /// What was checked.
+    pub check: &'p Check,
+    /// Of each report, in the same order, what else is known of the model; where there is less, the rest is left out.
+    pub anatomies: &'p [Anatomy],
+    /// The candidates that the model of the first report was chosen from.
+    pub ranking: Option<&'p Ranking>,
+}
+
+/// The page, as HTML.
+pub fn html(page: &Page<'_>) -> String {
+    let mut outline = Outline::default();
+    let several = page.check.reports.len() > 1;
+    let mut body = faults(&mut outline, &page.check.faults);
+    for (i, report) in page.check.reports.iter().enumerate() {
+        let anatomy = page.anatomies.get(i);
+        let ranking = page.ranking.filter(|_| i == 0);
+        if several {
+            let title = format!("{}: {}", report.verdict, report.model);
+            body.push_str(&outline.open(&title, &format!("{} {}", head::badge(&report.verdict), name(&report.model))));
+            outline.depth += 1;
+        }
+        body.push_str(&sections(&mut outline, report, anatomy, ranking));
+        if several {
+            outline.depth -= 1;
+            body.push_str("</section>\n");
+        }
+    }
+    if page.check.reports.is_empty()
+        && let Some(ranking) = page.ranking
+    {
+        body.push_str(&candidates::section(&mut outline, ranking));
+    }
+    body.push_str(&unchecked(&mut outline, page.check));
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n{}<body>\n<a class=\"skip\" href=\"#content\">Skip to the report</a>\n{}{}\
+         <main id=\"content\">\n{body}</main>\n{}</body>\n</html>\n",
+        head::document(page.check),
+        head::masthead(page.check),
+        outline.navigation(),
+        head::FOOTER,
+    )
+}
+
+fn sections(outline: &mut Outline, report: &Report, anatomy: Option<&Anatomy>, ranking: Option<&Ranking>) -> String {
+    let mut text = head::attention(outline, report);
+    text.push_str(&loads::section(outline, report));
+    text.push_str(&moved::section(outline, report, anatomy));
+    text.push_str(&ranking.map(|r| candidates::section(outline, r)).unwrap_or_default());
+    text.push_str(&nodes::section(outline, anatomy));
+    text.push_str(&anatomy.map(|a| sensitivity::section(outline, &a.sensitivity)).unwrap_or_default());
+    text.push_str(&endpoints::section(outline, &report.endpoints));
+    text.push_str(&trend::section(outline, report));
+    text.push_str(&sources::section(outline, report));
+    text
+}
+
+/// What could not be checked.
+fn faults(outline: &mut Outline, faults: &[Fault]) -> String {
+    if faults.is_empty() {
+        return String::new();
+    }
+    let one = |f: &Fault| {
+        let place = match (f.file.as_str(), f.line) {
+            ("", _) => String::new(),
+            (file, 0) => format!(" <span class=\"at\">{}</span>", text::code(file)),
+            (file, line) => {
+                format!(" <span class=\"at\">{}</span>", text::code(&format!("{file}:{line}:{}", f.column)))
+            }
+        };
+        let help = if f.help.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>", esc(&f.help)) };
+        format!("<li><strong>{}</strong>: {}{place}{help}</li>\n", name(&f.target), esc(&f.message))
+    };
+    let list: String = faults.iter().map(one).collect();
+    format!("{}<ul class=\"attention\">\n{list}</ul>\n</section>\n", outline.section("What cannot be checked"))
+}
+
+/// Specs that were not looked at, and those that are gone.
+fn unchecked(outline: &mut Outline, check: &Check) -> String {
+    let lists = [
+        ("Removed, so that no budget holds their models any more", &check.removed),
+        ("Unchanged, not checked", &check.unchanged),
+    ];
+    let list = |(what, specs): (&str, &Vec<String>)| {
+        let items: String = specs.iter().map(|s| format!("<li>{}</li>\n", name(s))).collect();
+        if specs.is_empty() { String::new() } else { format!("<p>{what}:</p>\n<ul>\n{items}</ul>\n") }
+    };
+    let text: String = lists.into_iter().map(list).collect();
+    if text.is_empty() { text } else { format!("{}{text}</section>\n", outline.section("Other specs")) }
+}
+
+/// The headings so far: they make the navigation, and their levels skip none.
+#[derive(Default)]
+pub(super) struct Outline {
+    /// How many sections are open around the next.
+    depth: usize,
+    titles: Vec<(usize, String)>,
+    anchors: usize,
+}
+
+impl Outline {
+    /// Opens a section with a heading.
+    fn section(&mut self, title: &str) -> String {
+        self.open(title, &esc(title))
+    }
+
+    /// The same, with a heading that is HTML already.
+    fn open(&mut self, title: &str, heading: &str) -> String {
+        self.titles.push((self.depth, title.to_owned()));
+        let (id, level) = (self.titles.len(), self.level());
+        format!("<section aria-labelledby=\"s{id}\">\n<h{level} id=\"s{id}\" tabindex=\"-1\">{heading}</h{level}>\n")
+    }
+
+    /// A heading below that of the section.
+    fn below(&self, heading: &str) -> String {
+        let level = self.level() + 1;
+        format!("<h{level}>{heading}</h{level}>\n")
+    }
+
+    fn level(&self) -> usize {
+        2 + self.depth
+    }
+
+    /// An id that no other element has.
+    fn anchor(&mut self) -> String {
+        self.anchors += 1;
+        format!("a{}", self.anchors)
+    }
+
+    fn navigation(&self) -> String {
+        let link = |(i, (depth, title)): (usize, &(usize, String))| {
+            format!("<li class=\"d{}\"><a href=\"#s{}\">{}</a></li>\n", (*depth).min(1), i + 1, name(title))
+        };
+        let links: String = self.titles.iter().enumerate().map(link).collect();
+        format!("<nav aria-label=\"Sections\">\n<ul>\n{links}</ul>\n</nav>\n")
+    }
+}
+
+/// A table that may be wider than the page: it scrolls by itself, and the keyboard reaches it.
+pub(super) fn table(outline: &mut Outline, caption: &str, class: &str, head: &[&str], rows: &str) -> String {
+    let heads: String = head.iter().map(|h| format!("<th scope=\"col\">{}</th>", esc(h))).collect();
+    let id = outline.anchor();
+    format!(
+        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n<table class=\"{class}\">\n\
+         <caption id=\"{id}\">{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
+        esc(caption)
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+//! What each node costs: the whole model as a strip in stored order, then the nodes that cost most.
+
+use std::collections::BTreeMap;
+
+use plimsoll_record::{Inspection, NodeCost};
+
+use super::{
+    Anatomy, Outline,
+    chart::bar,
+    table,
+    text::{bytes, count, esc, name, px, some},
+};
+
+/// Nodes that are shown at once.
+const LARGEST: usize = 12;
+/// Nodes of the whole table, at most; `inspect` shows all.
+const LISTED: usize = 400;
+/// Width of a strip in its own units.
+const STRIP: f64 = 1000.0;
+
+type Of = fn(&NodeCost) -> u64;
+
+pub(super) fn section(outline: &mut Outline, anatomy: Option<&Anatomy>) -> String {
+    let Some(model) = anatomy.and_then(|a| a.model.as_ref()).filter(|m| !m.nodes.is_empty()) else {
+        return String::new();
+    };
+    let baseline = anatomy.and_then(|a| a.baseline.as_ref()).filter(|b| b.model_digest != model.model_digest);
+    let mut text = outline.section("Cost per node");
+    let measures: [(&str, Of, fn(u64) -> String); 2] =
+        [("multiply-accumulates", |n| n.macs.unwrap_or_default(), count), ("bytes of parameters", |n| n.bytes, bytes)];
+    for (what, of, show) in measures {
+        text.push_str(&strips(what, of, show, model, baseline));
+    }
+    let unknown = model.totals.unknown_nodes;
+    if unknown > 0 {
+        text.push_str(&format!(
+            "<p>The multiply-accumulates of {} are not known.</p>\n",
+            some(unknown as usize, "node", "nodes")
+        ));
+    }
+    let mut order: Vec<usize> = (0..model.nodes.len()).collect();
+    order.sort_by_key(|&i| std::cmp::Reverse((model.nodes[i].macs, model.nodes[i].bytes)));
+    order.truncate(LARGEST);
+    let title = format!("Nodes that cost most at batch {}", model.batch);
+    text.push_str(&listed(outline, &title, model, baseline, order));
+    if model.nodes.len() > LARGEST {
+        let shown = model.nodes.len().min(LISTED);
+        let all = listed(outline, "Nodes in stored order", model, baseline, (0..shown).collect());
+        text.push_str(&format!(
+            "<details><summary>{shown} of {} nodes in stored order</summary>\n{all}</details>\n",
+            model.nodes.len()
+        ));
+    }
+    text.push_str("</section>\n");
+    text
+}
+
+/// The model, below its baseline, as strips of one scale.
+fn strips(what: &str, of: Of, show: fn(u64) -> String, model: &Inspection, baseline: Option<&Inspection>) -> String {
+    let total = |i: &Inspection| i.nodes.iter().map(of).fold(0u64, u64::saturating_add);
+    let all: Vec<(&str, &Inspection)> = baseline.map(|b| ("before", b)).into_iter().chain([("now", model)]).collect();
+    let widest = all.iter().map(|(_, i)| total(i)).max().unwrap_or_default();
+    if widest == 0 {
+        return String::new();
+    }
+    let strip = |(when, i): &(&str, &Inspection)| {
+        let label = format!("{when}: {} {what} in {}", show(total(i)), some(i.nodes.len(), "node", "nodes"));
+        format!("<p class=\"strip-label\">{}</p>\n{}", esc(&label), blocks(i, of, widest))
+    };
+    let drawn: String = all.iter().map(strip).collect();
+    format!(
+        "<figure class=\"strips\">\n{drawn}<figcaption>{what}, node by node in stored order; the tables hold the values.</figcaption>\n</figure>\n"
+    )
+}
+
+fn blocks(inspection: &Inspection, of: Of, widest: u64) -> String {
+    /// What is narrower is drawn together with its neighbours.
+    const NARROWEST: f64 = 1.0;
+    let scale = STRIP / widest as f64;
+    let (mut x, mut since, mut drawn, mut dark) = (0.0, 0.0, String::new(), false);
+    for node in &inspection.nodes {
+        x += of(node) as f64 * scale;
+        if x - since >= NARROWEST {
+            let class = if dark { "a" } else { "b" };
+            let title = format!("{} {}", node.op, node.name);
+            drawn.push_str(&format!(
+                "<rect class=\"{class}\" x=\"{}\" width=\"{}\" height=\"24\"><title>{}</title></rect>",
+                px(since),
+                px(x - since),
+                esc(&title)
+            ));
+            (since, dark) = (x, !dark);
+        }
+    }
+    format!(
+        "<svg class=\"strip\" viewBox=\"0 0 {STRIP} 24\" preserveAspectRatio=\"none\" aria-hidden=\"true\" focusable=\"false\"><rect class=\"bed\" width=\"{STRIP}\" height=\"24\"/>{drawn}</svg>\n"
+    )
+}
+
+fn listed(
+    outline: &mut Outline,
+    title: &str,
+    model: &Inspection,
+    baseline: Option<&Inspection>,
+    order: Vec<usize>,
+) -> String {
+    let before: BTreeMap<&str, &NodeCost> =
+        baseline.into_iter().flat_map(|b| &b.nodes).map(|n| (n.name.as_str(), n)).collect();
+    let most = model.nodes.iter().filter_map(|n| n.macs).max().unwrap_or_default().max(1) as f64;
+    let row = |&i: &usize| {
+        let n = &model.nodes[i];
+        let shape = n.shape.as_ref().map_or_else(|| "?".into(), |s| format!("{s:?}"));
+        let macs = n.macs.map_or_else(|| "?".into(), count);
+        let before = baseline.map_or_else(String::new, |_| {
+            let known = before.get(n.name.as_str()).and_then(|b| b.macs);
+            format!("<td class=\"num\">{}</td>", known.map_or_else(|| "–".into(), count))
+        });
+        format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{shape}</td>{before}<td class=\"num\">{macs}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"bars\">{}</td></tr>\n",
+            name(&n.name),
+            name(&n.op),
+            count(n.params),
+            bytes(n.bytes),
+            bar(n.macs.unwrap_or_default() as f64 / most, "now"),
+        )
+    };
+    let rows: String = order.iter().map(row).collect();
+    let mut head = vec!["node", "operator", "shape"];
+    head.extend(baseline.map(|_| "MACs before"));
+    head.extend([if baseline.is_some() { "MACs now" } else { "MACs" }, "parameters", "bytes", "share of the largest"]);
+    table(outline, title, "nodes", &head, &rows)
+}
