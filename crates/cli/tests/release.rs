@@ -66,6 +66,10 @@ fn the_main_job_ends_in_a_verified_release_that_no_tampering_survives() {
     assert!(model < 40_000, "{model} bytes");
     let recipe: serde_json::Value = serde_json::from_slice(&fs::read(payload.join("recipe.json")).unwrap()).unwrap();
     assert_eq!(recipe["name"], "simplify+int8-weights");
+    let page = fs::read_to_string(payload.join("report.html")).unwrap();
+    for section in ["Load lines", "Before and after", "Candidates", "Cost per node", "Sensitivity to quantization"] {
+        assert!(page.contains(section), "{section}");
+    }
 
     for hazard in ["changed byte", "added file", "missing file", "changed signature"] {
         let tampered = f.join("tampered");

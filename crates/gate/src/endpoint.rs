@@ -109,7 +109,7 @@ fn found(figure: &Figure) -> String {
 }
 
 /// Seconds as people who read nights say them: in minutes from one minute on.
-pub(crate) fn time(seconds: f64) -> String {
+fn time(seconds: f64) -> String {
     if seconds.abs() < 60.0 { format!("{seconds:.1} s") } else { format!("{:.1} min", seconds / 60.0) }
 }
 

@@ -8,7 +8,7 @@ use super::{
     chart::Scale,
     head::{badge, class},
     table,
-    text::{esc, name, px, quantity, some},
+    text::{esc, name, prose, px, quantity, some},
 };
 
 /// What candidates are compared by: a metric and which way is better.
@@ -32,17 +32,10 @@ impl<'r> Axis<'r> {
         self.figure(candidate).map(|f| if self.higher { -f.value } else { f.value })
     }
 
-    /// Of these metrics the one that most candidates have; of several the first.
-    fn most_known(metrics: impl IntoIterator<Item = &'r str>, candidates: &[RankedCandidate]) -> Option<Self> {
-        let known = |axis: &Self| candidates.iter().filter(|c| axis.figure(c).is_some()).count();
-        let mut best: Option<(usize, Self)> = None;
-        for axis in metrics.into_iter().map(Self::of) {
-            let n = known(&axis);
-            if n > best.map_or(0, |(most, _)| most) {
-                best = Some((n, axis));
-            }
-        }
-        best.map(|(_, axis)| axis)
+    /// The first of these metrics that can be compared: two candidates have it at least.
+    fn first_known(metrics: impl IntoIterator<Item = &'r str>, candidates: &[RankedCandidate]) -> Option<Self> {
+        let known = |axis: &Self| candidates.iter().filter(|c| axis.figure(c).is_some()).count() > 1;
+        metrics.into_iter().map(Self::of).find(known)
     }
 }
 
@@ -52,8 +45,8 @@ pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
         return String::new();
     }
     let size = Axis::of("artifact-size");
-    let time = Axis::most_known(["latency.ratio", "latency.p50", "macs"], all);
-    let quality = Axis::most_known(qualities(all), all);
+    let time = Axis::first_known(["latency.ratio", "latency.p50", "macs"], all);
+    let quality = Axis::first_known(qualities(all), all);
     let axes: Vec<Axis<'_>> = [Some(size), time, quality].into_iter().flatten().collect();
     let front: Vec<bool> = all.iter().map(|c| undominated(c, all, &axes)).collect();
 
@@ -65,10 +58,10 @@ pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
     let on_front = front.iter().filter(|f| **f).count();
     let by: Vec<String> = axes.iter().map(|a| esc(a.metric)).collect();
     text.push_str(&format!(
-        "<p>{winner}; the order is by {}. No other beats {} of the {} in {} together: they are filled in the charts.</p>\n",
+        "<p>{winner}; the order is by {}. Filled in the charts, and unbeaten: {on_front} of the {}, than which no other is as good in {} \
+         and better in one of them.</p>\n",
         esc(&ranking.objective),
-        some(on_front, "candidate", "candidates"),
-        all.len(),
+        some(all.len(), "candidate", "candidates"),
         by.join(", "),
     ));
     if let Some(quality) = quality {
@@ -195,7 +188,7 @@ fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[
             name(&c.recipe.name),
             badge(&c.verdict),
             if front[i] { "unbeaten" } else { "" },
-            esc(c.refused.as_deref().unwrap_or_default()),
+            prose(c.refused.as_deref().unwrap_or_default()),
         )
     };
     let rows: String = ranking.candidates.iter().enumerate().map(row).collect();

@@ -8,7 +8,7 @@ use super::{
     table,
     text::{esc, name, px},
 };
-use crate::endpoint::{COLUMNS, Told, time};
+use crate::endpoint::{COLUMNS, Told};
 
 const WIDTH: f64 = 360.0;
 const ROW: f64 = 24.0;
@@ -50,8 +50,10 @@ fn dumbbells(endpoint: &EndpointShift) -> String {
     if endpoint.worst.is_empty() {
         return String::new();
     }
-    let values = endpoint.worst.iter().flat_map(|g| [g.model, g.baseline]);
-    let scale = Scale::over(values, [LEFT, RIGHT]);
+    let values = || endpoint.worst.iter().flat_map(|g| [g.model, g.baseline]);
+    // Round numbers of what the table says: minutes from one minute on.
+    let (unit, seconds) = if values().any(|v| v.abs() >= 60.0) { ("min", 60.0) } else { ("s", 1.0) };
+    let scale = Scale::over(values().map(|v| v / seconds), [LEFT, RIGHT]);
     let bottom = endpoint.worst.len() as f64 * ROW + 6.0;
     let grid = |tick: f64| {
         let at = px(scale.at(tick));
@@ -59,12 +61,12 @@ fn dumbbells(endpoint: &EndpointShift) -> String {
             "<path class=\"grid\" d=\"M{at} 4V{0}\"/><text class=\"tick\" x=\"{at}\" y=\"{1}\" text-anchor=\"middle\">{2}</text>",
             px(bottom),
             px(bottom + 16.0),
-            esc(&time(tick))
+            esc(&format!("{} {unit}", px(tick)))
         )
     };
     let line = |(i, g): (usize, &GroupShift)| {
         let y = i as f64 * ROW + ROW / 2.0 + 4.0;
-        let (from, to) = (scale.at(g.baseline), scale.at(g.model));
+        let (from, to) = (scale.at(g.baseline / seconds), scale.at(g.model / seconds));
         format!(
             "<text class=\"tick\" x=\"{0}\" y=\"{1}\" text-anchor=\"end\">{2}</text><path class=\"shift\" d=\"M{3} {4}H{5}\"/><circle class=\"from\" cx=\"{3}\" cy=\"{4}\" r=\"4.5\"/><circle class=\"to\" cx=\"{5}\" cy=\"{4}\" r=\"4.5\"/>",
             px(LEFT - 14.0),

@@ -42,13 +42,23 @@ impl Freeboard {
 
     /// In words, such as `12 % freeboard`.
     pub(super) fn words(self) -> String {
+        let what = if self.at < 0.0 { "under water" } else { "freeboard" };
+        format!("{} {what}", self.percent())
+    }
+
+    /// As a number, such as `-12 %`.
+    pub(super) fn short(self) -> String {
+        let sign = if self.at < 0.0 { "-" } else { "" };
+        format!("{sign}{}", self.percent())
+    }
+
+    fn percent(self) -> String {
         let percent = self.at.abs() * 100.0;
         let digits = usize::from(percent < 9.95);
         match self.at {
-            at if at > 1.0 => "over 100 % freeboard".into(),
-            at if at >= 0.0 => format!("{percent:.digits$} % freeboard"),
-            at if at < -10.0 => "over 1000 % under water".into(),
-            _ => format!("{percent:.digits$} % under water"),
+            at if at > 1.0 => "over 100 %".into(),
+            at if at < -10.0 => "over 1000 %".into(),
+            _ => format!("{percent:.digits$} %"),
         }
     }
 }

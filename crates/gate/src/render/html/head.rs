@@ -5,7 +5,7 @@ use plimsoll_record::{Check, Report, Row, Verdict};
 use super::{
     Outline,
     freeboard::{Freeboard, Standing, standings},
-    text::{breaking, code, esc, name, px, some},
+    text::{breaking, code, esc, name, prose, px, some},
 };
 use crate::render::{
     comment::summary,
@@ -67,8 +67,8 @@ pub(super) fn masthead(check: &Check) -> String {
         _ => String::new(),
     };
     format!(
-        "<header class=\"{}\">\n<div class=\"words\">\n<p class=\"kicker\">Plimsoll report</p>\n<h1><span class=\"verdict\">{}</span> \
-         <span class=\"model\">{title}</span></h1>\n<p>{sub}</p>\n{skipped}{lowest_words}</div>\n{}</header>\n",
+        "<header class=\"{}\">\n<div class=\"masthead\">\n<div class=\"words\">\n<p class=\"kicker\">Plimsoll report</p>\n<h1><span class=\"verdict\">{}</span> \
+         <span class=\"model\">{title}</span></h1>\n<p>{sub}</p>\n{skipped}{lowest_words}</div>\n{}</div>\n</header>\n",
         class(verdict),
         esc(&capital(&verdict.to_string())),
         emblem(lowest.map(|(_, f)| f), verdict)
@@ -79,18 +79,19 @@ fn height(s: &Standing<'_>) -> f64 {
     s.freeboard.map_or(f64::INFINITY, |f| f.at)
 }
 
-/// The mark on the side of a hull, as high above the water as what floats lowest.
+/// The mark on the side of a hull, as high above the water as what floats lowest. The sea goes on over the whole width of the page.
 fn emblem(lowest: Option<Freeboard>, verdict: &Verdict) -> String {
-    const WATER: f64 = 128.0;
-    const REACH: f64 = 92.0;
-    let at = lowest.map_or(if matches!(verdict, Verdict::Fail) { -0.3 } else { 0.5 }, |f| f.at.clamp(-0.45, 1.0));
-    let mark = px(at * -REACH);
-    let waves = "M-20 128q14-5 28 0t28 0 28 0 28 0 28 0 28 0 28 0 28 0 28 0 28 0V200H-20z";
+    const WATER: f64 = 132.0;
+    const REACH: f64 = 62.0;
+    let unknown = if matches!(verdict, Verdict::Fail) { -0.3 } else { 0.5 };
+    let height = px(lowest.map_or(unknown, |f| f.at.clamp(-0.5, 1.0)) * -REACH);
     format!(
-        "<svg class=\"emblem\" viewBox=\"0 0 220 190\" aria-hidden=\"true\" focusable=\"false\">\n\
-         <g transform=\"translate(0 {mark})\"><path class=\"plate\" d=\"M12 60H208V400H12z\"/><path class=\"seam\" d=\"M12 78H208M12 178H208M12 228H208M76 78V178M150 178V228\"/>\
-         <g class=\"mark\"><circle cx=\"92\" cy=\"{WATER}\" r=\"30\"/><path d=\"M42 {WATER}H142\"/><path class=\"ladder\" d=\"M168 106V152M168 106H190M168 {WATER}H190M168 140H190M168 152H190\"/></g></g>\n\
-         <path class=\"water\" d=\"{waves}\"/><path class=\"line\" d=\"M0 {WATER}H220\"/></svg>\n"
+        "<svg class=\"emblem\" viewBox=\"0 0 280 190\" aria-hidden=\"true\" focusable=\"false\">\n\
+         <g transform=\"translate(0 {height})\"><path class=\"plate\" d=\"M4 88C90 98 200 92 276 62C268 130 246 190 214 330H10Z\"/>\
+         <path class=\"seam\" d=\"M6 108C90 116 196 112 271 86M8 178H250M9 218H238\"/>\
+         <g class=\"mark\"><circle cx=\"104\" cy=\"{WATER}\" r=\"26\"/><path d=\"M58 {WATER}H150\"/>\
+         <path class=\"ladder\" d=\"M172 113V153M172 113H190M172 {WATER}H190M172 142H190M172 153H190\"/></g></g>\n\
+         <path class=\"water\" d=\"M-3000 {WATER}H3000V190H-3000z\"/><path class=\"line\" d=\"M-3000 {WATER}H3000\"/></svg>\n"
     )
 }
 
@@ -107,9 +108,8 @@ pub(super) fn attention(outline: &mut Outline, report: &Report) -> String {
         text.push_str("</section>\n");
     }
     if !rest.is_empty() {
-        let title = "What to know besides";
-        text.push_str(&outline.section(title));
-        let summary = format!("{} that decide nothing", some(rest.len(), "budget", "budgets"));
+        text.push_str(&outline.section("Warnings and notes"));
+        let summary = some(rest.len(), "budget that blocks nothing", "budgets that block nothing");
         text.push_str(&format!("<details><summary>{summary}</summary>\n{}</details>\n</section>\n", list(&rest)));
     }
     if let Verdict::Skipped(reason) = &report.verdict {
@@ -122,7 +122,7 @@ fn list(rows: &[&Standing<'_>]) -> String {
     let one = |s: &&Standing<'_>| {
         let row = s.row;
         let lines: String =
-            sentences(row).iter().map(|line| format!("<p class=\"note\">{}</p>\n", esc(line))).collect();
+            sentences(row).iter().map(|line| format!("<p class=\"note\">{}</p>\n", prose(line))).collect();
         let source = &row.source;
         let freeboard = s.freeboard.map(|f| format!(", {}", f.words())).unwrap_or_default();
         format!(

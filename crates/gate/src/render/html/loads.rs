@@ -7,13 +7,13 @@ use super::{
     freeboard::{Freeboard, Standing, standings},
     head::{class, word_badge},
     table,
-    text::{breaking, code, esc, name, px, some},
+    text::{breaking, esc, name, px, some},
 };
 use crate::render::evidence::Sources;
 
 /// Where the water is in the drawing of a hull, which is `HEIGHT` high.
-const WATER: f64 = 66.0;
-const HEIGHT: f64 = 108.0;
+const WATER: f64 = 84.0;
+const HEIGHT: f64 = 132.0;
 /// How high a mark with all its freeboard stands above the water.
 const REACH: f64 = 42.0;
 /// The lowest that a mark is drawn, in freeboard: the deck is awash.
@@ -81,31 +81,23 @@ fn hull(freeboard: Option<Freeboard>) -> String {
     let y = |at: f64| WATER - at.clamp(DEEPEST, 1.0) * REACH;
     let ship = freeboard.map_or_else(String::new, |f| {
         let mark = y(f.at);
-        let (deck, keel) = (mark - 17.0, mark + 42.0);
-        let (turn, top, bar) = (keel - 16.0, deck - 5.0, mark);
-        let body = format!(
-            "M22 {}Q48 {} 74 {}L71 {}Q70 {} 56 {}H40Q26 {} 25 {}Z",
-            px(top),
-            px(deck + 1.0),
-            px(top),
-            px(turn),
-            px(keel),
-            px(keel),
-            px(keel),
-            px(turn)
-        );
+        // Deck, keel and the turn of the bilge, as heights below the mark.
+        let [top, deck, turn, keel] = [-22.0, -16.0, 26.0, 42.0].map(|below| px(mark + below));
+        let [bridge, mast] = [-30.0, -39.0].map(|below| px(mark + below));
+        let body = format!("M22 {top}Q48 {deck} 74 {top}L71 {turn}Q70 {keel} 56 {keel}H40Q26 {keel} 25 {turn}Z");
+        let house = format!("M37 {deck}L39 {bridge}H57L59 {deck}M48 {bridge}V{mast}");
         let whisker = f.ends.map_or_else(String::new, |[low, high]| {
             let (a, b) = (px(y(high)), px(y(low)));
             format!("<path class=\"whisker\" d=\"M84 {a}V{b}M80 {a}H88M80 {b}H88\"/>")
         });
         format!(
-            "<path class=\"hull\" d=\"{body}\"/><g class=\"mark\"><circle cx=\"48\" cy=\"{0}\" r=\"8\"/><path d=\"M34 {0}H62\"/></g>{whisker}",
-            px(bar)
+            "<path class=\"house\" d=\"{house}\"/><path class=\"hull\" d=\"{body}\"/><g class=\"mark\"><circle cx=\"48\" cy=\"{0}\" r=\"8\"/><path d=\"M34 {0}H62\"/></g>{whisker}",
+            px(mark)
         )
     });
     format!(
-        "<svg viewBox=\"0 0 96 {HEIGHT}\" preserveAspectRatio=\"xMidYMid slice\" aria-hidden=\"true\" focusable=\"false\">{ship}\
-         <path class=\"water\" d=\"M-200 {WATER}H296V{HEIGHT}H-200z\"/><path class=\"line\" d=\"M-200 {WATER}H296\"/></svg>"
+        "<svg viewBox=\"0 0 96 {HEIGHT}\" preserveAspectRatio=\"xMidYMid meet\" aria-hidden=\"true\" focusable=\"false\">{ship}\
+         <path class=\"water\" d=\"M-999 {WATER}H999V{HEIGHT}H-999z\"/><path class=\"line\" d=\"M-999 {WATER}H999\"/></svg>"
     )
 }
 
@@ -117,14 +109,21 @@ fn details(outline: &mut Outline, profile: &str, rows: &[Standing<'_>], sources:
             _ => format!("{}{}", name(&row.found), esc(&sources.mark(row))),
         };
         let before = if row.loosened.is_some() { " <span class=\"of\">before this change</span>" } else { "" };
-        let freeboard = s.freeboard.map_or_else(|| "–".into(), Freeboard::words);
-        format!(
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td class=\"found\">{found}</td><td>{freeboard}</td><td>{}{before}</td></tr>\n",
-            breaking(&row.metric),
-            word_badge(row),
-            name(&row.limit),
-            code(&format!("{}:{}", row.source.file, row.source.line)),
-        )
+        let freeboard = s.freeboard.map_or_else(|| "–".into(), Freeboard::short);
+        let cells = [
+            ("verdict", word_badge(row)),
+            ("limit", name(&row.limit)),
+            ("found", found),
+            ("freeboard", freeboard),
+            (
+                "set at",
+                format!("<code>{}</code>{before}", breaking(&format!("{}:{}", row.source.file, row.source.line))),
+            ),
+        ];
+        // Where the table is a list of cards, a cell brings its head along; the roles keep it a table for those who hear it.
+        let cell = |(head, text): (&str, String)| format!("<td role=\"cell\" data-head=\"{head}\">{text}</td>");
+        let cells: String = cells.into_iter().map(cell).collect();
+        format!("<tr role=\"row\"><th scope=\"row\" role=\"rowheader\">{}</th>{cells}</tr>\n", breaking(&row.metric))
     };
     let body: String = rows.iter().map(line).collect();
     let head = ["metric", "verdict", "limit", "found", "freeboard", "set at"];

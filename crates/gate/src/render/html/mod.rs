@@ -57,11 +57,11 @@ pub fn html(page: &Page<'_>) -> String {
         if several {
             let title = format!("{}: {}", report.verdict, report.model);
             body.push_str(&outline.open(&title, &format!("{} {}", head::badge(&report.verdict), name(&report.model))));
-            outline.depth += 1;
+            (outline.depth, outline.parent) = (1, outline.titles.len());
         }
         body.push_str(&sections(&mut outline, report, anatomy, ranking));
         if several {
-            outline.depth -= 1;
+            outline.depth = 0;
             body.push_str("</section>\n");
         }
     }
@@ -133,6 +133,8 @@ fn unchecked(outline: &mut Outline, check: &Check) -> String {
 pub(super) struct Outline {
     /// How many sections are open around the next.
     depth: usize,
+    /// The section around it.
+    parent: usize,
     titles: Vec<(usize, String)>,
     anchors: usize,
 }
@@ -147,7 +149,11 @@ impl Outline {
     fn open(&mut self, title: &str, heading: &str) -> String {
         self.titles.push((self.depth, title.to_owned()));
         let (id, level) = (self.titles.len(), self.level());
-        format!("<section aria-labelledby=\"s{id}\">\n<h{level} id=\"s{id}\" tabindex=\"-1\">{heading}</h{level}>\n")
+        // Sections of the same title in several reports are told apart by the report's.
+        let of = if self.depth > 0 { format!(" s{}", self.parent) } else { String::new() };
+        format!(
+            "<section aria-labelledby=\"s{id}{of}\">\n<h{level} id=\"s{id}\" tabindex=\"-1\">{heading}</h{level}>\n"
+        )
     }
 
     /// A heading below that of the section.
@@ -177,11 +183,12 @@ impl Outline {
 
 /// A table that may be wider than the page: it scrolls by itself, and the keyboard reaches it.
 pub(super) fn table(outline: &mut Outline, caption: &str, class: &str, head: &[&str], rows: &str) -> String {
-    let heads: String = head.iter().map(|h| format!("<th scope=\"col\">{}</th>", esc(h))).collect();
+    let heads: String =
+        head.iter().map(|h| format!("<th scope=\"col\" role=\"columnheader\">{}</th>", esc(h))).collect();
     let id = outline.anchor();
     format!(
-        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n<table class=\"{class}\">\n\
-         <caption id=\"{id}\">{}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>\n</div>\n",
+        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n<table class=\"{class}\" role=\"table\">\n\
+         <caption id=\"{id}\">{}</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">{heads}</tr></thead>\n<tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n</div>\n",
         esc(caption)
     )
 }

@@ -68,8 +68,14 @@ fn strips(what: &str, of: Of, show: fn(u64) -> String, model: &Inspection, basel
         format!("<p class=\"strip-label\">{}</p>\n{}", esc(&label), blocks(i, of, widest))
     };
     let drawn: String = all.iter().map(strip).collect();
+    let mut largest: Vec<&NodeCost> = model.nodes.iter().collect();
+    largest.sort_by_key(|n| std::cmp::Reverse(of(n)));
+    let share =
+        |n: &&NodeCost| format!("{} ({:.0} %)", name(&n.name), of(n) as f64 / total(model).max(1) as f64 * 100.0);
+    let largest: Vec<String> = largest.iter().take(3).filter(|n| of(n) > 0).map(share).collect();
     format!(
-        "<figure class=\"strips\">\n{drawn}<figcaption>{what}, node by node in stored order; the tables hold the values.</figcaption>\n</figure>\n"
+        "<figure class=\"strips\">\n{drawn}<figcaption>{what}, node by node in stored order. Largest now: {}.</figcaption>\n</figure>\n",
+        largest.join(", ")
     )
 }
 
@@ -106,6 +112,8 @@ fn listed(
 ) -> String {
     let before: BTreeMap<&str, &NodeCost> =
         baseline.into_iter().flat_map(|b| &b.nodes).map(|n| (n.name.as_str(), n)).collect();
+    // Names may have been stripped: then no node is known again.
+    let baseline = baseline.filter(|_| model.nodes.iter().any(|n| before.contains_key(n.name.as_str())));
     let most = model.nodes.iter().filter_map(|n| n.macs).max().unwrap_or_default().max(1) as f64;
     let row = |&i: &usize| {
         let n = &model.nodes[i];

@@ -20,7 +20,7 @@ pub(super) fn section(outline: &mut Outline, ranked: &[NodeSensitivity]) -> Stri
     let mut text = outline.section("Sensitivity to quantization");
     text.push_str(&format!(
         "<p>Each node quantized alone, rounded to nearest, and the outputs of the model held against the original's on {samples} samples; \
-         the most damaging first. The bar is the noise at the outputs over that of the noisiest node; <code>quantize --exclude NODE</code> \
+         the most damaging first. The bar is the damage over that of the most damaging node; <code>quantize --exclude NODE</code> \
          keeps a node in float.</p>\n"
     ));
     let (worst, rest) = ranked.split_at(ranked.len().min(WORST));
@@ -34,13 +34,18 @@ pub(super) fn section(outline: &mut Outline, ranked: &[NodeSensitivity]) -> Stri
 }
 
 fn listed(outline: &mut Outline, title: &str, ranked: &[NodeSensitivity], shown: &[NodeSensitivity]) -> String {
-    let noise = |s: &NodeSensitivity| s.damage.sqnr.map(|db| 10f64.powf(-db / 20.0));
-    let most = ranked.iter().filter_map(noise).fold(0.0, f64::max);
+    // What the ranking is by: divergence where the outputs are class scores, else noise over signal.
+    let classes = ranked.iter().all(|s| s.damage.divergence.is_some());
+    let harm = |s: &NodeSensitivity| match classes {
+        true => s.damage.divergence,
+        false => s.damage.sqnr.map(|db| 10f64.powf(-db / 20.0)),
+    };
+    let most = ranked.iter().filter_map(harm).fold(0.0, f64::max);
     let row = |s: &NodeSensitivity| {
         let names = if s.nodes.is_empty() { &s.exclude } else { &s.nodes };
         let sign = if s.bytes_saved < 0 { "-" } else { "" };
         let show = |x: Option<f64>, text: &dyn Fn(f64) -> String| x.map_or_else(|| "–".into(), text);
-        let share = noise(s).filter(|_| most > 0.0).map_or(0.0, |n| n / most);
+        let share = harm(s).filter(|_| most > 0.0).map_or(0.0, |n| n / most);
         format!(
             "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"num\">{sign}{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"bars\">{}</td></tr>\n",
             name(&names.join(", ")),
@@ -53,6 +58,6 @@ fn listed(outline: &mut Outline, title: &str, ranked: &[NodeSensitivity], shown:
         )
     };
     let rows: String = shown.iter().map(row).collect();
-    let head = ["node", "operator", "saves", "SQNR", "divergence", "agreement", "noise"];
+    let head = ["node", "operator", "saves", "SQNR", "divergence", "agreement", "damage"];
     table(outline, title, "sensitivity", &head, &rows)
 }

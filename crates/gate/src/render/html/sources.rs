@@ -4,7 +4,7 @@ use plimsoll_record::{Figure, Report};
 
 use super::{
     Outline, table,
-    text::{breaking, code, esc, name, quantity, some},
+    text::{breaking, code, esc, name, prose, quantity, some},
 };
 use crate::render::evidence::Sources;
 
@@ -23,7 +23,7 @@ pub(super) fn section(outline: &mut Outline, report: &Report) -> String {
     let mut text = outline.section("Where the figures come from");
     text.push_str(&format!("<p>Model {}.</p>\n", code(&report.model_digest)));
     for (title, lines) in lists.into_iter().filter(|(_, lines)| !lines.is_empty()) {
-        let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", name(line))).collect();
+        let items: String = lines.iter().map(|line| format!("<li>{}</li>\n", prose(line))).collect();
         text.push_str(&format!("{}<ul>\n{items}</ul>\n", outline.below(title)));
     }
     if !figures.is_empty() {

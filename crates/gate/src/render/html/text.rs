@@ -52,6 +52,16 @@ pub(super) fn code(text: &str) -> String {
     format!("<code>{}</code>", name(text))
 }
 
+/// A sentence of ours, in which what stands in backquotes is code.
+pub(super) fn prose(text: &str) -> String {
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len() % 2 == 0 || text.chars().count() > LONGEST {
+        return esc(text);
+    }
+    let part = |(i, part): (usize, &&str)| if i % 2 == 1 { code(part) } else { esc(part) };
+    parts.iter().enumerate().map(part).collect()
+}
+
 /// The beginning and the end of a text that is too long.
 fn shortened(text: &str) -> String {
     let n = text.chars().count();
@@ -76,6 +86,8 @@ pub(super) fn quantity(value: f64, unit: &str, like: Option<f64>) -> String {
         Unit::Target,
     ];
     match UNITS.into_iter().find(|u| u.name() == unit) {
+        // Nothing is nothing in the smallest unit too.
+        Some(Unit::Seconds) if value == 0.0 => "0 s".into(),
         Some(known) => known.show(value, like),
         None if unit == "increase" => format!("{:+.1} %", value * 100.0),
         // Units that are not known here: the number with the digits that count.
@@ -116,6 +128,12 @@ mod tests {
         assert_eq!(esc("a<b>\"'&"), "a&lt;b&gt;&quot;&#39;&amp;");
         assert_eq!(esc("x\u{202e}txt.exe"), "x‹U+202E›txt.exe");
         assert_eq!(esc("a\u{1b}[2J\u{0}\u{ffff}\nb"), "a\u{fffd}[2J\u{fffd}\u{fffd} b");
+    }
+
+    #[test]
+    fn what_stands_in_backquotes_is_code_and_a_single_one_is_none() {
+        assert_eq!(prose("use `prune <x>`"), "use <code><bdi>prune &lt;x&gt;</bdi></code>");
+        assert_eq!(prose("a ` b <"), "a ` b &lt;");
     }
 
     #[test]
