@@ -34,7 +34,9 @@ fn a_command_of_the_readme_that_does_not_work_is_found() {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert_eq!(output.status.code(), Some(code), "{}\n{out}\n{err}", arguments.join(" "));
     }
-    for made in ["simple.onnx", "int8.onnx", "pruned.onnx", "candidates/winner.onnx", "candidates/report.html", "mine.toml"] {
+    for made in
+        ["simple.onnx", "int8.onnx", "pruned.onnx", "candidates/winner.onnx", "candidates/report.html", "mine.toml"]
+    {
         assert!(Path::new(here).join(made).is_file(), "{made} is not there");
     }
 }

@@ -27,9 +27,12 @@ pub(super) fn section(outline: &mut Outline, report: &Report, anatomy: Option<&A
     format!("{own}{accepted}{text}</section>\n")
 }
 
+/// What is counted, its unit, and how much there is; `None` where that is not known.
+type Counted = (&'static str, &'static str, Option<u64>);
+
 /// What can be counted of both models.
 fn counted(outline: &mut Outline, model: &Inspection, baseline: &Inspection) -> String {
-    let of = |i: &Inspection| {
+    let of = |i: &Inspection| -> [Counted; 6] {
         let t = &i.totals;
         [
             ("bytes of the file", "bytes", Some(i.file_bytes)),
@@ -40,7 +43,7 @@ fn counted(outline: &mut Outline, model: &Inspection, baseline: &Inspection) -> 
             ("nodes", "count", Some(i.nodes.len() as u64)),
         ]
     };
-    let row = |(before, after): ((&str, &str, Option<u64>), (&str, &str, Option<u64>))| {
+    let row = |(before, after): (Counted, Counted)| {
         let (what, unit, before) = before;
         let (before, after) = (before? as f64, after.2? as f64);
         let change = if before > 0.0 { format!("{:+.1} %", (after / before - 1.0) * 100.0) } else { "–".into() };

@@ -19,6 +19,8 @@ const LISTED: usize = 400;
 const STRIP: f64 = 1000.0;
 
 type Of = fn(&NodeCost) -> u64;
+/// What is measured, of a node, and how it is shown.
+type Measure = (&'static str, Of, fn(u64) -> String);
 
 pub(super) fn section(outline: &mut Outline, anatomy: Option<&Anatomy>) -> String {
     let Some(model) = anatomy.and_then(|a| a.model.as_ref()).filter(|m| !m.nodes.is_empty()) else {
@@ -26,7 +28,7 @@ pub(super) fn section(outline: &mut Outline, anatomy: Option<&Anatomy>) -> Strin
     };
     let baseline = anatomy.and_then(|a| a.baseline.as_ref()).filter(|b| b.model_digest != model.model_digest);
     let mut text = outline.section("Cost per node");
-    let measures: [(&str, Of, fn(u64) -> String); 2] =
+    let measures: [Measure; 2] =
         [("multiply-accumulates", |n| n.macs.unwrap_or_default(), count), ("bytes of parameters", |n| n.bytes, bytes)];
     for (what, of, show) in measures {
         text.push_str(&strips(what, of, show, model, baseline));

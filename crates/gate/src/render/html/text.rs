@@ -55,7 +55,7 @@ pub(super) fn code(text: &str) -> String {
 /// A sentence of ours, in which what stands in backquotes is code.
 pub(super) fn prose(text: &str) -> String {
     let parts: Vec<&str> = text.split('`').collect();
-    if parts.len() % 2 == 0 || text.chars().count() > LONGEST {
+    if parts.len().is_multiple_of(2) || text.chars().count() > LONGEST {
         return esc(text);
     }
     let part = |(i, part): (usize, &&str)| if i % 2 == 1 { code(part) } else { esc(part) };
