@@ -187,7 +187,7 @@ pub(super) fn table(outline: &mut Outline, caption: &str, class: &str, head: &[&
         head.iter().map(|h| format!("<th scope=\"col\" role=\"columnheader\">{}</th>", esc(h))).collect();
     let id = outline.anchor();
     format!(
-        "<div class=\"scroll\" role=\"region\" aria-labelledby=\"{id}\" tabindex=\"0\">\n<table class=\"{class}\" role=\"table\">\n\
+        "<div class=\"scroll\" role=\"group\" aria-labelledby=\"{id}\" tabindex=\"0\">\n<table class=\"{class}\" role=\"table\">\n\
          <caption id=\"{id}\">{}</caption>\n<thead role=\"rowgroup\"><tr role=\"row\">{heads}</tr></thead>\n<tbody role=\"rowgroup\">\n{rows}</tbody>\n</table>\n</div>\n",
         esc(caption)
     )
