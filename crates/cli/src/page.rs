@@ -2,8 +2,8 @@
 
 use plimsoll_gate::render::{Anatomy, Page, html};
 use plimsoll_onnx::Model;
-use plimsoll_optimize::{Candidate, recipe};
-use plimsoll_record::{Accepted, Check, NodeSensitivity, Ranking, Recipe, Report, Trend};
+use plimsoll_optimize::recipe;
+use plimsoll_record::{Accepted, Check, NodeSensitivity, RankedCandidate, Ranking, Recipe, Report, Trend};
 
 use crate::{
     failure::Failure,
@@ -27,29 +27,29 @@ pub(crate) fn anatomy(name: &str, model: &Model, baseline: Option<&Model>) -> Re
 pub(crate) fn of_search(
     world: &World,
     project: &Project,
-    candidates: &[Candidate],
+    best: Option<(&RankedCandidate, &Model)>,
     ranking: &Ranking,
 ) -> Result<String, Failure> {
-    let Some((best, model)) = candidates.iter().find_map(|c| Some((c, c.model.as_ref()?))) else {
+    let Some(best) = best else {
         let check = Check::new(None, vec![], vec![], vec![]);
         return Ok(html(&Page { check: &check, anatomies: &[], ranking: Some(ranking) }));
     };
-    let mut report = project.report_of(best)?;
+    let mut report = project.report_of(best.0)?;
     report.remarks.push("these are figures of the search, on the validation data: the test data are untouched".into());
-    of_candidate(world, project, (best, model), report, ranking)
+    of_candidate(world, project, best, report, ranking)
 }
 
 /// The page of a release: the winner as it was judged on the test data, and the course of the accepted baselines.
 pub(crate) fn of_release(
     world: &World,
     project: &Project,
-    winner: (&Candidate, &Model),
+    winner: (&RankedCandidate, &Model),
     report: &Report,
     ranking: &Ranking,
 ) -> Result<String, Failure> {
     let history = History::beside(&project.spec)?;
     let accepted: Vec<&Accepted> = history.of(&project.spec.name.value).collect();
-    let figures = winner.0.entry.figures.iter().filter(|f| f.executor == "static");
+    let figures = winner.0.figures.iter().filter(|f| f.executor == "static");
     let trend = figures.filter_map(|f| Trend::of(f, &accepted)).collect();
     of_candidate(world, project, winner, Report { trend, ..report.clone() }, ranking)
 }
@@ -57,11 +57,11 @@ pub(crate) fn of_release(
 fn of_candidate(
     world: &World,
     project: &Project,
-    (candidate, model): (&Candidate, &Model),
+    (candidate, model): (&RankedCandidate, &Model),
     report: Report,
     ranking: &Ranking,
 ) -> Result<String, Failure> {
-    let sensitivity = sensitivity(world, project, &candidate.entry.recipe).unwrap_or_else(|failure| {
+    let sensitivity = sensitivity(world, project, &candidate.recipe).unwrap_or_else(|failure| {
         // A page without the ranking is better than none.
         ui::say(&format!("note: the report has no ranking of nodes: {}", failure.message()));
         vec![]

@@ -8,7 +8,7 @@ use plimsoll_measure::{BenchOptions, Commands, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
 use plimsoll_profile::{Basis, Contract, Metric, PathAt, Pipeline, Profile, Spec};
-use plimsoll_record::{Accepted, Figure, Report, Trend, Verdict};
+use plimsoll_record::{Accepted, Figure, RankedCandidate, Report, Trend, Verdict};
 use plimsoll_release::{Judged, SignedFigures};
 use plimsoll_transform::Ranges;
 
@@ -126,12 +126,12 @@ impl Project {
     }
 
     /// What the search found out about a candidate, against every budget. The test data stay untouched.
-    pub(crate) fn report_of(&self, candidate: &Candidate) -> Result<Report, Failure> {
+    pub(crate) fn report_of(&self, candidate: &RankedCandidate) -> Result<Report, Failure> {
         let data = self.validation.as_ref().or(self.calibration.as_ref());
         let counted = Assessed::count(&self.model, None, data.map(|d| d as &dyn Samples))?;
-        let assessed = Assessed { figures: candidate.entry.figures.clone(), ..counted.into_baseline() };
-        let name = format!("{}, best candidate {}", self.spec.name.value, candidate.entry.recipe.name);
-        Ok(self.budgeted(false).report(&name, &candidate.entry.model_digest, &assessed))
+        let assessed = Assessed { figures: candidate.figures.clone(), ..counted.into_baseline() };
+        let name = format!("{}, best candidate {}", self.spec.name.value, candidate.recipe.name);
+        Ok(self.budgeted(false).report(&name, &candidate.model_digest, &assessed))
     }
 
     /// Holds a model against every budget, on the test data.

@@ -22,7 +22,8 @@ pub(crate) fn run(world: &World, args: &args::Optimize) -> Result<Exit, Failure>
     world::check_output(&args.output.join("ranking.json"), &[])?;
     let candidates = project.search(world, args.budget)?;
     let ranking = ranking(&candidates, project.spec.objective);
-    let page = page::of_search(world, &project, &candidates, &ranking)?;
+    let best = candidates.iter().find_map(|c| Some((&c.entry, c.model.as_ref()?)));
+    let page = page::of_search(world, &project, best, &ranking)?;
     write(&args.output, &candidates, &ranking, &page)?;
     world.print(&ranking, || text(&ranking, &args.output))?;
     Ok(if ranking.winner.is_some() { Exit::Pass } else { Exit::GateFailed })

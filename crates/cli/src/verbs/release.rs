@@ -61,7 +61,7 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("3 of 4  sign: release folder, OpenSSF model signature, attestations, beta channel");
     let now = SystemTime::now();
     let repository = open(&home, name, now)?;
-    let page = page::of_release(world, &project, (best, model), &report, &ranking)?;
+    let page = page::of_release(world, &project, (&best.entry, model), &report, &ranking)?;
     let mut input = input(&project, best, &assessed, &report, &repository)?;
     input.extra.insert("ranking.json".into(), world::json(&ranking)?.into_bytes());
     input.extra.insert("report.html".into(), page.into_bytes());
@@ -88,7 +88,7 @@ fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) ->
         return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
             .help("`plimsoll optimize` writes what each of them said"));
     };
-    let report = project.report_of(best)?;
+    let report = project.report_of(&best.entry)?;
     show(world, &report)?;
     project::refusal(&report).say();
     Ok(project::exit_of(&report, true))

@@ -34,7 +34,8 @@ fn word(row: &Row) -> String {
 }
 
 /// `3 of 9 budgets pass`, and how the rest stand.
-fn tally(rows: &[Row]) -> String {
+fn tally<'r>(rows: impl IntoIterator<Item = &'r Row>) -> String {
+    let rows: Vec<&Row> = rows.into_iter().collect();
     let count = |wanted: fn(&Verdict) -> bool| rows.iter().filter(|r| !r.is_waived() && wanted(&r.verdict)).count();
     let pass = count(|v| matches!(v, Verdict::Pass));
     let others = [

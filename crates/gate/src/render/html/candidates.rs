@@ -1,15 +1,20 @@
 //! The candidates of a search: size, time and what is lost, and which of them no other beats in all three.
 
 use plimsoll_profile::{Basis, Better, Metric};
-use plimsoll_record::{Figure, RankedCandidate, Ranking};
+use plimsoll_record::{Figure, PassRecord, RankedCandidate, Ranking};
 
 use super::{
     Outline,
     chart::Scale,
     head::{badge, class},
     table,
-    text::{esc, name, prose, px, quantity, some},
+    text::{bytes, count, esc, name, prose, px, quantity, some},
 };
+
+/// Candidates that are shown at once.
+const BEST: usize = 20;
+/// Candidates that are shown besides, at most; the ranking holds all.
+const LISTED: usize = 300;
 
 /// What candidates are compared by: a metric and which way is better.
 #[derive(Clone, Copy)]
@@ -58,8 +63,8 @@ pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
     let on_front = front.iter().filter(|f| **f).count();
     let by: Vec<String> = axes.iter().map(|a| esc(a.metric)).collect();
     text.push_str(&format!(
-        "<p>{winner}; the order is by {}. Filled in the charts, and unbeaten: {on_front} of the {}, than which no other is as good in {} \
-         and better in one of them.</p>\n",
+        "<p>{winner}; the order is by {}. {on_front} of {} are unbeaten, and filled in the charts: no other is at least as good in \
+         all of {}, and better in one.</p>\n",
         esc(&ranking.objective),
         some(all.len(), "candidate", "candidates"),
         by.join(", "),
@@ -70,6 +75,7 @@ pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
         text.push_str(&format!("<div class=\"charts\">\n{charts}</div>\n"));
     }
     text.push_str(&listed(outline, ranking, &axes, &front));
+    text.push_str(&made(outline, ranking));
     text.push_str("</section>\n");
     text
 }
@@ -111,7 +117,7 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> Strin
     if points.len() < 2 {
         return String::new();
     }
-    let across = Scale::from_zero(points.iter().map(|p| p.1.value), [left, right]);
+    let across = Scale::over(points.iter().map(|p| p.1.value), [left, right]);
     let up = Scale::over(points.iter().flat_map(|p| p.2.bounds()), [bottom, top]);
     let mut drawn = String::new();
     for tick in across.ticks() {
@@ -132,6 +138,8 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> Strin
             px(at + 4.0)
         ));
     }
+    let places: Vec<[f64; 2]> = points.iter().map(|(_, fx, fy)| [across.at(fx.value), up.at(fy.value)]).collect();
+    let mut labels = Labels::around(&places);
     for (i, fx, fy) in &points {
         let candidate = &ranking.candidates[*i];
         let (cx, cy) = (across.at(fx.value), up.at(fy.value));
@@ -147,14 +155,12 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> Strin
         let kind = if front[*i] { "front" } else { "beaten" };
         let radius = if won { 7 } else { 5 };
         drawn.push_str(&format!(
-            "<g class=\"point {kind} {}\"><title>{}</title>{whisker}<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>{mark}<text x=\"{}\" y=\"{}\">{}</text></g>\n",
+            "<g class=\"point {kind} {}\"><title>{}</title>{whisker}<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>{mark}{}</g>\n",
             class(&candidate.verdict),
             esc(&candidate.recipe.name),
             px(cx),
             px(cy),
-            px(cx + 8.0),
-            px(cy - 6.0),
-            i + 1,
+            labels.of([cx, cy], i + 1),
         ));
     }
     let better = if y.higher { "higher" } else { "lower" };
@@ -165,6 +171,29 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> Strin
          <figcaption>{y_name} ({better} is better) against {x_name}. Numbers are ranks; the bar is the winner's mark; whiskers are 95&nbsp;% intervals.</figcaption>\n</figure>\n",
         px(bottom + 36.0),
     )
+}
+
+/// Numbers beside points, each where nothing else is yet; where there is no room it is left out, and the point's title tells.
+struct Labels {
+    taken: Vec<[f64; 2]>,
+}
+
+impl Labels {
+    fn around(points: &[[f64; 2]]) -> Self {
+        Self { taken: points.to_vec() }
+    }
+
+    fn of(&mut self, [x, y]: [f64; 2], number: usize) -> String {
+        /// Of the middle of a number from its point: to the right, to the left, above, below.
+        const BESIDE: [[f64; 2]; 6] =
+            [[12.0, -9.0], [-12.0, -9.0], [12.0, 10.0], [-12.0, 10.0], [0.0, -15.0], [0.0, 16.0]];
+        let free = |[a, b]: [f64; 2]| self.taken.iter().all(|[p, q]| (a - p).abs() > 10.0 || (b - q).abs() > 9.0);
+        let Some(at) = BESIDE.into_iter().map(|[dx, dy]| [x + dx, y + dy]).find(|at| free(*at)) else {
+            return String::new();
+        };
+        self.taken.push(at);
+        format!("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{number}</text>", px(at[0]), px(at[1] + 4.0))
+    }
 }
 
 fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[bool]) -> String {
@@ -191,9 +220,46 @@ fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[
             prose(c.refused.as_deref().unwrap_or_default()),
         )
     };
-    let rows: String = ranking.candidates.iter().enumerate().map(row).collect();
+    let all: Vec<String> = ranking.candidates.iter().enumerate().map(row).collect();
     let mut head = vec!["candidate", "verdict"];
     head.extend(axes.iter().map(|a| a.metric));
     head.extend(["front", "note"]);
-    table(outline, &format!("Candidates, best first by {}", ranking.objective), "candidates", &head, &rows)
+    let (best, rest) = all.split_at(all.len().min(BEST));
+    let caption = format!("Candidates, best first by {}", ranking.objective);
+    let mut text = table(outline, &caption, "candidates", &head, &best.concat());
+    if !rest.is_empty() {
+        let shown = &rest[..rest.len().min(LISTED)];
+        let table = table(outline, "Candidates further behind", "candidates", &head, &shown.concat());
+        let summary = format!("{} of {} candidates further behind", shown.len(), rest.len());
+        text.push_str(&format!("<details><summary>{summary}</summary>\n{table}</details>\n"));
+    }
+    text
+}
+
+/// What the passes of the winner did, or of the best where nothing won.
+fn made(outline: &mut Outline, ranking: &Ranking) -> String {
+    let won = |c: &&RankedCandidate| ranking.winner.as_ref() == Some(&c.recipe.name);
+    let best = ranking.candidates.iter().find(won).or(ranking.candidates.first());
+    let Some(best) = best else { return String::new() };
+    let did: Vec<&PassRecord> = best.passes.iter().filter(|p| p.outcome != "nothing to do").collect();
+    if did.is_empty() {
+        return String::new();
+    }
+    let row = |p: &&PassRecord| {
+        let [nodes, size] = [p.nodes.map(count), p.bytes.map(bytes)]
+            .map(|[before, after]| if before == after { after } else { format!("{before} → {after}") });
+        format!(
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td class=\"num\">{nodes}</td><td class=\"num\">{size}</td><td>{}</td></tr>\n",
+            name(&p.pass),
+            prose(&p.outcome),
+            some(p.reasons.len(), "change", "changes"),
+        )
+    };
+    let rows: String = did.iter().map(row).collect();
+    let caption = format!("How {} was made", best.recipe.name);
+    let table = table(outline, &caption, "passes", &["pass", "outcome", "nodes", "bytes", "changes"], &rows);
+    format!(
+        "<details><summary>{} that made it</summary>\n{table}</details>\n",
+        some(best.passes.len(), "pass", "passes")
+    )
 }

@@ -5,6 +5,7 @@ use plimsoll_record::{Check, Report, Row, Verdict};
 use super::{
     Outline,
     freeboard::{Freeboard, Standing, standings},
+    table,
     text::{breaking, code, esc, name, prose, px, some},
 };
 use crate::render::{
@@ -45,14 +46,14 @@ pub(super) fn masthead(check: &Check) -> String {
             let digest: String = one.model_digest.chars().take(19).collect();
             (name(&one.model), format!("{}. Model {}.", esc(&tally(&one.rows)), code(&digest)))
         }
-        _ => ("plimsoll check".to_owned(), format!("{}.", esc(&summary(check)))),
+        reports => {
+            let title = summary(check);
+            let what = title.split_once(" (").map_or(title.as_str(), |(_, rest)| rest.trim_end_matches(')'));
+            (esc(what), format!("{}.", esc(&tally(reports.iter().flat_map(|r| &r.rows)))))
+        }
     };
-    let rows = check.reports.iter().flat_map(|r| &r.rows);
-    let decisive = rows.filter(|r| r.level != "warn" && !matches!(r.verdict, Verdict::Skipped(_)));
-    let judged = |s: &Standing<'_>| matches!(s.row.verdict, Verdict::Pass | Verdict::Fail) && !s.row.is_waived();
-    let mut settled: Vec<Standing<'_>> = standings(decisive).into_iter().filter(judged).collect();
-    settled.sort_by(|a, b| height(a).total_cmp(&height(b)));
-    let lowest = settled.first().and_then(|s| Some((s.row, s.freeboard?)));
+    // What floats says nothing where something could not be checked.
+    let lowest = lowest(check.reports.iter().flat_map(|r| &r.rows)).filter(|_| check.faults.is_empty());
     let lowest_words = lowest.map_or_else(String::new, |(row, freeboard)| {
         format!(
             "<p class=\"lowest\">Floats lowest: <strong>{}</strong> of {}, {}, {}.</p>\n",
@@ -75,8 +76,33 @@ pub(super) fn masthead(check: &Check) -> String {
     )
 }
 
-fn height(s: &Standing<'_>) -> f64 {
-    s.freeboard.map_or(f64::INFINITY, |f| f.at)
+/// The decisive row that is settled and floats lowest.
+fn lowest<'r>(rows: impl Iterator<Item = &'r Row>) -> Option<(&'r Row, Freeboard)> {
+    let decisive = rows.filter(|r| r.level != "warn" && !r.is_waived());
+    let settled = decisive.filter(|r| matches!(r.verdict, Verdict::Pass | Verdict::Fail));
+    let floating = settled.filter_map(|r| Some((r, Freeboard::of(r.load.as_ref()?)?)));
+    floating.min_by(|a, b| a.1.at.total_cmp(&b.1.at))
+}
+
+/// One report of several: where it stands, and where it is told.
+pub(super) fn overview_row(report: &Report, section: usize) -> String {
+    let lowest = lowest(report.rows.iter()).map_or_else(
+        || "–".into(),
+        |(row, freeboard)| format!("{} of {}, {}", breaking(&row.metric), name(&row.profile), freeboard.words()),
+    );
+    format!(
+        "<tr><th scope=\"row\"><a href=\"#s{section}\">{}</a></th><td>{}</td><td>{}</td><td>{lowest}</td></tr>\n",
+        breaking(&report.model),
+        badge(&report.verdict),
+        esc(&tally(&report.rows)),
+    )
+}
+
+/// All reports at a glance.
+pub(super) fn overview(outline: &mut Outline, rows: &str) -> String {
+    let table =
+        table(outline, "Models that were checked", "overview", &["model", "verdict", "budgets", "floats lowest"], rows);
+    format!("<section aria-labelledby=\"overview\">\n<h2 id=\"overview\">At a glance</h2>\n{table}</section>\n")
 }
 
 /// The mark on the side of a hull, as high above the water as what floats lowest. The sea goes on over the whole width of the page.

@@ -67,7 +67,8 @@ fn vessel(s: &Standing<'_>) -> String {
         Verdict::Inconclusive => "open",
         verdict => class(verdict),
     };
-    let words = s.freeboard.map_or_else(|| "no figure".to_owned(), Freeboard::words);
+    let waived = if row.is_waived() { ", waived" } else { "" };
+    let words = s.freeboard.map_or_else(|| "no figure".to_owned(), Freeboard::words) + waived;
     format!(
         "<div class=\"vessel {settled}\">{}<div class=\"name\">{}</div><div class=\"limit\">{}</div><div class=\"margin\">{words}</div></div>\n",
         hull(s.freeboard),

@@ -51,12 +51,14 @@ pub fn html(page: &Page<'_>) -> String {
     let mut outline = Outline::default();
     let several = page.check.reports.len() > 1;
     let mut body = faults(&mut outline, &page.check.faults);
+    let mut overview = Vec::new();
     for (i, report) in page.check.reports.iter().enumerate() {
         let anatomy = page.anatomies.get(i);
         let ranking = page.ranking.filter(|_| i == 0);
         if several {
             let title = format!("{}: {}", report.verdict, report.model);
             body.push_str(&outline.open(&title, &format!("{} {}", head::badge(&report.verdict), name(&report.model))));
+            overview.push(head::overview_row(report, outline.titles.len()));
             (outline.depth, outline.parent) = (1, outline.titles.len());
         }
         body.push_str(&sections(&mut outline, report, anatomy, ranking));
@@ -71,6 +73,9 @@ pub fn html(page: &Page<'_>) -> String {
         body.push_str(&candidates::section(&mut outline, ranking));
     }
     body.push_str(&unchecked(&mut outline, page.check));
+    if several {
+        body.insert_str(0, &head::overview(&mut outline, &overview.concat()));
+    }
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n{}<body>\n<a class=\"skip\" href=\"#content\">Skip to the report</a>\n{}{}\
          <main id=\"content\">\n{body}</main>\n{}</body>\n</html>\n",
@@ -172,11 +177,13 @@ impl Outline {
         format!("a{}", self.anchors)
     }
 
+    /// Links to the sections; of several reports to the reports alone.
     fn navigation(&self) -> String {
-        let link = |(i, (depth, title)): (usize, &(usize, String))| {
-            format!("<li class=\"d{}\"><a href=\"#s{}\">{}</a></li>\n", (*depth).min(1), i + 1, name(title))
+        let outer = self.titles.iter().enumerate().filter(|(_, (depth, _))| *depth == 0);
+        let link = |(i, (_, title)): (usize, &(usize, String))| {
+            format!("<li><a href=\"#s{}\">{}</a></li>\n", i + 1, name(title))
         };
-        let links: String = self.titles.iter().enumerate().map(link).collect();
+        let links: String = outer.map(link).collect();
         format!("<nav aria-label=\"Sections\">\n<ul>\n{links}</ul>\n</nav>\n")
     }
 }

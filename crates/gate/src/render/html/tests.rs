@@ -1,8 +1,8 @@
 //! What a page must be whatever it shows: whole, closed to the network, usable without eyes, and proof against hostile names.
 
 use plimsoll_record::{
-    Check, EndpointShift, GroupShift, Inspection, NodeCost, NodeSensitivity, OutputDamage, RankedCandidate, Ranking,
-    Recipe, Report, Row, Totals, Value, Verdict,
+    Check, EndpointShift, GroupShift, Inspection, NodeCost, NodeSensitivity, OutputDamage, PassRecord, RankedCandidate,
+    Ranking, Recipe, Report, Row, Totals, Value, Verdict,
 };
 
 use super::{Anatomy, Page, html};
@@ -36,7 +36,14 @@ fn candidate(name: &str, verdict: Verdict, bytes: f64, drop: f64) -> RankedCandi
         figure("accuracy-drop", "share", drop, Some([drop - 0.01, drop + 0.01])),
     ];
     let (recipe, refused) = (Recipe::new(name, vec![]), Some("`macs` is over its budget".into()));
-    RankedCandidate { recipe, model_digest: "sha256:1".into(), passes: vec![], figures, verdict, refused }
+    let pass = PassRecord {
+        pass: "quantize".into(),
+        outcome: "applied".into(),
+        reasons: vec!["all weights".into()],
+        nodes: [20, 22],
+        bytes: [300, 100],
+    };
+    RankedCandidate { recipe, model_digest: "sha256:1".into(), passes: vec![pass], figures, verdict, refused }
 }
 
 /// Something of everything, in two reports.
@@ -70,15 +77,13 @@ fn everything() -> (Check, Vec<Anatomy>, Ranking) {
         baseline: Some(inspection("sha256:baseline", 1_500_000)),
         sensitivity: (0..15).map(sensitive).collect(),
     };
+    let worse = |i: u32| candidate(&format!("worse-{i}"), Verdict::Fail, 9.5e4 + f64::from(i), 0.01);
+    let best = [candidate("int8", Verdict::Pass, 5e4, 0.002), candidate("f16", Verdict::Inconclusive, 9e4, 0.0)];
     let ranking = Ranking {
         schema: "plimsoll.ranking/1".into(),
         objective: "artifact-size".into(),
         winner: Some("int8".into()),
-        candidates: vec![
-            candidate("int8", Verdict::Pass, 5e4, 0.002),
-            candidate("f16", Verdict::Inconclusive, 9e4, 0.0),
-            candidate("worse", Verdict::Fail, 9.5e4, 0.01),
-        ],
+        candidates: best.into_iter().chain((0..25).map(worse)).collect(),
     };
     (check, vec![anatomy.clone(), anatomy], ranking)
 }
@@ -280,7 +285,7 @@ fn figures_without_bounds_draw_no_nonsense() {
     }
     for (i, candidate) in ranking.candidates.iter_mut().enumerate() {
         for figure in &mut candidate.figures {
-            (figure.value, figure.interval) = (extremes[i], None);
+            (figure.value, figure.interval) = (extremes[i % 6], None);
         }
     }
     check.reports[0].trend[0].points[0].value = f64::MAX;
@@ -295,6 +300,19 @@ fn figures_without_bounds_draw_no_nonsense() {
             assert!(!tag.contains(nonsense), "{tag}");
         }
     }
+}
+
+#[test]
+fn of_candidates_those_are_unbeaten_that_no_other_equals_and_beats() {
+    let (check, anatomies, mut ranking) = everything();
+    let page = page(&check, &anatomies, &ranking);
+    assert!(page.contains("2 of 27 candidates are unbeaten"));
+    assert_eq!(page.matches("<td>unbeaten</td>").count(), 2);
+    assert_eq!(page.matches("class=\"point front").count(), 4);
+    // Who equals another beats nobody.
+    ranking.candidates.truncate(1);
+    ranking.candidates.push(candidate("twin", Verdict::Pass, 5e4, 0.002));
+    assert!(self::page(&check, &anatomies, &ranking).contains("2 of 2 candidates are unbeaten"));
 }
 
 #[test]
