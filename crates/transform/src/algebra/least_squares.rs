@@ -2,7 +2,7 @@
 //! that shrinks towards the original weights (Hoerl and Kennard, "Ridge Regression", Technometrics 12, 1970, with a prior mean;
 //! in this use as in AdaPrune, Hubara et al., arXiv 2102.08124).
 
-use faer::{Accum, Mat, Par, linalg::matmul::matmul};
+use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
 
 use super::moments::{Factor, Moments};
 
@@ -12,4 +12,23 @@ pub(crate) fn refit(w0: &Mat<f64>, moments: &Moments, factor: &Factor) -> Mat<f6
     matmul(&mut residual, Accum::Add, &moments.gram, w0.transpose(), -1.0, Par::Seq);
     let change = factor.solve(&residual);
     Mat::from_fn(w0.nrows(), w0.ncols(), |o, k| w0[(o, k)] + change[(k, o)])
+}
+
+/// Weights, one row an output channel, and what is added to their product with centred rows.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitted {
+    pub(crate) weights: Mat<f64>,
+    pub(crate) centre: Vec<f64>,
+}
+
+impl Fitted {
+    /// What comes of `n` centred rows `x`, row-major.
+    pub(crate) fn of_rows(&self, x: &[f32], n: usize) -> Vec<f32> {
+        let (channels, width) = (self.weights.nrows(), self.weights.ncols());
+        let weights = Mat::<f32>::from_fn(width, channels, |k, o| self.weights[(o, k)] as f32);
+        let mut out: Vec<f32> = (0..n).flat_map(|_| self.centre.iter().map(|c| *c as f32)).collect();
+        let x = MatRef::from_row_major_slice(x, n, width);
+        matmul(MatMut::from_row_major_slice_mut(&mut out, n, channels), Accum::Add, x, &weights, 1.0, Par::Seq);
+        out
+    }
 }

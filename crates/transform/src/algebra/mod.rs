@@ -3,5 +3,6 @@
 pub(crate) mod least_squares;
 mod moments;
 pub(crate) mod rectified;
+pub(crate) mod softmax;
 
 pub(crate) use self::moments::{Columns, Factor, Moments, Split};

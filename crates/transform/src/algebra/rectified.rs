@@ -3,10 +3,10 @@
 //! while they may (Zhang et al., "Accelerating Very Deep Convolutional Networks for Classification and Detection", arXiv 1505.06798).
 //! Knows numbers, not layers.
 
-use faer::{Accum, Mat, MatMut, MatRef, Par, linalg::matmul::matmul};
+use faer::Mat;
 
 use super::{
-    least_squares,
+    least_squares::{self, Fitted},
     moments::{Columns, Factor, Moments, Split, cross, scaled},
 };
 
@@ -26,12 +26,6 @@ struct Part {
     t: Vec<f32>,
     s: Vec<f32>,
     n: usize,
-}
-
-/// Weights, one row an output channel, and what is added to the product with centred rows.
-pub(crate) struct Fitted {
-    pub(crate) weights: Mat<f64>,
-    pub(crate) centre: Vec<f64>,
 }
 
 impl Rows<'_> {
@@ -75,7 +69,7 @@ impl Part {
         let mut fitted = Fitted { weights: start, centre: moments.mean_t.clone() };
         let (channels, width) = (w0.nrows(), w0.ncols());
         for _ in 0..ROUNDS {
-            let mut targets = self.given(&fitted);
+            let mut targets = fitted.of_rows(&self.x, self.n);
             for ((y, t), s) in targets.iter_mut().zip(&self.t).zip(&self.s) {
                 *y = if t + s > 0.0 { *t } else { y.min(-s) };
             }
@@ -89,19 +83,9 @@ impl Part {
         fitted
     }
 
-    /// What the weights give for each row.
-    fn given(&self, fitted: &Fitted) -> Vec<f32> {
-        let (channels, width) = (fitted.weights.nrows(), fitted.weights.ncols());
-        let weights = Mat::<f32>::from_fn(width, channels, |k, o| fitted.weights[(o, k)] as f32);
-        let mut out: Vec<f32> = (0..self.n).flat_map(|_| fitted.centre.iter().map(|c| *c as f32)).collect();
-        let x = MatRef::from_row_major_slice(&self.x, self.n, width);
-        matmul(MatMut::from_row_major_slice_mut(&mut out, self.n, channels), Accum::Add, x, &weights, 1.0, Par::Seq);
-        out
-    }
-
     /// The squared error behind the rectifier.
     fn loss(&self, fitted: &Fitted) -> f64 {
-        let given = self.given(fitted);
+        let given = fitted.of_rows(&self.x, self.n);
         let one = |((y, t), s): ((&f32, &f32), &f32)| f64::from((y + s).max(0.0) - (t + s).max(0.0)).powi(2);
         given.iter().zip(&self.t).zip(&self.s).map(one).sum()
     }

@@ -25,8 +25,8 @@ pub(super) struct Layer<'m> {
     pub(super) settled: &'m str,
     /// The sum that only this layer's result and another value go into: the sum, and that value.
     pub(super) sum: Option<(&'m str, &'m str)>,
-    /// Whether only a rectifier reads what comes of it, or the sum.
-    pub(super) rectified: bool,
+    /// What reads what comes of it, or the sum.
+    pub(super) reader: Reader,
     pub(super) reading: Reading,
     pub(super) groups: usize,
     /// Output channels.
@@ -39,6 +39,34 @@ pub(super) struct Layer<'m> {
     pub(super) made: Option<Vec<usize>>,
     /// How many fitted layers lie before it.
     pub(super) level: usize,
+}
+
+/// What a layer is read by, where that decides which errors count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reader {
+    /// All errors count alike.
+    Any,
+    /// A rectifier alone.
+    Rectifier,
+    /// A softmax over the layer's channels alone, with nothing added before it.
+    Softmax,
+}
+
+impl Reader {
+    /// What alone reads the layer's result or, where there is one, the sum.
+    fn of(view: &View<'_>, shapes: &Shapes, layer: &Layer<'_>) -> Self {
+        let value = layer.sum.map_or(layer.settled, |(total, _)| total);
+        let Some((_, n, _)) = view.sole_user(value) else { return Self::Any };
+        // Of two axes, the last is the default in every operator set. A convolution's channels are not on the last axis.
+        let rank = shapes.dims(value).map_or(0, <[_]>::len) as i64;
+        let axis = attr::int(n, "axis").or((rank == 2).then_some(-1));
+        let last = axis.is_some_and(|a| a == -1 || a + 1 == rank) && !node::is(view.node(layer.id), "Conv");
+        match () {
+            () if node::is(n, "Relu") => Self::Rectifier,
+            () if node::is(n, "Softmax") && last && layer.sum.is_none() => Self::Softmax,
+            () => Self::Any,
+        }
+    }
 }
 
 /// Every such layer of a model, in the order of the graph.
@@ -58,8 +86,7 @@ pub(super) fn layers<'m>(model: &'m Model, groups: &Groups<'m>, sizes: &Bindings
     }
     for layer in &mut found {
         layer.sum = sum(&view, &shapes, layer).filter(|(_, other)| depth.get(other).is_none_or(|d| *d <= layer.level));
-        let last = layer.sum.map_or(layer.settled, |(total, _)| total);
-        layer.rectified = view.sole_user(last).is_some_and(|(_, n, _)| node::is(n, "Relu"));
+        layer.reader = Reader::of(&view, &shapes, layer);
     }
     Ok(found)
 }
@@ -107,7 +134,7 @@ fn layer<'m>(
         output,
         settled,
         sum: None,
-        rectified: false,
+        reader: Reader::Any,
         reading,
         groups,
         channels,

@@ -13,15 +13,17 @@ use rayon::prelude::*;
 
 use super::{
     groups::Groups,
-    layers::{Layer, Place},
+    layers::{Layer, Place, Reader},
     observed::{Observed, WIDEST},
     removal::apply,
 };
 use crate::{
     Refusal,
     algebra::{
-        Columns, Factor, Moments, Split, least_squares,
-        rectified::{Fitted, Rows},
+        Columns, Factor, Moments, Split,
+        least_squares::{self, Fitted},
+        rectified::Rows,
+        softmax,
     },
     observe::{Resumed, Wanted, inputs, targets},
 };
@@ -137,9 +139,8 @@ fn one_level(
             target.iter_mut().zip(other).for_each(|(t, o)| *t -= o);
         }
         let n = target.len() / now.kept.len().max(1);
-        let rectified = layer.rectified.then_some(other);
         let together = n / wanted.runs.max(1);
-        (rows.len() == n * now.width && n > 0).then(|| fit(now, rows, &target, rectified, together))?
+        (rows.len() == n * now.width && n > 0).then(|| fit(now, rows, &target, (layer.reader, other), together))?
     };
     let fitted: Vec<_> = found.par_iter().map(one).collect();
     let mut patch = Patch::new();
@@ -151,13 +152,13 @@ fn one_level(
     Ok(patch)
 }
 
-/// New weights, one row an output channel, and the new bias; `None` where the rows are not usable. `rectified` is what is added
-/// before a rectifier, where one follows.
+/// New weights, one row an output channel, and the new bias; `None` where the rows are not usable. `reader` is what follows, and what
+/// is added before it.
 fn fit(
     now: &Pruned,
     rows: &[f32],
     target: &[f32],
-    rectified: Option<Option<&[f32]>>,
+    (reader, added): (Reader, Option<&[f32]>),
     together: usize,
 ) -> Option<(Vec<f32>, Option<Vec<f32>>)> {
     let (channels, groups) = (now.kept.len(), now.place.groups);
@@ -172,18 +173,22 @@ fn fit(
         let split = Split::of(x, t, together, centred);
         let whole = split.whole();
         let share = best(&w0, &split)?;
-        let behind = rectified.zip(share).and_then(|(other, share)| {
-            let s = other.map(|rows| Columns { rows, ..t });
-            Rows { x, t, s }.refit(&w0, &split, |m| factor(m, share))
-        });
-        let fitted = match (behind, share) {
-            (Some(behind), _) => behind,
-            (None, Some(share)) => {
-                let weights = least_squares::refit(&w0, &whole, &factor(&whole, share)?);
-                Fitted { weights, centre: whole.mean_t.clone() }
-            }
-            (None, None) => Fitted { weights: w0, centre: whole.mean_t.clone() },
+        let plain = |m: &Moments| -> Option<Fitted> {
+            let weights = match share {
+                Some(share) => least_squares::refit(&w0, m, &factor(m, share)?),
+                None => w0.clone(),
+            };
+            Some(Fitted { weights, centre: m.mean_t.clone() })
         };
+        let behind = match (reader, share) {
+            (Reader::Rectifier, Some(share)) => {
+                let s = added.map(|rows| Columns { rows, ..t });
+                Rows { x, t, s }.refit(&w0, &split, |m| factor(m, share))
+            }
+            (Reader::Softmax, _) if groups == 1 => softmax::refit(x, t, &split, plain),
+            _ => None,
+        };
+        let fitted = behind.map_or_else(|| plain(&whole), Some)?;
         for o in 0..count {
             let row: Vec<f64> = (0..k).map(|j| fitted.weights[(o, j)]).collect();
             let read: f64 = row.iter().zip(&whole.mean_x).map(|(w, m)| w * m).sum();
