@@ -93,10 +93,11 @@ impl Island {
     fn run(&self, inputs: &[TValue], times: Option<&mut Vec<Duration>>) -> TractResult<TVec<TValue>> {
         let Inner { isa, compiled, slots, outputs, .. } = &*self.inner;
         let plain = inputs.iter().map(|i| i.try_as_plain_ram()).collect::<TractResult<Vec<_>>>()?;
-        // int8 is computed as uint8 with 128 added.
+        // int8 is computed as uint8 with 128 added. Types are looked at first: a slice of another type is an error, and making one may
+        // take longer than a small model.
         let mut shifted: Vec<Option<Vec<u8>>> = Vec::with_capacity(inputs.len());
-        for plain in &plain {
-            let signed = plain.as_slice::<i8>().ok();
+        for (input, plain) in inputs.iter().zip(&plain) {
+            let signed = if input.datum_type() == DatumType::I8 { Some(plain.as_slice::<i8>()?) } else { None };
             shifted.push(signed.map(|s| s.iter().map(|v| (*v as u8) ^ 0x80).collect()));
         }
         let mut views = Vec::with_capacity(inputs.len());
