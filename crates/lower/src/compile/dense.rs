@@ -99,8 +99,16 @@ impl Emitter<'_> {
             Head::Depthwise { input, bases, taps, weights: packed, channels }
         } else {
             let per_group = if *group == 1 { padded } else { inputs };
-            let packing =
-                Packing { groups: *group, inputs, outputs: outputs / group, padded: per_group, taps, pixels: rows };
+            let runs = merged((0..taps).map(offset), per_group);
+            let packing = Packing {
+                groups: *group,
+                inputs,
+                outputs: outputs / group,
+                padded: per_group,
+                pixels: rows,
+                runs: &runs,
+                quads: self.isa.has_quads(),
+            };
             let (blocks, weights) = match &integers {
                 Some(whole) if bytes => {
                     let (blocks, packed) = packing.pack(4, |o, i, tap| whole.numbers[o][i * taps + tap]);
@@ -111,14 +119,7 @@ impl Emitter<'_> {
                     (blocks, Weights::F32(packed))
                 }
             };
-            Head::Conv {
-                input,
-                bases,
-                runs: merged((0..taps).map(offset), per_group),
-                blocks,
-                weights,
-                spill: *group == 1,
-            }
+            Head::Conv { input, bases, runs, blocks, weights, spill: *group == 1 }
         };
         let shape = node.shape.clone();
         let to = Laid { value: 0, shape, order };
@@ -153,7 +154,9 @@ impl Emitter<'_> {
             Some(q) => Some(whole((0..*columns).map(column), &bias, *q)?),
             None => None,
         };
-        let packing = Packing { groups: 1, inputs: depth, outputs: *columns, padded, taps: 1, pixels: rows };
+        let runs = vec![Run { offset: 0, len: padded }];
+        let (outputs, quads) = (*columns, self.isa.has_quads());
+        let packing = Packing { groups: 1, inputs: depth, outputs, padded, pixels: rows, runs: &runs, quads };
         let (blocks, weights) = match &integers {
             Some(whole) if bytes => {
                 let (blocks, packed) = packing.pack(4, |o, i, _| whole.numbers[o][i]);
@@ -169,8 +172,7 @@ impl Emitter<'_> {
             }
         };
         let bases = (0..rows).map(|r| u32::try_from(r * padded)).collect::<Result<_, _>>().map_err(|_| TooComplex)?;
-        let head =
-            Head::Conv { input, bases, runs: vec![Run { offset: 0, len: padded }], blocks, weights, spill: true };
+        let head = Head::Conv { input, bases, runs, blocks, weights, spill: true };
         // The columns take the summed axis's place in memory; axes of size 1 that are not in the result are left out.
         let own = map.iter().position(Option::is_none).ok_or(TooComplex)?;
         let place = |a: &usize| if a == axis { Some(own) } else { map.iter().position(|m| *m == Some(*a)) };

@@ -1,25 +1,33 @@
 //! Weights in the order in which the inner products read them.
 
 use crate::{
-    isa::{LANES, MAX_GROUPS},
+    isa::{LANES, MAX_GROUPS, QUAD, Run},
     program::Aligned,
-    step::Block,
+    step::{Block, BlockLanes},
 };
 
 /// Convolution weights and how they are to be packed.
-pub(super) struct Packing {
+pub(super) struct Packing<'r> {
     /// Groups of the convolution, and input and output channels of each.
     pub(super) groups: usize,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
     /// Input channels of each in memory (`inputs` or more).
     pub(super) padded: usize,
-    pub(super) taps: usize,
     /// Output pixels: few of them are computed with more channels at a time.
     pub(super) pixels: usize,
+    /// The windows' elements, all taps one after the other.
+    pub(super) runs: &'r [Run],
+    /// Whether channels may go by quads.
+    pub(super) quads: bool,
 }
 
-impl Packing {
+/// Fewer pixels are not worth adding up partial sums for.
+const QUAD_PIXELS: usize = 8;
+/// Units of a window that take as long as adding up the partial sums of a tile.
+const ADDING: usize = 16;
+
+impl Packing<'_> {
     /// The blocks and their weights, `unit` input channels side by side; `weight(output, input, tap)` with outputs counted over all groups.
     pub(super) fn pack<T: Copy + Default>(
         &self,
@@ -32,25 +40,46 @@ impl Packing {
             let mut first = 0;
             while first < self.outputs {
                 let left = self.outputs - first;
-                let wide = if self.pixels <= 4 { MAX_GROUPS } else { 2 };
-                let needed = left.div_ceil(LANES).min(wide);
-                let groups = if needed == 3 { 2 } else { needed };
-                let channels = left.min(groups * LANES);
+                let lanes = self.lanes(left, unit);
+                let (width, together) = match lanes {
+                    BlockLanes::Groups(groups) => (groups * LANES, unit),
+                    BlockLanes::Quads(quads) => (quads * QUAD, unit * QUAD),
+                };
+                let channels = left.min(width);
                 let channel = group * self.outputs + first;
-                blocks.push(Block { channel, channels, groups, offset: group * self.padded, weights: packed.len() });
-                for tap in 0..self.taps {
-                    for input in (0..self.padded).step_by(unit) {
-                        for lane in 0..groups * LANES {
-                            for i in input..input + unit {
-                                let there = lane < channels && i < self.inputs;
-                                packed.push(if there { weight(channel + lane, i, tap) } else { T::default() });
-                            }
+                blocks.push(Block { channel, channels, lanes, offset: group * self.padded, weights: packed.len() });
+                let value = |lane: usize, element: usize, end: usize| {
+                    let (tap, input) = (element / self.padded, element % self.padded);
+                    let there = element < end && lane < channels && input < self.inputs;
+                    if there { weight(channel + lane, input, tap) } else { T::default() }
+                };
+                let mut start = 0;
+                for run in self.runs {
+                    let end = start + run.len;
+                    for at in (start..end).step_by(together) {
+                        for lane in 0..width {
+                            packed.extend((at..at + together).map(|element| value(lane, element, end)));
                         }
                     }
+                    start = end;
                 }
                 first += channels;
             }
         }
         (blocks, Aligned::from_slice(&packed))
+    }
+
+    /// How the next channels lie in vectors, `left` being left, where `unit` elements are one: by quads where whole vector groups would
+    /// leave more lanes empty.
+    fn lanes(&self, left: usize, unit: usize) -> BlockLanes {
+        let wide = if self.pixels <= 4 { MAX_GROUPS } else { 2 };
+        let needed = left.div_ceil(LANES).min(wide);
+        let groups = if needed == 3 { 2 } else { needed };
+        let quads = left.div_ceil(QUAD);
+        let units: usize = self.runs.iter().map(|r| r.len / unit).sum();
+        let rounded: usize = self.runs.iter().map(|r| (r.len / unit).next_multiple_of(QUAD)).sum();
+        let (by_groups, by_quads) = (units * groups * LANES, (rounded + ADDING) * quads * QUAD);
+        let few = self.quads && self.pixels >= QUAD_PIXELS && matches!(quads, 1..=3 | 5);
+        if few && by_quads < by_groups { BlockLanes::Quads(quads) } else { BlockLanes::Groups(groups) }
     }
 }

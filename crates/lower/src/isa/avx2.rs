@@ -11,7 +11,7 @@ pub(super) struct Avx2;
 impl Kernels for Avx2 {
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        dot.check::<P>(G * LANES);
+        dot.check(P, G * LANES);
         assert!(out.len() >= P * G * LANES);
         for group in 0..G {
             let mut first = 0;

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernels, LANES};
+use super::{Dot, Kernels, LANES, QUAD, Quads};
 use crate::program::{Env, Program, interpret};
 
 pub(super) struct Avx512;
@@ -11,7 +11,7 @@ pub(super) struct Avx512;
 impl Kernels for Avx512 {
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        dot.check::<P>(G * LANES);
+        dot.check(P, G * LANES);
         assert!(out.len() >= P * G * LANES);
         // SAFETY: only `run` below calls this, whose features are those of the kernel; bounds were asserted.
         unsafe { dot_f32::<P, G>(dot, out) }
@@ -19,15 +19,173 @@ impl Kernels for Avx512 {
 
     #[inline(always)]
     fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
-        dot.check::<P>(G * LANES);
+        dot.check(P, G * LANES);
         assert!(out.len() >= P * G * LANES && dot.runs.iter().all(|r| r.len % 4 == 0));
         // SAFETY: as above; runs are of whole fours, so that the last load of four bytes ends with its run.
         unsafe { dot_u8i8::<P, G>(dot, out) }
     }
+
+    #[inline(always)]
+    fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {
+        // SAFETY: only `run` below calls this.
+        unsafe { quads(dot, tile, out) }
+    }
+
+    #[inline(always)]
+    fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
+        assert!(dot.runs.iter().all(|r| r.len % 4 == 0));
+        // SAFETY: as above.
+        unsafe { quads(dot, tile, out) }
+    }
+}
+
+/// The element types of a product: f32 by f32, or four u8 by four i8. Both are read by units of four bytes.
+trait Unit: Copy {
+    const BYTES: bool;
+}
+
+impl Unit for f32 {
+    const BYTES: bool = false;
+}
+
+impl Unit for u8 {
+    const BYTES: bool = true;
+}
+
+/// Chooses how many pixels go together: as many as the registers hold with so many quads of channels.
+///
+/// # Safety
+/// The machine has the features; runs of bytes are of whole fours.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
+unsafe fn quads<X: Unit, W>(dot: Dot<'_, X, W>, tile: Quads, out: &mut [f32]) {
+    dot.check_quads(tile);
+    assert!(size_of::<W>() == size_of::<X>() && out.len() >= tile.pixels * tile.width);
+    let most = if tile.quads <= 3 { 8 } else { 4 };
+    let mut done = 0;
+    while done < tile.pixels {
+        let pixels = most.min(tile.pixels - done);
+        let dot = Dot { base: &dot.base[done..done + pixels], ..dot };
+        let out = &mut out[done * tile.width..];
+        // SAFETY: bounds were asserted above.
+        unsafe {
+            match (tile.quads, pixels) {
+                (1, ..=4) => quads_of::<X, W, 4, 1>(dot, tile.width, out),
+                (1, _) => quads_of::<X, W, 8, 1>(dot, tile.width, out),
+                (2, ..=4) => quads_of::<X, W, 4, 2>(dot, tile.width, out),
+                (2, _) => quads_of::<X, W, 8, 2>(dot, tile.width, out),
+                (3, ..=4) => quads_of::<X, W, 4, 3>(dot, tile.width, out),
+                (3, _) => quads_of::<X, W, 8, 3>(dot, tile.width, out),
+                (5, ..=2) => quads_of::<X, W, 2, 5>(dot, tile.width, out),
+                (5, _) => quads_of::<X, W, 4, 5>(dot, tile.width, out),
+                (other, _) => unreachable!("{other} quads go by vector groups"),
+            }
+        }
+        done += pixels;
+    }
+}
+
+/// Four units of the window by the weights of four channels for them: a vector holds four partial sums of each channel, which are added
+/// at the end. Nothing but loads and products in the loop, and no lane without a channel but in the last quad.
+///
+/// # Safety
+/// As [`quads`]; the pixels of `dot.base` are at most `P`, `Dot::check_quads` holds for them and `C` quads, and rows of `out` lie `width`
+/// apart.
+#[inline(never)]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
+unsafe fn quads_of<X: Unit, W, const P: usize, const C: usize>(dot: Dot<'_, X, W>, width: usize, out: &mut [f32]) {
+    let (size, last) = (size_of::<X>(), dot.base.len() - 1);
+    let x = dot.x.as_ptr().cast::<u8>();
+    let base: [*const u8; P] = std::array::from_fn(|p| x.wrapping_add(dot.base[p.min(last)] * size));
+    let mut acc = [[_mm512_setzero_si512(); C]; P];
+    let mut w = dot.weights.as_ptr().cast::<i32>();
+    for run in dot.runs {
+        let (mut at, end) = (run.offset * size, (run.offset + run.len) * size);
+        while at + 16 <= end {
+            // SAFETY: the four units lie inside the run, and there is a vector for each quad and each four units that are begun.
+            unsafe { four_units::<X, P, C>(&mut acc, &base, at, 0xf, w) };
+            w = w.wrapping_add(LANES * C);
+            at += 16;
+        }
+        if at < end {
+            let left = (1 << ((end - at) / 4)) - 1;
+            // SAFETY: no more than what is left of the run is read.
+            unsafe { four_units::<X, P, C>(&mut acc, &base, at, left, w) };
+            w = w.wrapping_add(LANES * C);
+        }
+    }
+    let place = |i: usize| ((i / C) * width + (i % C) * QUAD, i / C <= last);
+    for (i, four) in acc.as_flattened().chunks(4).enumerate() {
+        let zero = _mm512_setzero_si512();
+        let mut sums = [_mm512_setzero_ps(); 4];
+        for (sums, acc) in sums.iter_mut().zip(four.iter().chain(std::iter::repeat(&zero))) {
+            *sums = if X::BYTES { _mm512_cvtepi32_ps(*acc) } else { _mm512_castsi512_ps(*acc) };
+        }
+        let sums = added(sums);
+        let quarters = [
+            _mm512_castps512_ps128(sums),
+            _mm512_extractf32x4_ps::<1>(sums),
+            _mm512_extractf32x4_ps::<2>(sums),
+            _mm512_extractf32x4_ps::<3>(sums),
+        ];
+        for (quarter, i) in quarters.into_iter().zip(4 * i..4 * i + four.len()) {
+            let (at, wanted) = place(i);
+            if wanted {
+                // SAFETY: `out` has `width` elements for each pixel.
+                unsafe { _mm_storeu_ps(out.as_mut_ptr().add(at), quarter) };
+            }
+        }
+    }
+}
+
+/// Adds the products of four units of each pixel from byte `at` on, of which those whose bit in `mask` is set are read.
+///
+/// # Safety
+/// These units may be read of every pixel; `w` points to `C` vectors.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
+unsafe fn four_units<X: Unit, const P: usize, const C: usize>(
+    acc: &mut [[__m512i; C]; P],
+    base: &[*const u8; P],
+    at: usize,
+    mask: u8,
+    w: *const i32,
+) {
+    let mut weights = [_mm512_setzero_si512(); C];
+    for (c, weights) in weights.iter_mut().enumerate() {
+        // SAFETY: as asked for.
+        *weights = unsafe { _mm512_loadu_si512(w.add(LANES * c).cast()) };
+    }
+    for (acc, base) in acc.iter_mut().zip(base) {
+        // SAFETY: as asked for.
+        let x = _mm512_broadcast_i32x4(unsafe { _mm_maskz_loadu_epi32(mask, base.add(at).cast()) });
+        for (acc, w) in acc.iter_mut().zip(weights) {
+            *acc = if X::BYTES {
+                _mm512_dpbusd_epi32(*acc, x, w)
+            } else {
+                let (x, w) = (_mm512_castsi512_ps(x), _mm512_castsi512_ps(w));
+                _mm512_castps_si512(_mm512_fmadd_ps(x, w, _mm512_castsi512_ps(*acc)))
+            };
+        }
+    }
+}
+
+/// Of four vectors the sums of their quarters: quarter `i` of the result holds those of vector `i`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
+fn added([a, b, c, d]: [__m512; 4]) -> __m512 {
+    let ab = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    let cd = _mm512_add_ps(_mm512_unpacklo_ps(c, d), _mm512_unpackhi_ps(c, d));
+    // Each quarter: two sums of a, b, a, b and of c, d, c, d.
+    let [ab, cd] = [_mm512_castps_pd(ab), _mm512_castps_pd(cd)];
+    let (low, high) = (_mm512_unpacklo_pd(ab, cd), _mm512_unpackhi_pd(ab, cd));
+    let sums = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+    // Each quarter holds one sum of each vector: turned over.
+    let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+    _mm512_permutexvar_ps(order, sums)
 }
 
 /// # Safety
-/// `Dot::check::<P>` holds and `out` has `P * G * LANES` elements.
+/// `Dot::check` holds for `P` pixels and `out` has `P * G * LANES` elements.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
 unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {

@@ -16,7 +16,7 @@ impl Kernels for AvxVnni {
 
     #[inline(always)]
     fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
-        dot.check::<P>(G * LANES);
+        dot.check(P, G * LANES);
         assert!(out.len() >= P * G * LANES && dot.runs.iter().all(|r| r.len % 4 == 0));
         for group in 0..G {
             let mut first = 0;

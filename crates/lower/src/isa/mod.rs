@@ -20,6 +20,10 @@ pub(crate) const TILE: usize = 8;
 pub(crate) const LANES: usize = 16;
 /// Most vector groups of a block.
 pub(crate) const MAX_GROUPS: usize = 4;
+/// Channels of a quad, and units (an f32, or four bytes) of a window that are multiplied together with it.
+pub(crate) const QUAD: usize = 4;
+/// Most pixels of a tile whose channels go by quads.
+pub(crate) const QUAD_TILE: usize = 32;
 
 /// An instruction set that steps can run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -89,6 +93,11 @@ impl Isa {
         self == Self::Avx512Vnni
     }
 
+    /// Whether its kernels take blocks of a few quads of channels faster than whole vector groups.
+    pub(crate) fn has_quads(self) -> bool {
+        self == Self::Avx512Vnni
+    }
+
     /// Runs a program. The program must have been compiled for this set.
     pub(crate) fn run(self, program: &Program, env: &mut Env<'_>) {
         match self {
@@ -112,13 +121,14 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// One tile of inner products: for each of `P` pixels, `base[p]` is where its window starts in `x`.
+/// One tile of inner products: for each pixel, `base[p]` is where its window starts in `x`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dot<'a, X, W> {
     pub(crate) x: &'a [X],
-    pub(crate) base: &'a [usize; TILE],
+    pub(crate) base: &'a [usize],
     pub(crate) runs: &'a [Run],
-    /// `[sum of run lengths][groups × LANES]` for f32; for int8 `[sum of run lengths / 4][groups × LANES][4]`.
+    /// By vector groups `[units][groups × LANES]`, where a unit is one f32, or four int8 in a row. By quads: of each run
+    /// `[units / QUAD, rounded up][quads × QUAD][QUAD units]`, with zeros where the run is over.
     pub(crate) weights: &'a [W],
 }
 
@@ -129,18 +139,49 @@ impl<X, W> Dot<'_, X, W> {
         self.runs.iter().map(|r| r.len).sum()
     }
 
-    /// Panics unless every element that `P` pixels and `width` channels touch is there: what the kernels' pointers rest on.
+    /// Panics unless every element that `pixels` and `width` channels touch is there: what the kernels' pointers rest on.
     #[inline(always)]
-    fn check<const P: usize>(&self, width: usize) {
+    fn check(&self, pixels: usize, width: usize) {
         let reach = self.runs.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
-        let furthest = self.base[..P].iter().max().copied().unwrap_or(0);
+        let furthest = self.base[..pixels].iter().max().copied().unwrap_or(0);
         assert!(furthest + reach <= self.x.len(), "a window ends outside its input");
         assert!(self.depth() * width <= self.weights.len(), "weights are missing");
     }
+
+    /// The same where channels go by quads.
+    #[inline(always)]
+    fn check_quads(&self, tile: Quads) {
+        self.check(tile.pixels, 0);
+        let width = tile.quads * QUAD;
+        let vectors: usize = self.runs.iter().map(|r| (r.len * size_of::<X>()).div_ceil(16)).sum();
+        assert!(vectors * width * 16 <= size_of_val(self.weights), "weights are missing");
+        assert!(width <= tile.width, "results are closer than they are wide");
+    }
+}
+
+/// A tile whose channels go by quads.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Quads {
+    /// 1 to `QUAD_TILE`.
+    pub(crate) pixels: usize,
+    /// Quads of channels: 1, 2, 3 or 5.
+    pub(crate) quads: usize,
+    /// Elements from one pixel's results to the next's.
+    pub(crate) width: usize,
 }
 
 /// The inner products of an instruction set. `out` is `[P][groups × LANES]`.
 pub(crate) trait Kernels {
+    /// f32 by f32, channels by quads; of each pixel's `width` elements of `out` the first `quads × QUAD` are written.
+    #[inline(always)]
+    fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {
+        portable::quads_f32(dot, tile, out);
+    }
+    /// As [`Kernels::quads_f32`], u8 by i8, summed in i32; run lengths are multiples of four.
+    #[inline(always)]
+    fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
+        portable::quads_u8i8(dot, tile, out);
+    }
     /// f32 by f32.
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);
     /// u8 by i8, summed in i32; run lengths are multiples of four.

@@ -1,6 +1,8 @@
 //! Without any instruction set: what the others are tested against.
 
-use super::{Dot, Kernels, LANES};
+use std::ops::AddAssign;
+
+use super::{Dot, Kernels, LANES, QUAD, Quads};
 use crate::program::{Env, Program, interpret};
 
 pub(super) struct Portable;
@@ -60,6 +62,59 @@ fn pixels<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, 
     }
     for (p, sums) in sums.iter().enumerate() {
         out[((first + p) * G + group) * LANES..][..LANES].copy_from_slice(sums);
+    }
+}
+
+/// Plain sums, for tests and for sets that have no kernel of their own.
+pub(super) fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {
+    quads(dot, tile, out, |x, w| x * w);
+}
+
+/// As [`quads_f32`].
+pub(super) fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
+    quads(dot, tile, out, |x, w| i32::from(x) * i32::from(w));
+}
+
+/// `times` gives the product of two elements.
+fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + AsF32>(
+    dot: Dot<'_, X, W>,
+    tile: Quads,
+    out: &mut [f32],
+    times: impl Fn(X, W) -> S,
+) {
+    dot.check_quads(tile);
+    // Elements of QUAD units.
+    let together = 16 / size_of::<X>();
+    for (p, out) in out.chunks_mut(tile.width).take(tile.pixels).enumerate() {
+        let mut sums = [S::default(); 8 * QUAD];
+        let sums = &mut sums[..tile.quads * QUAD];
+        let mut rows = dot.weights.chunks_exact(sums.len() * together);
+        for run in dot.runs {
+            for x in dot.x[dot.base[p] + run.offset..][..run.len].chunks(together) {
+                let row = rows.next().expect("weights for every four units that are begun");
+                for (sum, w) in sums.iter_mut().zip(row.chunks_exact(together)) {
+                    x.iter().zip(w).for_each(|(x, w)| *sum += times(*x, *w));
+                }
+            }
+        }
+        out.iter_mut().zip(sums).for_each(|(o, s)| *o = s.as_f32());
+    }
+}
+
+/// A sum as the result that it stands for.
+trait AsF32 {
+    fn as_f32(self) -> f32;
+}
+
+impl AsF32 for f32 {
+    fn as_f32(self) -> f32 {
+        self
+    }
+}
+
+impl AsF32 for i32 {
+    fn as_f32(self) -> f32 {
+        self as f32
     }
 }
 

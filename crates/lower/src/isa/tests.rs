@@ -5,28 +5,30 @@ use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
 
-/// A tile's inputs: `runs` of a window, as many pixels as a tile has, weights for `MAX_GROUPS` vector groups.
+/// A tile's inputs: `runs` of a window, as many pixels as a tile may have.
 #[derive(Debug, Clone)]
 struct Case {
+    /// Of whole fours, as int8 has them.
     runs: Vec<Run>,
-    base: [usize; TILE],
+    /// By how much runs of f32 are shorter.
+    cut: usize,
+    base: Vec<usize>,
     seed: u64,
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let run = (0usize..9, 1usize..12);
-    (prop::collection::vec(run, 1..5), prop::array::uniform8(0usize..60), 1u64..u64::MAX / 2).prop_map(
-        |(gaps, base, seed)| {
-            let mut offset = 0;
-            let mut runs = Vec::new();
-            for (gap, fours) in gaps {
-                offset += gap;
-                runs.push(Run { offset, len: fours * 4 });
-                offset += fours * 4;
-            }
-            Case { runs, base, seed }
-        },
-    )
+    let base = prop::collection::vec(0usize..60, QUAD_TILE);
+    (prop::collection::vec(run, 1..5), 0usize..4, base, 1u64..u64::MAX / 2).prop_map(|(gaps, cut, base, seed)| {
+        let mut offset = 0;
+        let mut runs = Vec::new();
+        for (gap, fours) in gaps {
+            offset += gap;
+            runs.push(Run { offset, len: fours * 4 });
+            offset += fours * 4;
+        }
+        Case { runs, cut, base, seed }
+    })
 }
 
 /// Runs a tile on an instruction set, with its features enabled where it is compiled.
@@ -66,6 +68,43 @@ fn tile<const P: usize, const G: usize>(
 }
 
 fn check<const P: usize, const G: usize>(case: &Case) -> Result<(), TestCaseError> {
+    agree(case, P, G * LANES, &format!("{P} pixels, {G} groups"), &|isa, f, b| tile::<P, G>(isa, f, b))
+}
+
+/// The same of a tile whose channels go by quads.
+fn check_quads(case: &Case, pixels: usize, quads: usize) -> Result<(), TestCaseError> {
+    let tile = Quads { pixels, quads, width: (quads * QUAD).next_multiple_of(LANES) };
+    agree(case, pixels, quads * QUAD, &format!("{tile:?}"), &|isa, f, b| by_quads(isa, f, b, tile))
+}
+
+/// Runs a tile by quads: what is written.
+fn by_quads(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, tile: Quads) -> Vec<f32> {
+    fn on<K: Kernels>(f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, tile: Quads, out: &mut [f32]) {
+        if let Some(dot) = f {
+            K::quads_f32(dot, tile, out);
+        }
+        if let Some(dot) = b {
+            K::quads_u8i8(dot, tile, out);
+        }
+    }
+    const UNTOUCHED: f32 = -12345.;
+    let mut out = vec![UNTOUCHED; tile.pixels * tile.width];
+    assert!(Isa::available().contains(&isa));
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni => on::<avx512::Avx512>(f, b, tile, &mut out),
+        _ => on::<portable::Portable>(f, b, tile, &mut out),
+    }
+    let columns = tile.quads * QUAD;
+    let rows = out.chunks_exact(tile.width);
+    assert!(rows.clone().all(|row| row[columns..].iter().all(|v| *v == UNTOUCHED)), "written behind the last quad");
+    rows.flat_map(|row| row[..columns].to_vec()).collect()
+}
+
+type Tiled<'t> = &'t dyn Fn(Isa, Option<Dot<'_, f32, f32>>, Option<Dot<'_, u8, i8>>) -> Vec<f32>;
+
+/// `tile` gives the same on every instruction set, for `pixels` and `width` channels.
+fn agree(case: &Case, pixels: usize, width: usize, what: &str, tile: Tiled<'_>) -> Result<(), TestCaseError> {
     let mut state = case.seed;
     let mut next = || {
         state ^= state << 13;
@@ -75,18 +114,22 @@ fn check<const P: usize, const G: usize>(case: &Case) -> Result<(), TestCaseErro
     };
     let reach = case.runs.iter().map(|r| r.offset + r.len).max().expect("there are runs");
     let depth: usize = case.runs.iter().map(|r| r.len).sum();
-    let bytes: Vec<u8> = (0..case.base[..P].iter().max().expect("pixels") + reach).map(|_| next()).collect();
-    let whole: Vec<i8> = (0..depth * G * LANES).map(|_| next() as i8).collect();
+    let base = &case.base[..pixels.max(TILE)];
+    let bytes: Vec<u8> = (0..base[..pixels].iter().max().expect("pixels") + reach).map(|_| next()).collect();
+    // By quads runs of f32 are rounded up to whole fours, those of int8 to sixteens.
+    let most: usize = case.runs.iter().map(|r| r.len.next_multiple_of(16)).sum();
+    let whole: Vec<i8> = (0..most * width).map(|_| next() as i8).collect();
     let floats: Vec<f32> = bytes.iter().map(|b| f32::from(*b) / 100. - 1.).collect();
     let weights: Vec<f32> = whole.iter().map(|w| f32::from(*w) / 100.).collect();
-    let (base, runs) = (&case.base, case.runs.as_slice());
-    let f = Some(Dot { x: floats.as_slice(), base, runs, weights: weights.as_slice() });
+    let runs = case.runs.as_slice();
+    let cut: Vec<Run> = runs.iter().map(|r| Run { len: r.len - case.cut, ..*r }).collect();
+    let f = Some(Dot { x: floats.as_slice(), base, runs: &cut, weights: weights.as_slice() });
     let b = Some(Dot { x: bytes.as_slice(), base, runs, weights: whole.as_slice() });
-    let (float, byte) = (tile::<P, G>(Isa::Portable, f, None), tile::<P, G>(Isa::Portable, None, b));
+    let (float, byte) = (tile(Isa::Portable, f, None), tile(Isa::Portable, None, b));
     for isa in Isa::available() {
-        prop_assert_eq!(&tile::<P, G>(isa, None, b), &byte, "{:?}, {} pixels, {} groups", isa, P, G);
-        for (found, expected) in tile::<P, G>(isa, f, None).iter().zip(&float) {
-            prop_assert!((found - expected).abs() <= 1e-5 * depth as f32, "{isa:?}: {found}, not {expected}");
+        prop_assert_eq!(&tile(isa, None, b), &byte, "{:?}, {}", isa, what);
+        for (found, expected) in tile(isa, f, None).iter().zip(&float) {
+            prop_assert!((found - expected).abs() <= 1e-5 * depth as f32, "{isa:?}, {what}: {found}, not {expected}");
         }
     }
     Ok(())
@@ -108,6 +151,13 @@ proptest! {
         check::<1, MAX_GROUPS>(&case)?;
         check::<2, MAX_GROUPS>(&case)?;
         check::<4, MAX_GROUPS>(&case)?;
+    }
+
+    #[test]
+    fn kernels_agree_for_every_number_of_quads(case in case(), pixels in 1..=QUAD_TILE) {
+        for quads in [1, 2, 3, 5] {
+            check_quads(&case, pixels, quads)?;
+        }
     }
 }
 

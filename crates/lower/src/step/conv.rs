@@ -3,7 +3,7 @@
 
 use super::{BLOCK, Pointwise, Tile};
 use crate::{
-    isa::{Dot, Kernels, LANES, Run, TILE},
+    isa::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, QUAD_TILE, Quads, Run, TILE},
     program::{Aligned, Buffer, Env, View},
 };
 
@@ -13,12 +13,30 @@ pub(crate) struct Block {
     /// The first of them, and how many there are.
     pub(crate) channel: usize,
     pub(crate) channels: usize,
-    /// Vector groups: 1, 2 or 4.
-    pub(crate) groups: usize,
+    pub(crate) lanes: BlockLanes,
     /// Where its input channels start (grouped convolutions).
     pub(crate) offset: usize,
     /// Where its weights start.
     pub(crate) weights: usize,
+}
+
+/// How a block's channels lie in vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BlockLanes {
+    /// So many vector groups (1, 2 or 4) of one pixel.
+    Groups(usize),
+    /// So many quads of channels, several pixels to a vector.
+    Quads(usize),
+}
+
+impl BlockLanes {
+    /// Elements of a pixel's results, in whole lanes.
+    fn width(self) -> usize {
+        match self {
+            Self::Groups(groups) => groups * LANES,
+            Self::Quads(quads) => (quads * QUAD).next_multiple_of(LANES),
+        }
+    }
 }
 
 /// Packed weights, as [`Dot::weights`] of each block after the other.
@@ -54,38 +72,45 @@ impl Conv {
         {
             // The last channels first: what they spill over the next pixel is written after them.
             for block in self.blocks.iter().rev() {
-                let width = block.groups * LANES;
-                // With four groups the registers of the machine hold four pixels.
-                let most = if block.groups == 4 { 4 } else { TILE };
+                let width = block.lanes.width();
+                let most = match block.lanes {
+                    // With four groups the registers of the machine hold four pixels.
+                    BlockLanes::Groups(MAX_GROUPS) => 4,
+                    BlockLanes::Groups(_) => TILE,
+                    BlockLanes::Quads(_) => QUAD_TILE,
+                };
                 let mut row = 0;
                 while row < self.bases.len() {
                     let rows = (BLOCK / width).min(self.bases.len() - row);
                     let mut done = 0;
                     while done < rows {
                         let pixels = most.min(rows - done);
-                        let mut base = [0; TILE];
-                        for (i, base) in base.iter_mut().enumerate() {
-                            *base = self.bases[row + done + i.min(pixels - 1)] as usize + block.offset;
+                        let mut base = [0; QUAD_TILE];
+                        let bases = &self.bases[row + done..][..pixels];
+                        for (base, at) in base.iter_mut().zip(bases) {
+                            *base = *at as usize + block.offset;
+                        }
+                        if pixels < most {
+                            let last = base[pixels - 1];
+                            base[pixels..most].fill(last);
                         }
                         let out = &mut registers[0].as_flattened_mut()[done * width..];
                         match (&self.weights, input) {
                             (Weights::F32(w), View::F32(x)) => {
                                 let weights = &w.as_slice()[block.weights..];
-                                f32_tile::<K>(
-                                    Dot { x, base: &base, runs: &self.runs, weights },
-                                    pixels,
-                                    block.groups,
-                                    out,
-                                );
+                                let dot = Dot { x, base: &base, runs: &self.runs, weights };
+                                match block.lanes {
+                                    BlockLanes::Groups(groups) => f32_tile::<K>(dot, pixels, groups, out),
+                                    BlockLanes::Quads(quads) => K::quads_f32(dot, Quads { pixels, quads, width }, out),
+                                }
                             }
                             (Weights::I8(w), View::U8(x)) => {
                                 let weights = &w.as_slice()[block.weights..];
-                                u8_tile::<K>(
-                                    Dot { x, base: &base, runs: &self.runs, weights },
-                                    pixels,
-                                    block.groups,
-                                    out,
-                                );
+                                let dot = Dot { x, base: &base, runs: &self.runs, weights };
+                                match block.lanes {
+                                    BlockLanes::Groups(groups) => u8_tile::<K>(dot, pixels, groups, out),
+                                    BlockLanes::Quads(quads) => K::quads_u8i8(dot, Quads { pixels, quads, width }, out),
+                                }
                             }
                             _ => unreachable!("weights and input were compiled together"),
                         }

@@ -8,7 +8,7 @@ mod pointwise;
 mod pool;
 mod reduce;
 
-pub(crate) use conv::{Block, Conv, Weights};
+pub(crate) use conv::{Block, BlockLanes, Conv, Weights};
 pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pointwise::{
