@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Arg, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise},
+    step::{Arg, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise, UnaryFn},
 };
 
 impl Emitter<'_> {
@@ -28,7 +28,7 @@ impl Emitter<'_> {
                 Planned::Reduce(step) => Step::Reduce(step),
                 Planned::Copy(step) => Step::Copy(step),
                 Planned::Group(mut group) => {
-                    fuse_quantization(&mut group, &|v| values[v].stored);
+                    fuse_affine(&mut group, &|v| values[v].stored);
                     store(&mut group, &|v| values[v].stored, &|v| values[v].kind);
                     if group.program.outputs.len() > MAX_OPERANDS {
                         return Err(TooComplex);
@@ -153,8 +153,8 @@ fn buffers(step: &mut Step) -> (Vec<&mut Buffer>, Vec<&mut Buffer>) {
     (reads, finish.outputs.iter_mut().collect())
 }
 
-/// Quantization takes in the scale and shift before it where nothing else reads what they make.
-fn fuse_quantization(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
+/// Quantization and bounds take in the scale and shift before them where nothing else reads what these make.
+fn fuse_affine(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
     let mut uses = vec![0; group.registers];
     for micro in &mut group.program.micros {
         registers(micro).0.into_iter().for_each(|r| uses[*r] += 1);
@@ -170,6 +170,12 @@ fn fuse_quantization(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
             Micro::Quantize { to, a, inverse, zero_point } if uses[a] == 1 => {
                 if let Some((at, a, scale, shift)) = made[a] {
                     *micro = Micro::Requantize { to, a, scale, shift, inverse, zero_point };
+                    gone.push(at);
+                }
+            }
+            Micro::Unary { f: UnaryFn::Clamp(low, high), to, a } if uses[a] == 1 => {
+                if let Some((at, a, scale, shift)) = made[a] {
+                    *micro = Micro::Bounded { to, a, scale, shift, low, high };
                     gone.push(at);
                 }
             }
@@ -217,6 +223,7 @@ fn written(micro: &Micro) -> Option<usize> {
         | Micro::Unary { to, .. }
         | Micro::ScaleShift { to, .. }
         | Micro::Quantize { to, .. }
+        | Micro::Bounded { to, .. }
         | Micro::Requantize { to, .. } => Some(to),
         Micro::Store { .. } => None,
     }
@@ -230,6 +237,7 @@ fn registers(micro: &mut Micro) -> (Vec<&mut usize>, Option<&mut usize>) {
         Micro::Unary { to, a, .. }
         | Micro::ScaleShift { to, a, .. }
         | Micro::Quantize { to, a, .. }
+        | Micro::Bounded { to, a, .. }
         | Micro::Requantize { to, a, .. } => (vec![a], Some(to)),
         Micro::Store { from, .. } => (vec![from], None),
     }

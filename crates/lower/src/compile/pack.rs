@@ -79,7 +79,7 @@ impl Packing<'_> {
         let units: usize = self.runs.iter().map(|r| r.len / unit).sum();
         let rounded: usize = self.runs.iter().map(|r| (r.len / unit).next_multiple_of(QUAD)).sum();
         let (by_groups, by_quads) = (units * groups * LANES, (rounded + ADDING) * quads * QUAD);
-        let few = self.quads && self.pixels >= QUAD_PIXELS && matches!(quads, 1..=3 | 5);
+        let few = self.quads && self.pixels >= QUAD_PIXELS && matches!(quads, 1..=3 | 5 | 6);
         if few && by_quads < by_groups { BlockLanes::Quads(quads) } else { BlockLanes::Groups(groups) }
     }
 }

@@ -77,6 +77,8 @@ unsafe fn quads<X: Unit, W>(dot: Dot<'_, X, W>, tile: Quads, out: &mut [f32]) {
                 (3, _) => quads_of::<X, W, 8, 3>(dot, tile.width, out),
                 (5, ..=2) => quads_of::<X, W, 2, 5>(dot, tile.width, out),
                 (5, _) => quads_of::<X, W, 4, 5>(dot, tile.width, out),
+                (6, ..=2) => quads_of::<X, W, 2, 6>(dot, tile.width, out),
+                (6, _) => quads_of::<X, W, 4, 6>(dot, tile.width, out),
                 (other, _) => unreachable!("{other} quads go by vector groups"),
             }
         }

@@ -164,7 +164,7 @@ impl<X, W> Dot<'_, X, W> {
 pub(crate) struct Quads {
     /// 1 to `QUAD_TILE`.
     pub(crate) pixels: usize,
-    /// Quads of channels: 1, 2, 3 or 5.
+    /// Quads of channels: 1, 2, 3, 5 or 6.
     pub(crate) quads: usize,
     /// Elements from one pixel's results to the next's.
     pub(crate) width: usize,

@@ -155,7 +155,7 @@ proptest! {
 
     #[test]
     fn kernels_agree_for_every_number_of_quads(case in case(), pixels in 1..=QUAD_TILE) {
-        for quads in [1, 2, 3, 5] {
+        for quads in [1, 2, 3, 5, 6] {
             check_quads(&case, pixels, quads)?;
         }
     }

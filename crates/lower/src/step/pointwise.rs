@@ -99,6 +99,15 @@ pub(crate) enum Micro {
         scale: Arg,
         shift: Arg,
     },
+    /// [`Micro::ScaleShift`] and then bounds; NaN stays NaN.
+    Bounded {
+        to: usize,
+        a: usize,
+        scale: Arg,
+        shift: Arg,
+        low: f32,
+        high: f32,
+    },
     /// `clamp(round(a * inverse) + zero_point, 0, 255)`, still as f32.
     Quantize {
         to: usize,
@@ -287,6 +296,11 @@ impl Pointwise {
                 Micro::ScaleShift { to, a, scale, shift } => {
                     let [to, a] = disjoint(registers, [to, a]);
                     self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, |x| x);
+                }
+                Micro::Bounded { to, a, scale, shift, low, high } => {
+                    let [to, a] = disjoint(registers, [to, a]);
+                    let one = |x: f32| math::min(math::max(x, low), high);
+                    self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, one);
                 }
                 Micro::Requantize { to, a, scale, shift, inverse, zero_point } => {
                     let [to, a] = disjoint(registers, [to, a]);
