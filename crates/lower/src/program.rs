@@ -192,18 +192,17 @@ pub(crate) enum Taken {
     U8(Aligned<u8>),
 }
 
-/// Runs all steps. Always inlined: each instruction set compiles it with its own features.
-#[inline(always)]
+/// Runs all steps.
 pub(crate) fn interpret<K: Kernels>(program: &Program, env: &mut Env<'_>) {
     for step in &program.steps {
         let start = env.times.is_some().then(Instant::now);
         match step {
-            Step::Conv(step) => step.run::<K>(env),
-            Step::Depthwise(step) => step.run(env),
-            Step::Pointwise(step) => step.run(env),
-            Step::Pool(step) => step.run(env),
-            Step::Reduce(step) => step.run(env),
-            Step::Copy(step) => step.run(env),
+            Step::Conv(step) => K::step(step, env),
+            Step::Depthwise(step) => K::step(step, env),
+            Step::Pointwise(step) => K::step(step, env),
+            Step::Pool(step) => K::step(step, env),
+            Step::Reduce(step) => K::step(step, env),
+            Step::Copy(step) => K::step(step, env),
         }
         if let (Some(times), Some(start)) = (&mut env.times, start) {
             times.push(start.elapsed());

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Arg, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise, UnaryFn},
+    step::{Arg, BinaryFn, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise, UnaryFn},
 };
 
 impl Emitter<'_> {
@@ -28,7 +28,7 @@ impl Emitter<'_> {
                 Planned::Reduce(step) => Step::Reduce(step),
                 Planned::Copy(step) => Step::Copy(step),
                 Planned::Group(mut group) => {
-                    fuse_affine(&mut group, &|v| values[v].stored);
+                    fuse_endings(&mut group, &|v| values[v].stored);
                     store(&mut group, &|v| values[v].stored, &|v| values[v].kind);
                     if group.program.outputs.len() > MAX_OPERANDS {
                         return Err(TooComplex);
@@ -153,8 +153,8 @@ fn buffers(step: &mut Step) -> (Vec<&mut Buffer>, Vec<&mut Buffer>) {
     (reads, finish.outputs.iter_mut().collect())
 }
 
-/// Quantization and bounds take in the scale and shift before them where nothing else reads what these make.
-fn fuse_affine(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
+/// Quantization and bounds take in the scale and shift before them, bounds a sum too, where nothing else reads what these make.
+fn fuse_endings(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
     let mut uses = vec![0; group.registers];
     for micro in &mut group.program.micros {
         registers(micro).0.into_iter().for_each(|r| uses[*r] += 1);
@@ -163,10 +163,12 @@ fn fuse_affine(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
         uses[*register] += usize::from(stored(*value));
     }
     let mut made: Vec<Option<(usize, usize, Arg, Arg)>> = vec![None; group.registers];
+    let mut sums: Vec<Option<(usize, usize, usize)>> = vec![None; group.registers];
     let mut gone = vec![];
     for (i, micro) in group.program.micros.iter_mut().enumerate() {
         match *micro {
             Micro::ScaleShift { to, a, scale, shift } => made[to] = Some((i, a, scale, shift)),
+            Micro::Binary { f: BinaryFn::Add, to, a, b } => sums[to] = Some((i, a, b)),
             Micro::Quantize { to, a, inverse, zero_point } if uses[a] == 1 => {
                 if let Some((at, a, scale, shift)) = made[a] {
                     *micro = Micro::Requantize { to, a, scale, shift, inverse, zero_point };
@@ -176,6 +178,9 @@ fn fuse_affine(group: &mut Group, stored: &dyn Fn(usize) -> bool) {
             Micro::Unary { f: UnaryFn::Clamp(low, high), to, a } if uses[a] == 1 => {
                 if let Some((at, a, scale, shift)) = made[a] {
                     *micro = Micro::Bounded { to, a, scale, shift, low, high };
+                    gone.push(at);
+                } else if let Some((at, a, b)) = sums[a] {
+                    *micro = Micro::BoundedSum { to, a, b, low, high };
                     gone.push(at);
                 }
             }
@@ -224,6 +229,7 @@ fn written(micro: &Micro) -> Option<usize> {
         | Micro::ScaleShift { to, .. }
         | Micro::Quantize { to, .. }
         | Micro::Bounded { to, .. }
+        | Micro::BoundedSum { to, .. }
         | Micro::Requantize { to, .. } => Some(to),
         Micro::Store { .. } => None,
     }
@@ -233,7 +239,7 @@ fn written(micro: &Micro) -> Option<usize> {
 fn registers(micro: &mut Micro) -> (Vec<&mut usize>, Option<&mut usize>) {
     match micro {
         Micro::Load { to, .. } | Micro::Fill { to, .. } => (vec![], Some(to)),
-        Micro::Binary { to, a, b, .. } => (vec![a, b], Some(to)),
+        Micro::Binary { to, a, b, .. } | Micro::BoundedSum { to, a, b, .. } => (vec![a, b], Some(to)),
         Micro::Unary { to, a, .. }
         | Micro::ScaleShift { to, a, .. }
         | Micro::Quantize { to, a, .. }

@@ -9,6 +9,8 @@ use crate::program::{Env, Program, interpret};
 pub(super) struct Avx2;
 
 impl Kernels for Avx2 {
+    compiled!(Avx2, "avx2,fma");
+
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
         dot.check(P, G * LANES);
@@ -71,11 +73,6 @@ unsafe fn dot_f32<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first:
 }
 
 pub(super) fn run(program: &Program, env: &mut Env<'_>) {
-    #[target_feature(enable = "avx2,fma")]
-    fn inner(program: &Program, env: &mut Env<'_>) {
-        interpret::<Avx2>(program, env);
-    }
     assert!(super::Isa::available().contains(&super::Isa::Avx2));
-    // SAFETY: the machine has the features.
-    unsafe { inner(program, env) }
+    interpret::<Avx2>(program, env);
 }

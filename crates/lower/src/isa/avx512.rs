@@ -9,11 +9,13 @@ use crate::program::{Env, Program, interpret};
 pub(super) struct Avx512;
 
 impl Kernels for Avx512 {
+    compiled!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
+
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
         dot.check(P, G * LANES);
         assert!(out.len() >= P * G * LANES);
-        // SAFETY: only `run` below calls this, whose features are those of the kernel; bounds were asserted.
+        // SAFETY: only steps get here, which are compiled with the features of the kernel; bounds were asserted.
         unsafe { dot_f32::<P, G>(dot, out) }
     }
 
@@ -245,11 +247,6 @@ unsafe fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &m
 }
 
 pub(super) fn run(program: &Program, env: &mut Env<'_>) {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-    fn inner(program: &Program, env: &mut Env<'_>) {
-        interpret::<Avx512>(program, env);
-    }
     assert!(super::Isa::available().contains(&super::Isa::Avx512Vnni));
-    // SAFETY: the machine has the features.
-    unsafe { inner(program, env) }
+    interpret::<Avx512>(program, env);
 }

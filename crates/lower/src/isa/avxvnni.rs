@@ -9,6 +9,8 @@ use crate::program::{Env, Program, interpret};
 pub(super) struct AvxVnni;
 
 impl Kernels for AvxVnni {
+    compiled!(AvxVnni, "avx2,fma,avxvnni");
+
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
         Avx2::dot_f32::<P, G>(dot, out);
@@ -70,11 +72,6 @@ unsafe fn dot_u8i8<const Q: usize, const G: usize>(dot: Dot<'_, u8, i8>, first: 
 }
 
 pub(super) fn run(program: &Program, env: &mut Env<'_>) {
-    #[target_feature(enable = "avx2,fma,avxvnni")]
-    fn inner(program: &Program, env: &mut Env<'_>) {
-        interpret::<AvxVnni>(program, env);
-    }
     assert!(super::Isa::available().contains(&super::Isa::AvxVnni));
-    // SAFETY: the machine has the features.
-    unsafe { inner(program, env) }
+    interpret::<AvxVnni>(program, env);
 }

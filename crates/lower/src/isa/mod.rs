@@ -1,8 +1,44 @@
 //! Instruction sets: which there are, which one runs, and the two inner products that each of them writes by hand.
 //!
-//! Everything else that a step does is plain Rust which the compiler vectorizes once for every instruction set: each module's
-//! `run` has the set's features and takes the interpreter in ([`crate::program::interpret`] is always inlined). `unsafe` is in
-//! these modules alone.
+//! Everything else that a step does is plain Rust which the compiler vectorizes once for every instruction set: each kind of step, and
+//! each width of a tile, is a function that has the set's features ([`compiled`]). `unsafe` is in these modules alone.
+
+/// Implements, inside `impl Kernels`, what runs steps: functions of their own with the set's features, so that the compiler looks at each
+/// by itself and takes none in twice.
+#[cfg(target_arch = "x86_64")]
+macro_rules! compiled {
+    ($set:ty, $features:literal) => {
+        #[inline(always)]
+        fn step<S: $crate::step::Compute>(step: &S, env: &mut $crate::program::Env<'_>) {
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            fn compiled<S: $crate::step::Compute>(step: &S, env: &mut $crate::program::Env<'_>) {
+                step.run::<$set>(env);
+            }
+            // SAFETY: only `run` of this module gets here, after it has asked for the features.
+            unsafe { compiled(step, env) }
+        }
+
+        #[inline(always)]
+        fn block<const W: usize>(
+            program: &$crate::step::Pointwise,
+            tile: $crate::step::Tile,
+            work: &mut $crate::step::Workspace<'_>,
+        ) {
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            fn compiled<const W: usize>(
+                program: &$crate::step::Pointwise,
+                tile: $crate::step::Tile,
+                work: &mut $crate::step::Workspace<'_>,
+            ) {
+                program.block_of::<W>(tile, work);
+            }
+            // SAFETY: as above.
+            unsafe { compiled::<W>(program, tile, work) }
+        }
+    };
+}
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -12,7 +48,10 @@ mod avx512;
 mod avxvnni;
 mod portable;
 
-use crate::program::{Env, Program};
+use crate::{
+    program::{Env, Program},
+    step::{Compute, Pointwise, Tile, Workspace},
+};
 
 /// Pixels (rows) of a tile.
 pub(crate) const TILE: usize = 8;
@@ -170,8 +209,12 @@ pub(crate) struct Quads {
     pub(crate) width: usize,
 }
 
-/// The inner products of an instruction set. `out` is `[P][groups × LANES]`.
-pub(crate) trait Kernels {
+/// What an instruction set compiles for itself: steps, and the inner products. `out` is `[P][groups × LANES]`.
+pub(crate) trait Kernels: Sized {
+    /// Runs a step.
+    fn step<S: Compute>(step: &S, env: &mut Env<'_>);
+    /// Runs an element-wise program on one tile, as wide as `W` says, or as the tile says where that is 0.
+    fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>);
     /// f32 by f32, channels by quads; of each pixel's `width` elements of `out` the first `quads × QUAD` are written.
     #[inline(always)]
     fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {

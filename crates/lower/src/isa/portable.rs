@@ -3,11 +3,22 @@
 use std::ops::AddAssign;
 
 use super::{Dot, Kernels, LANES, QUAD, Quads};
-use crate::program::{Env, Program, interpret};
+use crate::{
+    program::{Env, Program, interpret},
+    step::{Compute, Pointwise, Tile, Workspace},
+};
 
 pub(super) struct Portable;
 
 impl Kernels for Portable {
+    fn step<S: Compute>(step: &S, env: &mut Env<'_>) {
+        step.run::<Self>(env);
+    }
+
+    fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>) {
+        program.block_of::<W>(tile, work);
+    }
+
     #[inline(always)]
     fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
         for group in 0..G {

@@ -1,7 +1,7 @@
 //! Direct convolution, and the matrix products that are one of them: inner products of windows with packed weights, tile by tile,
 //! each tile finished by a pointwise program while it is in the cache.
 
-use super::{BLOCK, Pointwise, Tile};
+use super::{BLOCK, Compute, Pointwise, Tile, Workspace};
 use crate::{
     isa::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, QUAD_TILE, Quads, Run, TILE},
     program::{Aligned, Buffer, Env, View},
@@ -61,9 +61,9 @@ pub(crate) struct Conv {
     pub(crate) finish: Pointwise,
 }
 
-impl Conv {
+impl Compute for Conv {
     #[inline(always)]
-    pub(crate) fn run<K: Kernels>(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut registers = env.take_registers();
         // The input is never one of the outputs: it is still in its place when they are taken.
         let mut taken = self.finish.take(env);
@@ -118,7 +118,8 @@ impl Conv {
                     }
                     let tile =
                         Tile { row, rows, column: block.channel, width, valid: block.channels, spill: self.spill };
-                    self.finish.block(tile, &views, &mut taken, &mut registers);
+                    let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
+                    self.finish.block::<K>(tile, &mut work);
                     row += rows;
                 }
             }

@@ -1,5 +1,7 @@
 //! Strided copies: transposition, padding, slices, concatenation, broadcasting, and bytes to f32.
 
+use super::Compute;
+use crate::isa::Kernels;
 use crate::program::{Buffer, Env, Taken, View};
 
 /// The step: `output[to + Σ iᵈ × to_strides] = input[from + Σ iᵈ × from_strides]` for all indices below `dims`.
@@ -16,9 +18,9 @@ pub(crate) struct Copy {
     pub(crate) fill: Option<f32>,
 }
 
-impl Copy {
+impl Compute for Copy {
     #[inline(always)]
-    pub(crate) fn run(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut taken = env.take(self.output);
         match (env.view(self.input), &mut taken) {
             (View::F32(x), Taken::F32(y)) => self.copy(x, y.as_mut_slice(), |x| x, |x| x),
@@ -28,7 +30,9 @@ impl Copy {
         }
         env.put(self.output, taken);
     }
+}
 
+impl Copy {
     #[inline(always)]
     fn copy<X: std::marker::Copy, Y: std::marker::Copy>(
         &self,

@@ -1,8 +1,8 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{BLOCK, Lanes, Pointwise, Tile};
+use super::{BLOCK, Compute, Lanes, Pointwise, Tile, Workspace};
 use crate::{
-    isa::LANES,
+    isa::{Kernels, LANES},
     program::{Aligned, Buffer, Env, View},
 };
 
@@ -20,9 +20,9 @@ pub(crate) struct Depthwise {
     pub(crate) finish: Pointwise,
 }
 
-impl Depthwise {
+impl Compute for Depthwise {
     #[inline(always)]
-    pub(crate) fn run(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut registers = env.take_registers();
         let mut taken = self.finish.take(env);
         let views = self.finish.views(env);
@@ -49,14 +49,17 @@ impl Depthwise {
                         }
                     }
                     let tile = Tile { row, rows, column, width, valid: left.min(width), spill: true };
-                    self.finish.block(tile, &views, &mut taken, &mut registers);
+                    let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
+                    self.finish.block::<K>(tile, &mut work);
                 }
             }
         }
         self.finish.put(env, taken);
         env.put_registers(registers);
     }
+}
 
+impl Depthwise {
     /// One pixel, `V` vectors of channels.
     #[inline(always)]
     fn window<const V: usize, T: Copy>(

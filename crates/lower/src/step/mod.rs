@@ -1,4 +1,4 @@
-//! The steps of a program. Each is plain data made by [`crate::compile`] and an always inlined `run`.
+//! The steps of a program. Each is plain data made by [`crate::compile`] and a `run` that every instruction set compiles for itself.
 
 mod conv;
 mod copy;
@@ -13,7 +13,14 @@ pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use pointwise::{
     Arg, BLOCK, BinaryFn, Lanes, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Registers, Tile,
-    UnaryFn, padded_row, registers,
+    UnaryFn, Workspace, padded_row, registers,
 };
 pub(crate) use pool::{Pool, PoolFn, Window};
 pub(crate) use reduce::{Reduce, ReduceFn};
+
+use crate::{isa::Kernels, program::Env};
+
+/// A step at work. Always inlined: [`Kernels::step`] has the features of the instruction set.
+pub(crate) trait Compute {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>);
+}

@@ -3,8 +3,8 @@
 //! The same programs finish the tiles of convolutions (scale, bias, residual, activation, requantization), whose accumulators
 //! are then register 0.
 
-use super::math;
-use crate::isa::LANES;
+use super::{Compute, math};
+use crate::isa::{Kernels, LANES};
 use crate::program::{Aligned, Buffer, Env, Taken, View};
 
 /// Elements of a register.
@@ -108,6 +108,14 @@ pub(crate) enum Micro {
         low: f32,
         high: f32,
     },
+    /// `a + b` and then bounds.
+    BoundedSum {
+        to: usize,
+        a: usize,
+        b: usize,
+        low: f32,
+        high: f32,
+    },
     /// `clamp(round(a * inverse) + zero_point, 0, 255)`, still as f32.
     Quantize {
         to: usize,
@@ -154,6 +162,13 @@ pub(crate) struct Tile {
     pub(crate) spill: bool,
 }
 
+/// What a program works on: what it loads, the memory of what it stores, and registers.
+pub(crate) struct Workspace<'w> {
+    pub(crate) views: &'w [View<'w>; MAX_OPERANDS],
+    pub(crate) taken: &'w mut [Option<Taken>; MAX_OPERANDS],
+    pub(crate) registers: &'w mut Registers,
+}
+
 /// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
 pub(crate) type Lanes = [f32; LANES];
 
@@ -166,10 +181,9 @@ pub(crate) fn registers() -> Box<Registers> {
     Box::new([[[0.; LANES]; BLOCK / LANES]; MAX_REGISTERS])
 }
 
-impl Pointwise {
-    /// Runs alone.
+impl Compute for Pointwise {
     #[inline(always)]
-    pub(crate) fn run(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut registers = env.take_registers();
         let mut taken = self.take(env);
         let views = self.views(env);
@@ -182,7 +196,7 @@ impl Pointwise {
                 let valid = BLOCK.min(self.columns - column);
                 let width = valid.next_multiple_of(LANES);
                 let tile = Tile { row, rows, column, width, valid, spill: true };
-                self.block(tile, &views, &mut taken, &mut registers);
+                self.block::<K>(tile, &mut Workspace { views: &views, taken: &mut taken, registers: &mut registers });
                 column += valid;
             }
             row += rows;
@@ -190,7 +204,9 @@ impl Pointwise {
         self.put(env, taken);
         env.put_registers(registers);
     }
+}
 
+impl Pointwise {
     /// The outputs' memory, to be given back by [`Pointwise::put`].
     #[inline(always)]
     pub(crate) fn take(&self, env: &mut Env<'_>) -> [Option<Taken>; MAX_OPERANDS] {
@@ -220,30 +236,20 @@ impl Pointwise {
 
     /// Runs on one tile.
     #[inline(always)]
-    pub(crate) fn block(
-        &self,
-        tile: Tile,
-        views: &[View<'_>; MAX_OPERANDS],
-        taken: &mut [Option<Taken>; MAX_OPERANDS],
-        registers: &mut Registers,
-    ) {
+    pub(crate) fn block<K: Kernels>(&self, tile: Tile, work: &mut Workspace<'_>) {
         match tile.width {
-            16 => self.block_of::<16>(tile, views, taken, registers),
-            32 => self.block_of::<32>(tile, views, taken, registers),
-            64 => self.block_of::<64>(tile, views, taken, registers),
-            _ => self.block_of::<0>(tile, views, taken, registers),
+            16 => K::block::<16>(self, tile, work),
+            32 => K::block::<32>(self, tile, work),
+            64 => K::block::<64>(self, tile, work),
+            _ => K::block::<0>(self, tile, work),
         }
     }
 
-    /// `W` is the tile's width where the compiler is to know it, else 0.
+    /// `W` is the tile's width where the compiler is to know it, else 0. Always inlined: [`Kernels::block`] has the features of the
+    /// instruction set.
     #[inline(always)]
-    fn block_of<const W: usize>(
-        &self,
-        tile: Tile,
-        views: &[View<'_>; MAX_OPERANDS],
-        taken: &mut [Option<Taken>; MAX_OPERANDS],
-        registers: &mut Registers,
-    ) {
+    pub(crate) fn block_of<const W: usize>(&self, tile: Tile, work: &mut Workspace<'_>) {
+        let Workspace { views, taken, registers } = work;
         let width = if W == 0 { tile.width } else { W };
         let vectors = width / LANES;
         let n = tile.rows * vectors;
@@ -301,6 +307,10 @@ impl Pointwise {
                     let [to, a] = disjoint(registers, [to, a]);
                     let one = |x: f32| math::min(math::max(x, low), high);
                     self.scale_shift(&mut to[..n], &a[..n], scale, shift, tile.column, vectors, one);
+                }
+                Micro::BoundedSum { to, a, b, low, high } => {
+                    let [to, a, b] = disjoint(registers, [to, a, b]);
+                    zip(&mut to[..n], &a[..n], &b[..n], |a, b| math::min(math::max(a + b, low), high));
                 }
                 Micro::Requantize { to, a, scale, shift, inverse, zero_point } => {
                     let [to, a] = disjoint(registers, [to, a]);

@@ -1,5 +1,7 @@
 //! Pooling over windows, channels last.
 
+use super::Compute;
+use crate::isa::Kernels;
 use crate::program::{Buffer, Env, Taken, View};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +35,9 @@ pub(crate) struct Pool {
     pub(crate) windows: Vec<Window>,
 }
 
-impl Pool {
+impl Compute for Pool {
     #[inline(always)]
-    pub(crate) fn run(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut taken = env.take(self.output);
         match (self.f, env.view(self.input), &mut taken) {
             (PoolFn::Max, View::F32(x), Taken::F32(y)) => {
@@ -58,7 +60,9 @@ impl Pool {
         }
         env.put(self.output, taken);
     }
+}
 
+impl Pool {
     #[inline(always)]
     fn pool<X: Copy, Y: Copy>(
         &self,

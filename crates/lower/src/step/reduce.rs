@@ -1,5 +1,7 @@
 //! Reduction of one run of axes: `[outer, reduced, inner] → [outer, inner]`.
 
+use super::Compute;
+use crate::isa::Kernels;
 use crate::program::{Buffer, Env, Taken, View};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +23,9 @@ pub(crate) struct Reduce {
     pub(crate) inner: usize,
 }
 
-impl Reduce {
+impl Compute for Reduce {
     #[inline(always)]
-    pub(crate) fn run(&self, env: &mut Env<'_>) {
+    fn run<K: Kernels>(&self, env: &mut Env<'_>) {
         let mut taken = env.take(self.output);
         let Taken::F32(output) = &mut taken else { unreachable!("reductions make f32") };
         match env.view(self.input) {
@@ -32,7 +34,9 @@ impl Reduce {
         }
         env.put(self.output, taken);
     }
+}
 
+impl Reduce {
     #[inline(always)]
     fn reduce<X: Copy>(&self, x: &[X], y: &mut [f32], f: impl Fn(X) -> f32) {
         let n = self.reduced as f32;
