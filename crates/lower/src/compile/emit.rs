@@ -266,6 +266,9 @@ impl<'a> Emitter<'a> {
     }
 }
 
+/// Elements of an inner loop that is too short.
+const FEW: usize = 8;
+
 /// Dimensions and strides in `order`, neighbours merged where both sides are contiguous over them.
 fn walk(shape: &[usize], order: &[usize], from: &[usize], to: &[usize]) -> (Vec<usize>, Vec<usize>, Vec<usize>) {
     let mut merged: Vec<(usize, usize, usize)> = Vec::new();
@@ -277,6 +280,15 @@ fn walk(shape: &[usize], order: &[usize], from: &[usize], to: &[usize]) -> (Vec<
             }
             _ => merged.push((n, f, t)),
         }
+    }
+    // Starting a loop of few turns costs more than its turns: a long one goes inside, where rows are not copied whole anyway.
+    if let Some(&(n, f, t)) = merged.last()
+        && n < FEW
+        && (f, t) != (1, 1)
+        && let Some(longest) = (0..merged.len()).max_by_key(|i| merged[*i].0)
+    {
+        let long = merged.remove(longest);
+        merged.push(long);
     }
     let (mut dims, mut froms, mut tos) = (vec![], vec![], vec![]);
     for (n, f, t) in merged {

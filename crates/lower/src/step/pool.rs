@@ -1,7 +1,7 @@
 //! Pooling over windows, channels last.
 
 use super::Compute;
-use crate::isa::Kernels;
+use crate::isa::{Kernels, LANES};
 use crate::program::{Buffer, Env, Taken, View};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,17 +79,38 @@ impl Pool {
             let x = &x[image * depth * height * width * c..];
             for window in &self.windows {
                 let out = out.next().expect("an output for every window");
-                out.fill(start);
-                for d in (window.from[0]..window.to[0]).step_by(self.dilation[0]) {
-                    for h in (window.from[1]..window.to[1]).step_by(self.dilation[1]) {
-                        for w in (window.from[2]..window.to[2]).step_by(self.dilation[2]) {
-                            let pixel = &x[((d * height + h) * width + w) * c..][..c];
-                            out.iter_mut().zip(pixel).for_each(|(a, x)| *a = add(*a, *x));
+                for column in (0..c).step_by(LANES) {
+                    let lanes = LANES.min(c - column);
+                    let mut sums = [start; LANES];
+                    for d in (window.from[0]..window.to[0]).step_by(self.dilation[0]) {
+                        for h in (window.from[1]..window.to[1]).step_by(self.dilation[1]) {
+                            for w in (window.from[2]..window.to[2]).step_by(self.dilation[2]) {
+                                let at = ((d * height + h) * width + w) * c + column;
+                                along(&mut sums, x, at, lanes, &add);
+                            }
                         }
                     }
+                    out[column..column + lanes].iter_mut().zip(sums).for_each(|(y, sum)| *y = end(sum, window.factor));
                 }
-                out.iter_mut().for_each(|a| *a = end(*a, window.factor));
             }
         }
+    }
+}
+
+/// Takes `lanes` elements into as many results. All lanes are taken where there is something to read, so that they become vectors.
+#[inline(always)]
+pub(super) fn along<X: Copy, Y: Copy>(
+    results: &mut [Y; LANES],
+    x: &[X],
+    at: usize,
+    lanes: usize,
+    add: impl Fn(Y, X) -> Y,
+) {
+    match x[at..].first_chunk::<LANES>() {
+        Some(x) => {
+            let (a, x) = (*results, *x);
+            *results = std::array::from_fn(|i| add(a[i], x[i]));
+        }
+        None => results.iter_mut().zip(&x[at..][..lanes]).for_each(|(a, x)| *a = add(*a, *x)),
     }
 }

@@ -1,7 +1,7 @@
 //! Reduction of one run of axes: `[outer, reduced, inner] → [outer, inner]`.
 
-use super::Compute;
-use crate::isa::Kernels;
+use super::{Compute, pool::along};
+use crate::isa::{Kernels, LANES};
 use crate::program::{Buffer, Env, Taken, View};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,11 +61,11 @@ impl Reduce {
         f: impl Fn(X) -> f32,
     ) {
         for outer in 0..self.outer {
-            let x = &x[outer * self.reduced * self.inner..][..self.reduced * self.inner];
             let y = &mut y[outer * self.inner..][..self.inner];
             if self.inner == 1 {
                 // Sixteen partial results, so that lanes can work side by side.
                 let mut partial = [start; 16];
+                let x = &x[outer * self.reduced..][..self.reduced];
                 let (whole, rest) = x.as_chunks::<16>();
                 for x in whole {
                     partial.iter_mut().zip(x).for_each(|(a, x)| *a = add(*a, f(*x)));
@@ -77,11 +77,15 @@ impl Reduce {
                 };
                 y[0] = end(rest.iter().fold(total, |a, x| add(a, f(*x))));
             } else {
-                y.fill(start);
-                for x in x.chunks_exact(self.inner) {
-                    y.iter_mut().zip(x).for_each(|(a, x)| *a = add(*a, f(*x)));
+                for column in (0..self.inner).step_by(LANES) {
+                    let lanes = LANES.min(self.inner - column);
+                    let mut results = [start; LANES];
+                    for row in 0..self.reduced {
+                        let at = outer * self.reduced * self.inner + row * self.inner + column;
+                        along(&mut results, x, at, lanes, |a, x| add(a, f(x)));
+                    }
+                    y[column..column + lanes].iter_mut().zip(results).for_each(|(y, a)| *y = end(a));
                 }
-                y.iter_mut().for_each(|a| *a = end(*a));
             }
         }
     }
