@@ -87,7 +87,7 @@ pub(super) fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
 }
 
 /// `times` gives the product of two elements.
-fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + AsF32>(
+fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + Sum>(
     dot: Dot<'_, X, W>,
     tile: Quads,
     out: &mut [f32],
@@ -108,23 +108,23 @@ fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + AsF32>(
                 }
             }
         }
-        out.iter_mut().zip(sums).for_each(|(o, s)| *o = s.as_f32());
+        out.iter_mut().zip(sums).for_each(|(o, s)| *o = s.to_f32());
     }
 }
 
-/// A sum as the result that it stands for.
-trait AsF32 {
-    fn as_f32(self) -> f32;
+/// A sum of products, and the result that it stands for.
+trait Sum {
+    fn to_f32(self) -> f32;
 }
 
-impl AsF32 for f32 {
-    fn as_f32(self) -> f32 {
+impl Sum for f32 {
+    fn to_f32(self) -> f32 {
         self
     }
 }
 
-impl AsF32 for i32 {
-    fn as_f32(self) -> f32 {
+impl Sum for i32 {
+    fn to_f32(self) -> f32 {
         self as f32
     }
 }
