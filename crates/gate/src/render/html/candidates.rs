@@ -8,7 +8,7 @@ use super::{
     chart::Scale,
     head::{badge, class},
     table,
-    text::{bytes, count, esc, name, prose, px, quantity, some},
+    text::{breaking, bytes, count, esc, name, prose, px, quantity, some},
 };
 
 /// Candidates that are shown at once.
@@ -214,7 +214,7 @@ fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[
         format!(
             "<tr><th scope=\"row\">{}. {}</th><td>{}</td>{figures}<td>{}</td><td>{}</td></tr>\n",
             i + 1,
-            name(&c.recipe.name),
+            breaking(&c.recipe.name),
             badge(&c.verdict),
             if front[i] { "unbeaten" } else { "" },
             prose(c.refused.as_deref().unwrap_or_default()),

@@ -40,7 +40,7 @@ pub(super) fn name(text: &str) -> String {
 /// A name that may be broken after its separators, so that it fits a narrow column.
 pub(super) fn breaking(text: &str) -> String {
     let mut out = String::new();
-    for part in esc(text).split_inclusive(['-', '.', '/', '_']) {
+    for part in esc(text).split_inclusive(['-', '.', '/', '_', '+']) {
         out.push_str(part);
         out.push_str("<wbr>");
     }
