@@ -69,8 +69,9 @@ fn vessel(s: &Standing<'_>) -> String {
     };
     let waived = if row.is_waived() { ", waived" } else { "" };
     let words = s.freeboard.map_or_else(|| "no figure".to_owned(), Freeboard::words) + waived;
+    let before = if row.loosened.is_some() { ", before this change" } else { "" };
     format!(
-        "<div class=\"vessel {settled}\">{}<div class=\"name\">{}</div><div class=\"limit\">{}</div><div class=\"margin\">{words}</div></div>\n",
+        "<div class=\"vessel {settled}\">{}<div class=\"name\">{}</div><div class=\"limit\">{}{before}</div><div class=\"margin\">{words}</div></div>\n",
         hull(s.freeboard),
         breaking(&row.metric),
         name(&row.limit),
@@ -128,7 +129,7 @@ fn details(outline: &mut Outline, profile: &str, rows: &[Standing<'_>], sources:
     };
     let body: String = rows.iter().map(line).collect();
     let head = ["metric", "verdict", "limit", "found", "freeboard", "set at"];
-    let open = rows.iter().any(|s| !matches!(s.row.verdict, Verdict::Pass));
+    let open = rows.iter().any(|s| matches!(s.row.verdict, Verdict::Fail | Verdict::Inconclusive));
     let table = table(outline, &format!("Budgets of {profile}"), "budgets", &head, &body);
     let state = if open { " open" } else { "" };
     format!(

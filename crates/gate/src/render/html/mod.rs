@@ -22,7 +22,7 @@ mod trend;
 
 use plimsoll_record::{Check, Fault, Inspection, NodeSensitivity, Ranking, Report};
 
-use self::text::{esc, name};
+use self::text::{esc, name, prose};
 
 /// What is known of a model besides its report.
 #[derive(Debug, Clone, Default)]
@@ -49,7 +49,8 @@ pub struct Page<'p> {
 /// The page, as HTML.
 pub fn html(page: &Page<'_>) -> String {
     let mut outline = Outline::default();
-    let several = page.check.reports.len() > 1;
+    // A report alone is the page; among others each says whose it is.
+    let several = page.check.reports.len() + page.check.faults.len() > 1;
     let mut body = faults(&mut outline, &page.check.faults);
     let mut overview = Vec::new();
     for (i, report) in page.check.reports.iter().enumerate() {
@@ -73,7 +74,7 @@ pub fn html(page: &Page<'_>) -> String {
         body.push_str(&candidates::section(&mut outline, ranking));
     }
     body.push_str(&unchecked(&mut outline, page.check));
-    if several {
+    if !overview.is_empty() {
         body.insert_str(0, &head::overview(&mut outline, &overview.concat()));
     }
     format!(
@@ -112,8 +113,8 @@ fn faults(outline: &mut Outline, faults: &[Fault]) -> String {
                 format!(" <span class=\"at\">{}</span>", text::code(&format!("{file}:{line}:{}", f.column)))
             }
         };
-        let help = if f.help.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>", esc(&f.help)) };
-        format!("<li><strong>{}</strong>: {}{place}{help}</li>\n", name(&f.target), esc(&f.message))
+        let help = if f.help.is_empty() { String::new() } else { format!("<p class=\"note\">{}</p>", prose(&f.help)) };
+        format!("<li class=\"fail\"><strong>{}</strong>: {}{place}{help}</li>\n", name(&f.target), prose(&f.message))
     };
     let list: String = faults.iter().map(one).collect();
     format!("{}<ul class=\"attention\">\n{list}</ul>\n</section>\n", outline.section("What cannot be checked"))

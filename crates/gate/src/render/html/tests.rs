@@ -303,6 +303,17 @@ fn figures_without_bounds_draw_no_nonsense() {
 }
 
 #[test]
+fn a_report_says_whose_it_is_where_something_else_could_not_be_checked() {
+    let (mut check, anatomies, ranking) = everything();
+    check.reports.truncate(1);
+    let titled =
+        |check: &Check| structure(&page(check, &anatomies, &ranking)).contains("h2         fail bed/model.onnx");
+    assert!(titled(&check));
+    check.faults.clear();
+    assert!(!titled(&check));
+}
+
+#[test]
 fn of_candidates_those_are_unbeaten_that_no_other_equals_and_beats() {
     let (check, anatomies, mut ranking) = everything();
     let page = page(&check, &anatomies, &ranking);
