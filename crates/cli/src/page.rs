@@ -3,7 +3,7 @@
 use plimsoll_gate::render::{Anatomy, Page, html};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::recipe;
-use plimsoll_record::{Accepted, Check, NodeSensitivity, RankedCandidate, Ranking, Recipe, Report, Trend};
+use plimsoll_record::{Accepted, Check, Fault, NodeSensitivity, RankedCandidate, Ranking, Recipe, Report, Trend};
 
 use crate::{
     failure::Failure,
@@ -31,7 +31,13 @@ pub(crate) fn of_search(
     ranking: &Ranking,
 ) -> Result<String, Failure> {
     let Some(best) = best else {
-        let check = Check::new(None, vec![], vec![], vec![]);
+        let fault = Fault {
+            target: project.spec.name.value.clone(),
+            message: "every recipe was refused".into(),
+            help: "the table of candidates says why".into(),
+            ..Fault::default()
+        };
+        let check = Check::new(None, vec![], vec![fault], vec![]);
         return Ok(html(&Page { check: &check, anatomies: &[], ranking: Some(ranking) }));
     };
     let mut report = project.report_of(best.0)?;

@@ -122,9 +122,9 @@ fn emblem(lowest: Option<Freeboard>, verdict: &Verdict) -> String {
 }
 
 /// What blocks, and what only warns, each with the line that set its limit.
-pub(super) fn attention(outline: &mut Outline, report: &Report) -> String {
+pub(super) fn attention(outline: &mut Outline, report: &Report, inconclusive_warns: bool) -> String {
     let rows = standings(&report.rows);
-    let of = |row: &Row| Severity::of(row, false);
+    let of = |row: &Row| Severity::of(row, inconclusive_warns);
     let (blocks, rest): (Vec<_>, Vec<_>) =
         rows.iter().filter(|s| of(s.row).is_some()).partition(|s| of(s.row) == Some(Severity::Error));
     let mut text = String::new();
@@ -138,7 +138,10 @@ pub(super) fn attention(outline: &mut Outline, report: &Report) -> String {
         let summary = some(rest.len(), "budget that blocks nothing", "budgets that block nothing");
         text.push_str(&format!("<details><summary>{summary}</summary>\n{}</details>\n</section>\n", list(&rest)));
     }
-    if let Verdict::Skipped(reason) = &report.verdict {
+    // Of one report alone the masthead says so.
+    if let Verdict::Skipped(reason) = &report.verdict
+        && outline.depth > 0
+    {
         text.push_str(&format!("<p>{}.</p>\n", esc(reason)));
     }
     text

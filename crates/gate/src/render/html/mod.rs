@@ -54,15 +54,13 @@ pub fn html(page: &Page<'_>) -> String {
     let mut body = faults(&mut outline, &page.check.faults);
     let mut overview = Vec::new();
     for (i, report) in page.check.reports.iter().enumerate() {
-        let anatomy = page.anatomies.get(i);
-        let ranking = page.ranking.filter(|_| i == 0);
         if several {
             let title = format!("{}: {}", report.verdict, report.model);
             body.push_str(&outline.open(&title, &format!("{} {}", head::badge(&report.verdict), name(&report.model))));
             overview.push(head::overview_row(report, outline.titles.len()));
             (outline.depth, outline.parent) = (1, outline.titles.len());
         }
-        body.push_str(&sections(&mut outline, report, anatomy, ranking));
+        body.push_str(&sections(&mut outline, page, i, report));
         if several {
             outline.depth = 0;
             body.push_str("</section>\n");
@@ -87,8 +85,9 @@ pub fn html(page: &Page<'_>) -> String {
     )
 }
 
-fn sections(outline: &mut Outline, report: &Report, anatomy: Option<&Anatomy>, ranking: Option<&Ranking>) -> String {
-    let mut text = head::attention(outline, report);
+fn sections(outline: &mut Outline, page: &Page<'_>, i: usize, report: &Report) -> String {
+    let (anatomy, ranking) = (page.anatomies.get(i), page.ranking.filter(|_| i == 0));
+    let mut text = head::attention(outline, report, page.check.inconclusive_warns);
     text.push_str(&loads::section(outline, report));
     text.push_str(&moved::section(outline, report, anatomy));
     text.push_str(&ranking.map(|r| candidates::section(outline, r)).unwrap_or_default());
