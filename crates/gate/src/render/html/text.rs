@@ -3,7 +3,7 @@
 //! Names in models and files are somebody else's: they may hold tags, quotes, marks that turn the direction of writing, or ten
 //! thousand characters. Whatever comes from outside goes through [`esc`] or [`name`].
 
-use plimsoll_profile::Unit;
+use plimsoll_profile::{Metric, Unit};
 
 /// Characters of a text from outside that are shown, at most; the JSON documents hold all of them.
 const LONGEST: usize = 240;
@@ -75,17 +75,9 @@ fn shortened(text: &str) -> String {
 
 /// A value in a unit by its name, as figures carry it. `like` is a limit on it.
 pub(super) fn quantity(value: f64, unit: &str, like: Option<f64>) -> String {
-    const UNITS: [Unit; 8] = [
-        Unit::Bytes,
-        Unit::Count,
-        Unit::Seconds,
-        Unit::Share,
-        Unit::Ratio,
-        Unit::Decibel,
-        Unit::PerSecond,
-        Unit::Target,
-    ];
-    match UNITS.into_iter().find(|u| u.name() == unit) {
+    // The units of all metrics, so that a new one is known here without being named.
+    let known = Metric::ALL.iter().map(|m| m.unit()).find(|u| u.name() == unit);
+    match known {
         // Nothing is nothing in the smallest unit too.
         Some(Unit::Seconds) if value == 0.0 => "0 s".into(),
         Some(known) => known.show(value, like),
