@@ -1,47 +1,147 @@
 //! Peak activation memory by liveness.
+//!
+//! The largest sum of bytes of the activations alive while a node runs (what it reads, what it writes, and what later nodes still
+//! need), in stored node order, inputs while they are needed and outputs to the end. Weights, and whatever is computed from weights
+//! alone, are no activations. Inside a node with bodies the dearest body counts besides what is alive around it.
 
 use std::collections::HashMap;
 
-use plimsoll_onnx::{Model, captured_names, node, shape::Shapes};
+use plimsoll_onnx::{NodeId, captured_names, node, proto::NodeProto, shape::Runs, subgraphs};
 
-/// The largest sum of bytes of the activations alive while a node runs (what it reads, what it writes, and what later nodes
-/// still need). Weights are not activations.
-pub(crate) fn peak(model: &Model, shapes: &Shapes) -> Option<u64> {
-    let view = model.view();
-    let graph = model.graph();
+use crate::{operators, scope::Scope};
+
+/// Whether executors are taken to write results over what is not needed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// Every output is an array of its own, as a plan reckons that allocates one for each result.
+    None,
+    /// An element-wise node writes over an input of the same size that nobody needs afterwards (never over what the caller gave),
+    /// and a change of shape is another view of the same array.
+    InPlace,
+}
+
+/// `None` where the type or shape of some value is not known.
+pub(crate) fn peak(scope: &Scope<'_>, reuse: Reuse) -> Option<u64> {
+    let given: Vec<&str> = scope.graph.input.iter().map(|v| v.name.as_str()).collect();
+    of(scope, reuse, &given)
+}
+
+struct Buffer {
+    bytes: u64,
+    /// Position of the node after which it is free.
+    last: usize,
+    /// Whether the caller owns it.
+    given: bool,
+}
+
+/// `given` are the inputs of the graph that take memory of their own here.
+fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
+    let nodes = &scope.graph.node;
     let mut last_use: HashMap<&str, usize> = HashMap::new();
-    for (index, n) in graph.node.iter().enumerate() {
-        let captured = captured_names(n);
-        for input in n.input.iter().map(String::as_str).chain(captured) {
+    for (index, n) in nodes.iter().enumerate() {
+        for input in n.input.iter().map(String::as_str).chain(captured_names(n)) {
             last_use.insert(input, index);
         }
     }
-    for output in &graph.output {
+    for output in &scope.graph.output {
         last_use.insert(&output.name, usize::MAX);
     }
-    let bytes_of = |value: &str| -> Option<u64> {
-        let found = shapes.get(value)?;
-        let elements = found.dims.as_ref()?.iter().try_fold(1u64, |n, d| n.checked_mul(d.known()?))?;
-        Some(elements.checked_mul(found.dtype?.bits() as u64)?.div_ceil(8))
-    };
-    let mut alive: HashMap<&str, u64> = HashMap::new();
-    for input in model.inputs() {
-        if let Some((name, _)) = last_use.get_key_value(input.name.as_str()) {
-            alive.insert(name, bytes_of(name)?);
+    let mut buffers: Vec<Buffer> = Vec::new();
+    let mut of_value: HashMap<&str, usize> = HashMap::new();
+    // Before the first node, and what each node adds.
+    let mut added: Vec<u64> = vec![0; nodes.len() + 1];
+    for &input in given {
+        if let Some(&last) = last_use.get(input).filter(|_| !scope.is_weight(input)) {
+            let bytes = scope.bytes_of(input)?;
+            of_value.insert(input, buffers.len());
+            buffers.push(Buffer { bytes, last, given: true });
+            added[0] = added[0].saturating_add(bytes);
         }
     }
-    let mut peak = alive.values().sum::<u64>();
-    for (index, n) in graph.node.iter().enumerate() {
-        // Constants are weights, wherever they are stored.
-        if !node::is(n, "Constant") {
-            for output in n.output.iter().filter(|o| !o.is_empty() && view.constant(o).is_none()) {
-                let used = last_use.contains_key(output.as_str());
-                let bytes = bytes_of(output).or(if used { None } else { Some(0) })?;
-                alive.insert(output, bytes);
-            }
+    let mut within: Vec<u64> = vec![0; nodes.len()];
+    for (index, n) in nodes.iter().enumerate() {
+        if scope.is_done(n) {
+            continue;
         }
-        peak = peak.max(alive.values().fold(0, |a, b| a.saturating_add(*b)));
-        alive.retain(|value, _| last_use.get(value).is_some_and(|&last| last > index));
+        within[index] = inside(scope, index, n, reuse)?;
+        for (slot, output) in n.output.iter().enumerate().filter(|(_, o)| !o.is_empty() && !scope.is_settled(o)) {
+            let used = last_use.get(output.as_str()).copied();
+            let Some(bytes) = scope.bytes_of(output) else {
+                // What nobody reads may stay unknown.
+                used.map_or(Some(()), |_| None)?;
+                continue;
+            };
+            let last = used.unwrap_or(index);
+            let shared = if reuse == Reuse::InPlace && slot == 0 {
+                shared(n, index, bytes, &buffers, &of_value)
+            } else {
+                None
+            };
+            let buffer = shared.unwrap_or(buffers.len());
+            match buffers.get_mut(buffer) {
+                Some(known) => known.last = known.last.max(last),
+                None => {
+                    buffers.push(Buffer { bytes, last, given: false });
+                    added[index + 1] = added[index + 1].saturating_add(bytes);
+                }
+            }
+            of_value.insert(output, buffer);
+        }
+    }
+    let mut freed: Vec<u64> = vec![0; nodes.len()];
+    for buffer in buffers.iter().filter(|b| b.last < nodes.len()) {
+        freed[buffer.last] = freed[buffer.last].saturating_add(buffer.bytes);
+    }
+    let mut alive = added[0];
+    let mut peak = alive;
+    for index in 0..nodes.len() {
+        alive = alive.saturating_add(added[index + 1]);
+        peak = peak.max(alive.saturating_add(within[index]));
+        alive = alive.saturating_sub(freed[index]);
     }
     Some(peak)
+}
+
+/// The buffer that an output shares with an input.
+fn shared(
+    n: &NodeProto,
+    index: usize,
+    bytes: u64,
+    buffers: &[Buffer],
+    of_value: &HashMap<&str, usize>,
+) -> Option<usize> {
+    if !node::is_default_domain(&n.domain) {
+        return None;
+    }
+    let buffer = |input: &String| of_value.get(input.as_str()).copied().filter(|&b| buffers[b].bytes == bytes);
+    if operators::is_view(&n.op_type) {
+        return n.input.first().and_then(buffer);
+    }
+    let free = |b: &usize| buffers[*b].last == index && !buffers[*b].given;
+    if operators::is_elementwise(&n.op_type) { n.input.iter().filter_map(buffer).find(free) } else { None }
+}
+
+/// What the dearest graph inside a node holds at once, besides the node's inputs and outputs.
+fn inside(scope: &Scope<'_>, index: usize, n: &NodeProto, reuse: Reuse) -> Option<u64> {
+    let Some(inner) = scope.shapes.inner(NodeId(index)) else {
+        return if subgraphs(n).next().is_some() { None } else { Some(0) };
+    };
+    let outputs = || n.output.iter().filter_map(|o| scope.bytes_of(o)).fold(0, u64::saturating_add);
+    let mut most = 0;
+    for (position, body) in inner.bodies.iter().enumerate() {
+        if matches!(inner.runs, Runs::OneOf(Some(taken)) if taken != position) {
+            continue;
+        }
+        let within = scope.of_body(n, position, body)?;
+        let again = matches!(n.op_type.as_str(), "Loop" | "Scan") && body.called.is_none();
+        let bytes = if again {
+            // What is carried, and one step of what is scanned.
+            peak(&within, reuse)?
+        } else {
+            // Arguments and results are arrays of the graph around it.
+            of(&within, reuse, &[])?.saturating_sub(outputs())
+        };
+        most = most.max(bytes);
+    }
+    Some(most)
 }

@@ -135,7 +135,7 @@ fn weights_that_branches_read_are_counted() {
     let branches = vec![branch("then_branch"), branch("else_branch")];
     let nodes = vec![node::new("IsNaN", &["x"], &["p"]), node::with("If", &["p"], &["y"], branches)];
     let found = costs(&model(&[-1, 10], &[("w", &[10, 7])], nodes), 1);
-    assert_eq!((found.params, found.nodes[1].params, found.nodes[1].macs), (70, 70, None));
+    assert_eq!((found.params, found.nodes[1].params, found.nodes[1].macs), (70, 70, Some(70)));
 }
 
 #[test]

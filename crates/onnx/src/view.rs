@@ -37,7 +37,8 @@ pub struct View<'m> {
 }
 
 impl<'m> View<'m> {
-    pub(crate) fn new(graph: &'m GraphProto, ir_version: i64) -> Self {
+    /// Indexes any graph, such as the body of a node, of a model of this IR version.
+    pub fn new(graph: &'m GraphProto, ir_version: i64) -> Self {
         let mut producers = HashMap::new();
         let mut uses: HashMap<&str, Vec<Use>> = HashMap::new();
         for (index, n) in graph.node.iter().enumerate() {

@@ -2,8 +2,10 @@
 //!
 //! What is claimed is provable from the graph: two equal [`Symbol`]s are equal sizes in every run, and an operator, domain or
 //! form that is not known gives nothing (there a declared `value_info` counts). Method: forward abstract interpretation over
-//! the nodes in stored order, as ONNX's own "partial data propagation" does.
+//! the nodes in stored order, as ONNX's own "partial data propagation" does. Bodies of control flow and of functions are
+//! followed with what is known where they are entered ([`Shapes::inner`]).
 
+mod bodies;
 mod elements;
 mod layers;
 mod movement;
@@ -11,9 +13,11 @@ mod reduce;
 
 use std::collections::{BTreeMap, HashMap};
 
-use onnx_protobuf::NodeProto;
+use onnx_protobuf::{NodeProto, TensorProto};
 
-use crate::{DType, DimSpec, Model, Tensor, ValueSpec, View, attr, node};
+pub use bodies::{Body, Inner, Runs};
+
+use crate::{DType, DimSpec, Model, NodeId, Tensor, ValueSpec, View, attr, node};
 
 /// A size that is not known as a number. Equal symbols are equal sizes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -96,6 +100,7 @@ impl Bindings {
 pub struct Shapes {
     types: HashMap<String, ValueType>,
     elements: HashMap<String, Vec<Element>>,
+    inner: HashMap<NodeId, Inner>,
 }
 
 impl Shapes {
@@ -123,22 +128,21 @@ impl Shapes {
     pub fn elements(&self, value: &str) -> Option<&[Element]> {
         self.elements.get(value).map(Vec::as_slice)
     }
+
+    /// What a node with bodies runs: `If`, `Loop`, `Scan`, or a call of one of the model's functions. `None` for other nodes, and
+    /// where the bodies could not be followed.
+    pub fn inner(&self, id: NodeId) -> Option<&Inner> {
+        self.inner.get(&id)
+    }
 }
 
-/// Infers over the main graph.
+/// Infers over the main graph and, from there, the graphs inside it.
 pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
-    let view = model.view();
-    let mut declared: HashMap<&str, ValueSpec> = HashMap::new();
     let graph = model.graph();
-    for proto in graph.output.iter().chain(&graph.value_info) {
-        declared.insert(&proto.name, ValueSpec::from_proto(proto));
-    }
-    let mut infer =
-        Infer { view, shapes: Shapes::default(), next: 0, named: HashMap::new(), opset: model.opset("").unwrap_or(1) };
-    for proto in &graph.initializer {
-        let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
-        infer.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
-    }
+    let functions = bodies::Functions::of(model);
+    let concrete = bindings.batch.is_some() || !bindings.shapes.is_empty();
+    let mut infer = Infer::of_model(model, &functions, concrete);
+    infer.hold_constants();
     // What a caller may override has the declared shape, which can be wider than that of the default.
     for spec in graph.input.iter().map(ValueSpec::from_proto) {
         let overridable = infer.view.initializer(&spec.name).is_some() && infer.view.constant(&spec.name).is_none();
@@ -162,19 +166,26 @@ pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
         };
         infer.set(&spec.name, ValueType { dtype: spec.dtype, dims });
     }
-    let concrete = bindings.batch.is_some() || !bindings.shapes.is_empty();
-    for n in &graph.node {
-        infer.visit(n, &declared, concrete);
-    }
+    infer.run();
     infer.shapes
 }
 
 struct Infer<'m> {
     view: View<'m>,
+    /// The graph around a body.
+    outer: Option<&'m Infer<'m>>,
+    functions: &'m bodies::Functions<'m>,
+    /// Constants that a function was called with.
+    given: HashMap<&'m str, &'m TensorProto>,
     shapes: Shapes,
     next: u32,
     named: HashMap<String, Symbol>,
     opset: i64,
+    /// Whether open dimensions were given numbers.
+    concrete: bool,
+    /// Nodes of bodies that may still be followed.
+    left: usize,
+    depth: usize,
 }
 
 /// Shapes larger than this many elements are not followed by value.
@@ -183,6 +194,46 @@ const MOST_ELEMENTS: usize = 4096;
 const MOST_RANK: usize = 64;
 
 type Dims = Option<Vec<Dim>>;
+
+impl<'m> Infer<'m> {
+    fn of_model(model: &'m Model, functions: &'m bodies::Functions<'m>, concrete: bool) -> Self {
+        Self {
+            view: model.view(),
+            outer: None,
+            functions,
+            given: HashMap::new(),
+            shapes: Shapes::default(),
+            next: 0,
+            named: HashMap::new(),
+            opset: model.opset("").unwrap_or(1),
+            concrete,
+            left: bodies::MOST_NODES,
+            depth: 0,
+        }
+    }
+
+    /// Takes up the types of initializers.
+    fn hold_constants(&mut self) {
+        for proto in &self.view.graph().initializer {
+            let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
+            self.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
+        }
+        for proto in &self.view.graph().sparse_initializer {
+            let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
+            self.set(&proto.values.name, ValueType { dtype: DType::from_onnx(proto.values.data_type), dims });
+        }
+    }
+
+    /// Follows the nodes of the graph.
+    fn run(&mut self) {
+        let graph = self.view.graph();
+        let specs = graph.output.iter().chain(&graph.value_info);
+        let declared: HashMap<&str, ValueSpec> = specs.map(|p| (p.name.as_str(), ValueSpec::from_proto(p))).collect();
+        for (index, n) in graph.node.iter().enumerate() {
+            self.visit(NodeId(index), n, &declared);
+        }
+    }
+}
 
 impl Infer<'_> {
     fn fresh(&mut self) -> Dim {
@@ -212,8 +263,11 @@ impl Infer<'_> {
         }
     }
 
-    fn visit(&mut self, n: &NodeProto, declared: &HashMap<&str, ValueSpec>, concrete: bool) {
-        let mut found = if node::is_default_domain(&n.domain) { self.infer_node(n) } else { None }.unwrap_or_default();
+    fn visit(&mut self, id: NodeId, n: &NodeProto, declared: &HashMap<&str, ValueSpec>) {
+        let concrete = self.concrete;
+        let known = node::is_default_domain(&n.domain);
+        let found = self.enter(id, n).or_else(|| if known { self.infer_node(n) } else { None });
+        let mut found = found.unwrap_or_default();
         found.resize(n.output.len(), ValueType::default());
         for (output, mut found) in n.output.iter().zip(found) {
             if found.dims.as_ref().is_some_and(|d| d.len() > MOST_RANK) {
@@ -265,7 +319,7 @@ impl Infer<'_> {
 
     /// A small constant.
     fn constant(&self, name: &str) -> Option<Tensor> {
-        let proto = self.view.constant(name)?;
+        let proto = self.constant_proto(name)?;
         let elements = proto.dims.iter().try_fold(1i64, |n, &d| n.checked_mul(d))?;
         if elements > MOST_ELEMENTS as i64 { None } else { Tensor::from_proto(proto).ok() }
     }
@@ -409,26 +463,10 @@ impl Infer<'_> {
                 let quantized = ValueType { dtype: Some(DType::U8), dims: self.dims(n, 0) };
                 Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)])
             }
-            "If" | "Loop" | "Scan" => Some(body_types(n)),
+            "If" | "Loop" | "Scan" => Some(bodies::declared_types(n)),
             _ => self.infer_layer(n).or_else(|| self.infer_movement(n)).or_else(|| self.infer_reduction(n)),
         }
     }
-}
-
-/// Element types that the bodies of a node declare for its outputs; a `Loop` computes its condition besides.
-fn body_types(n: &NodeProto) -> Vec<ValueType> {
-    let skipped = usize::from(n.op_type == "Loop");
-    let declared = |body: &onnx_protobuf::GraphProto| -> Vec<Option<DType>> {
-        body.output.iter().skip(skipped).map(|o| ValueSpec::from_proto(o).dtype).collect()
-    };
-    let bodies: Vec<Vec<Option<DType>>> = crate::subgraphs(n).map(declared).collect();
-    // The branches of an `If` give the same types; one that says nothing leaves it to the other.
-    let agreed = |i: usize| {
-        let mut said = bodies.iter().filter_map(|b| b.get(i).copied().flatten());
-        let first = said.next()?;
-        said.all(|d| d == first).then_some(first)
-    };
-    (0..n.output.len()).map(|i| ValueType { dtype: agreed(i), dims: None }).collect()
 }
 
 /// A negative axis counted from the end; `None` where it lies outside.
