@@ -34,6 +34,11 @@ pub(crate) struct Project {
 impl Project {
     /// Reads a spec and its files. Data that overlap are refused.
     pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        Self::read_with(path, world::model)
+    }
+
+    /// The same with another way of reading the model.
+    pub(crate) fn read_with(path: &Path, model: impl Fn(&Path) -> Result<Model, Failure>) -> Result<Self, Failure> {
         let spec = Spec::read(path)?;
         // A path that leads to no file is shown where it was written.
         let there = |p: &PathAt| {
@@ -55,7 +60,7 @@ impl Project {
         ];
         [&spec.model].into_iter().chain(named.into_iter().flatten()).chain(&spec.profiles).try_for_each(there)?;
 
-        let model = world::model(&spec.model.path)?;
+        let model = model(&spec.model.path)?;
         let set = |p: &Option<PathAt>| p.as_ref().map(|p| world::data(&p.path, &model)).transpose();
         let (calibration, validation) = (set(&data.calibration)?, set(&data.validation)?);
         let test = data.test.as_ref().map(|p| world::archive(&p.path, &model)).transpose()?;

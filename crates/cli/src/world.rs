@@ -93,6 +93,28 @@ pub(crate) fn model(path: &Path) -> Result<Model, Failure> {
     Ok(Model::read(path)?)
 }
 
+/// Reads a model that is only counted: its weights may be absent.
+pub(crate) fn outline(path: &Path) -> Result<Model, Failure> {
+    Ok(Model::read_outline(path)?)
+}
+
+/// Says which weights of an outline are absent, and so what cannot be known.
+pub(crate) fn tell_absent(path: &Path, model: &Model) {
+    let absent = model.absent();
+    let Some(first) = absent.first() else { return };
+    let more = match absent.len() {
+        1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    ui::say(&format!(
+        "note: {}: weights are absent: `{}` ({}){more}. Counted is what their shapes and types say; accuracy, the compressed size and \
+         whatever takes a run cannot be known",
+        path.display(),
+        first.name,
+        first.reason,
+    ));
+}
+
 /// Reads samples and checks them against a model's inputs.
 pub(crate) fn data(path: &Path, model: &Model) -> Result<Dataset, Failure> {
     let data = Dataset::read_npz(path)?;

@@ -72,11 +72,8 @@ fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
                 continue;
             };
             let last = used.unwrap_or(index);
-            let shared = if reuse == Reuse::InPlace && slot == 0 {
-                shared(n, index, bytes, &buffers, &of_value)
-            } else {
-                None
-            };
+            let shared =
+                if reuse == Reuse::InPlace && slot == 0 { shared(n, index, bytes, &buffers, &of_value) } else { None };
             let buffer = shared.unwrap_or(buffers.len());
             match buffers.get_mut(buffer) {
                 Some(known) => known.last = known.last.max(last),

@@ -78,8 +78,8 @@ impl<'a> Scope<'a> {
 
     /// Whether a value is a weight of this graph, or computed in it from weights alone.
     pub(crate) fn is_resident(&self, value: &str) -> bool {
-        let own = self.view.producer(value).is_some()
-            || self.graph.sparse_initializer.iter().any(|t| t.values.name == value);
+        let own =
+            self.view.producer(value).is_some() || self.graph.sparse_initializer.iter().any(|t| t.values.name == value);
         self.is_weight(value) || (own && self.is_settled(value))
     }
 

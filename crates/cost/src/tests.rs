@@ -12,7 +12,11 @@ use plimsoll_onnx::{
 
 use super::*;
 
-fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
+mod bodies;
+mod memory;
+mod precision;
+
+pub(super) fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
     let dim = |d: &i64| {
         let value = if *d < 0 { Value::DimParam("n".into()) } else { Value::DimValue(*d) };
         Dimension { value: Some(value), ..Default::default() }
@@ -24,7 +28,7 @@ fn value(name: &str, dims: &[i64]) -> ValueInfoProto {
 }
 
 /// A model with input `x`, float32 weights of zeros by name and shape, and output `y`.
-fn model(input: &[i64], weights: &[(&str, &[usize])], nodes: Vec<NodeProto>) -> Model {
+pub(super) fn model(input: &[i64], weights: &[(&str, &[usize])], nodes: Vec<NodeProto>) -> Model {
     let weight = |(name, shape): &(&str, &[usize])| {
         let zeros = vec![0f32; shape.iter().product()];
         Tensor::from_elements(shape, &zeros).unwrap().to_proto(name)
@@ -49,7 +53,7 @@ fn model(input: &[i64], weights: &[(&str, &[usize])], nodes: Vec<NodeProto>) -> 
     .unwrap()
 }
 
-fn costs(model: &Model, batch: u64) -> Cost {
+pub(super) fn costs(model: &Model, batch: u64) -> Cost {
     analyse(model, &infer(model, &Bindings::batch(batch)))
 }
 
@@ -122,46 +126,69 @@ fn what_is_not_known_is_said() {
 }
 
 #[test]
-fn weights_that_branches_read_are_counted() {
-    let branch = |name: &str| {
-        let graph = GraphProto {
-            node: vec![node::new("MatMul", &["x", "w"], &["t"])],
-            output: vec![value("t", &[1, 7])],
-            ..Default::default()
-        };
-        let type_ = AttributeType::GRAPH.into();
-        AttributeProto { name: name.into(), g: Some(graph).into(), type_, ..Default::default() }
+fn recurrent_layers_by_hand() {
+    let check = |op: &str, gates: usize, directions: usize, direction: &str| {
+        let (steps, batch, input, hidden) = (7, 2, 3, 5);
+        let (w, r) = ([directions, gates * hidden, input], [directions, gates * hidden, hidden]);
+        let attributes = vec![attr::from_int("hidden_size", hidden as i64), attr::from_string("direction", direction)];
+        let layer = node::with(op, &["x", "w", "r"], &["y"], attributes);
+        let found = costs(&model(&[steps, batch, input as i64], &[("w", &w), ("r", &r)], vec![layer]), 1);
+        // Each step of each sample multiplies the input and the state with the weights of each gate, in each direction.
+        let by_hand = steps as usize * batch as usize * directions * gates * hidden * (input + hidden);
+        assert_eq!((found.macs, found.unknown), (by_hand as u64, 0), "{op} {direction}");
     };
-    let branches = vec![branch("then_branch"), branch("else_branch")];
-    let nodes = vec![node::new("IsNaN", &["x"], &["p"]), node::with("If", &["p"], &["y"], branches)];
-    let found = costs(&model(&[-1, 10], &[("w", &[10, 7])], nodes), 1);
-    assert_eq!((found.params, found.nodes[1].params, found.nodes[1].macs), (70, 70, Some(70)));
+    check("LSTM", 4, 1, "forward");
+    check("LSTM", 4, 2, "bidirectional");
+    check("GRU", 3, 1, "reverse");
+    check("GRU", 3, 2, "bidirectional");
+    check("RNN", 1, 1, "forward");
 }
 
 #[test]
-fn weights_that_branches_hold_are_counted_at_any_depth_however_they_are_stored() {
-    let type_ = || AttributeType::GRAPH.into();
-    let graph = |name: &str, g: GraphProto| AttributeProto {
-        name: name.into(),
-        g: Some(g).into(),
-        type_: type_(),
-        ..Default::default()
-    };
-    let held = Tensor::from_elements(&[10, 7], &[0f32; 70]).unwrap();
-    let constant = node::with("Constant", &[], &["c"], vec![attr::from_tensor("value", held.to_proto(""))]);
-    let inner = || GraphProto {
-        node: vec![constant.clone(), node::new("MatMul", &["x", "c"], &["t"])],
-        output: vec![value("t", &[1, 7])],
-        ..Default::default()
-    };
-    let branches = || vec![graph("then_branch", inner()), graph("else_branch", inner())];
-    let outer = GraphProto {
-        node: vec![node::with("If", &["p"], &["o"], branches())],
-        output: vec![value("o", &[1, 7])],
-        ..Default::default()
-    };
-    let nested = vec![graph("then_branch", outer), graph("else_branch", inner())];
-    let nodes = vec![node::new("IsNaN", &["x"], &["p"]), node::with("If", &["p"], &["y"], nested)];
-    let found = costs(&model(&[-1, 10], &[], nodes), 1);
-    assert_eq!((found.params, found.bytes, found.nodes[1].params), (210, 840, 210));
+fn attention_multiplies_scores_and_values() {
+    // 2 heads, 5 queries, 7 keys, keys of 4 and values of 6 numbers.
+    let weights: &[(&str, &[usize])] = &[("k", &[1, 2, 7, 4]), ("v", &[1, 2, 7, 6])];
+    let layer = node::new("Attention", &["x", "k", "v"], &["y"]);
+    assert_eq!(costs(&model(&[-1, 2, 5, 4], weights, vec![layer]), 1).macs, 2 * 5 * 7 * (4 + 6));
+    let weights: &[(&str, &[usize])] = &[("k", &[1, 7, 8]), ("v", &[1, 7, 12])];
+    let heads = vec![attr::from_int("q_num_heads", 2), attr::from_int("kv_num_heads", 2)];
+    let layer = node::with("Attention", &["x", "k", "v"], &["y"], heads);
+    assert_eq!(costs(&model(&[-1, 5, 8], weights, vec![layer]), 1).macs, 2 * 5 * 7 * (4 + 6));
+}
+
+#[test]
+fn an_operator_that_is_newer_than_the_list_is_not_said_to_cost_nothing() {
+    for op in ["DFT", "LinearAttention", "LayerOfNextYear"] {
+        let found = costs(&model(&[-1, 10], &[], vec![node::new(op, &["x"], &["y"])]), 1);
+        assert_eq!((found.nodes[0].macs, found.unknown), (None, 1), "{op}");
+    }
+}
+
+#[test]
+fn intensity_is_products_over_what_is_read_and_written() {
+    let nodes = vec![node::new("MatMul", &["x", "w"], &["a"]), node::new("Relu", &["a"], &["y"])];
+    let found = costs(&model(&[-1, 10], &[("w", &[10, 7])], nodes), 1);
+    assert_eq!(found.nodes.iter().map(|n| n.traffic).collect::<Vec<_>>(), [Some(4 * (10 + 70 + 7)), Some(4 * 14)]);
+    assert_eq!(found.nodes[0].intensity(), Some(70.0 / 348.0));
+    assert_eq!(found.intensity(), Some(70.0 / 404.0));
+    // A look-up reads the row that it gives, not the table; a view moves nothing.
+    let indices = Tensor::from_elements(&[1], &[3i64]).unwrap();
+    let constant = node::with("Constant", &[], &["i"], vec![attr::from_tensor("value", indices.to_proto(""))]);
+    let nodes = vec![
+        constant,
+        node::with("Gather", &["x", "i"], &["a"], vec![attr::from_int("axis", 1)]),
+        node::with("Flatten", &["a"], &["y"], vec![attr::from_int("axis", 1)]),
+    ];
+    let found = costs(&model(&[-1, 1000, 4], &[], nodes), 1);
+    assert_eq!(found.nodes.iter().map(|n| n.traffic).collect::<Vec<_>>(), [Some(0), Some(16 + 16 + 8), Some(0)]);
+}
+
+#[test]
+fn what_is_computed_from_constants_costs_a_run_nothing() {
+    let nodes = vec![node::new("MatMul", &["v", "w"], &["a"]), node::new("Add", &["x", "a"], &["y"])];
+    let found = costs(&model(&[-1, 7], &[("v", &[1, 10]), ("w", &[10, 7])], nodes), 1);
+    assert_eq!((found.macs, found.params, found.nodes[0].traffic), (0, 80, Some(0)));
+    // Held is what the sum reads, not what it was computed from.
+    assert_eq!((found.bytes, found.loaded_bytes), (320, Some(28)));
+    assert_eq!(found.peak_activation_bytes, Some(56));
 }

@@ -17,14 +17,17 @@ pub(crate) fn of(scope: &Scope<'_>, n: &NodeProto) -> Option<u64> {
         return Some(0);
     }
     let outputs = n.output.iter().filter(|o| !o.is_empty());
-    let written = outputs.filter_map(|o| scope.bytes_of(o).or(if scope.view.uses(o).is_empty() { Some(0) } else { None }));
+    let written =
+        outputs.filter_map(|o| scope.bytes_of(o).or(if scope.view.uses(o).is_empty() { Some(0) } else { None }));
     let count = n.output.iter().filter(|o| !o.is_empty()).count();
     let written: Vec<u64> = written.collect();
     if written.len() != count {
         return None;
     }
     let written = written.into_iter().fold(0, u64::saturating_add);
-    if node::is_default_domain(&n.domain) && matches!(n.op_type.as_str(), "Gather" | "GatherND" | "GatherElements" | "Slice") {
+    if node::is_default_domain(&n.domain)
+        && matches!(n.op_type.as_str(), "Gather" | "GatherND" | "GatherElements" | "Slice")
+    {
         let indices = n.input.iter().skip(1).filter(|i| !i.is_empty()).map(|i| scope.bytes_of(i));
         let indices = indices.sum::<Option<u64>>()?;
         return Some(written.saturating_mul(2).saturating_add(indices));

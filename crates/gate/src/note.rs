@@ -64,15 +64,22 @@ pub(crate) fn absent(metric: Metric, figure: &str) -> &'static str {
 /// What can be done about a violated limit.
 pub(crate) fn remedy(metric: Metric) -> &'static str {
     match metric {
-        Metric::ArtifactSize | Metric::WeightBytes => {
+        Metric::ArtifactSize | Metric::ArtifactSizeZstd | Metric::WeightBytes => {
             "store weights in fewer bits (`quantize --scheme int8` or f16) or remove channels (`prune`)"
         }
         Metric::Params => "remove channels (`prune --remove-params`)",
-        Metric::Macs | Metric::LatencyEstimate => "remove channels (`prune --remove-macs`)",
-        Metric::Allocations => "fold nodes away (`simplify`): each that is left allocates its outputs",
-        Metric::PeakActivationMemory | Metric::PeakMemory | Metric::AllocatedBytes => {
-            "remove channels where `inspect` shows the largest activations"
+        Metric::MemorySize => {
+            "remove channels (`prune --remove-params`), or quantize to int8 so that nodes multiply in 8 bits: weights that are only stored in few bits are floats once loaded"
         }
+        Metric::ArithmeticIntensity => "fold nodes away (`simplify`): each that is left reads and writes its operands",
+        Metric::Macs | Metric::MacsF32 | Metric::MacsF16 | Metric::MacsI8 | Metric::LatencyEstimate => {
+            "remove channels (`prune --remove-macs`)"
+        }
+        Metric::Allocations => "fold nodes away (`simplify`): each that is left allocates its outputs",
+        Metric::PeakActivationMemory
+        | Metric::PeakActivationMemoryInPlace
+        | Metric::PeakMemory
+        | Metric::AllocatedBytes => "remove channels where `inspect` shows the largest activations",
         _ if metric.basis() == Basis::Data && metric.is_relative() => {
             "use a milder recipe: prune less, leave sensitive nodes in float (`quantize --exclude`), or calibrate on more samples"
         }

@@ -1,9 +1,9 @@
 //! External data: loading them on read, splitting them off on write.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{ErrorKind, Read, Seek, SeekFrom},
     path::{Component, Path},
 };
 
@@ -11,7 +11,7 @@ use onnx_protobuf::{
     GraphProto, Message, ModelProto, NodeProto, StringStringEntryProto, TensorProto, tensor_proto::DataLocation,
 };
 
-use crate::{DType, TensorError, tensor};
+use crate::{Absent, DType, TensorError, tensor};
 
 /// Weights smaller than this stay inside the message.
 const SPLIT_FROM: usize = 1024;
@@ -22,8 +22,13 @@ const SHARING: u64 = 8;
 
 type Failure = (String, String);
 
-/// Loads every external tensor; true if there was one.
-pub(crate) fn load(proto: &mut ModelProto, folder: Option<&Path>) -> Result<bool, Failure> {
+/// Loads every external tensor; true if there was one. Where `absent` is given, it takes up the tensors whose file is not there,
+/// which then hold no data.
+pub(crate) fn load(
+    proto: &mut ModelProto,
+    folder: Option<&Path>,
+    mut absent: Option<&mut Vec<Absent>>,
+) -> Result<bool, Failure> {
     let mut sizes: HashMap<String, u64> = HashMap::new();
     let mut loaded = 0u64;
     let mut any = false;
@@ -41,7 +46,21 @@ pub(crate) fn load(proto: &mut ModelProto, folder: Option<&Path>) -> Result<bool
         };
         let offset = number("offset")?.unwrap_or(0);
         let expected = expected_bytes(tensor).map_err(|e| fail(e.to_string()))?;
-        let mut file = open(folder, &location).map_err(&fail)?;
+        let mut file = match open(folder, &location) {
+            Ok(file) => file,
+            Err(Closed::Missing(reason)) => match absent.as_deref_mut() {
+                Some(absent) => {
+                    let reason = format!("its file `{location}` is not there");
+                    absent.push(Absent { name: tensor.name.clone(), reason });
+                    // Nothing is left to look for.
+                    tensor.data_location = DataLocation::DEFAULT.into();
+                    tensor.external_data.clear();
+                    return Ok(());
+                }
+                None => return Err(fail(reason)),
+            },
+            Err(Closed::Refused(reason)) => return Err(fail(reason)),
+        };
         let size = file.metadata().map_err(|e| fail(format!("{location}: {e}")))?.len();
         let length = number("length")?.unwrap_or(size.saturating_sub(offset));
         if offset.checked_add(length).is_none_or(|end| end > size) {
@@ -78,26 +97,35 @@ pub fn external_files(bytes: &[u8]) -> Vec<String> {
     files.into_iter().collect()
 }
 
+/// Why a data file cannot be opened.
+enum Closed {
+    /// There is none.
+    Missing(String),
+    /// It may not be read, or cannot.
+    Refused(String),
+}
+
 /// Opens a data file inside the model's folder; anything that leads out of it is refused.
-fn open(folder: &Path, location: &str) -> Result<File, String> {
+fn open(folder: &Path, location: &str) -> Result<File, Closed> {
     let path = Path::new(location);
     let inside = !location.contains(['\\', '\0'])
         && path.components().all(|c| matches!(c, Component::Normal(_) | Component::CurDir));
     if !inside {
-        return Err(format!("`{location}` leaves the model's folder"));
+        return Err(Closed::Refused(format!("`{location}` leaves the model's folder")));
     }
     let full = folder.join(path);
-    let (real, root) = match (full.canonicalize(), folder.canonicalize()) {
-        (Ok(real), Ok(root)) => (real, root),
-        (Err(e), _) | (_, Err(e)) => return Err(format!("{}: {e}", full.display())),
+    let why = |e: std::io::Error| {
+        let text = format!("{}: {e}", full.display());
+        if e.kind() == ErrorKind::NotFound { Closed::Missing(text) } else { Closed::Refused(text) }
     };
+    let (real, root) = (full.canonicalize().map_err(why)?, folder.canonicalize().map_err(why)?);
     if !real.starts_with(root) {
-        return Err(format!("`{location}` leaves the model's folder by a symbolic link"));
+        return Err(Closed::Refused(format!("`{location}` leaves the model's folder by a symbolic link")));
     }
     if !real.is_file() {
-        return Err(format!("{} is not a regular file", full.display()));
+        return Err(Closed::Refused(format!("{} is not a regular file", full.display())));
     }
-    File::open(&real).map_err(|e| format!("{}: {e}", full.display()))
+    File::open(&real).map_err(why)
 }
 
 /// Bytes that dtype and shape ask for; `None` for dtypes that are not known.
@@ -145,13 +173,21 @@ pub(crate) fn put_out(proto: &mut ModelProto, location: &str) -> Vec<u8> {
     block
 }
 
-/// Checks that each tensor has the data its dtype and shape ask for, in whichever field they are.
-pub(crate) fn check_weights(proto: &mut ModelProto) -> Result<(), TensorError> {
+/// Checks that each tensor has the data its dtype and shape ask for, in whichever field they are. Where `absent` is given, it takes up
+/// the tensors that hold none.
+pub(crate) fn check_weights(proto: &mut ModelProto, mut absent: Option<&mut Vec<Absent>>) -> Result<(), TensorError> {
+    let known: HashSet<String> = absent.iter().flat_map(|a| a.iter().map(|a| a.name.clone())).collect();
     for_each_tensor(proto, &mut |t: &mut TensorProto| {
         let shape = tensor::shape_of(t)?;
         let (Some(dtype), Some(expected)) = (DType::from_onnx(t.data_type), expected_bytes(t)?) else { return Ok(()) };
         let (expected, found) = (expected as usize, tensor::data_len(t, dtype));
         if expected != found {
+            if let Some(absent) = absent.as_deref_mut().filter(|_| found == 0) {
+                if !known.contains(&t.name) {
+                    absent.push(Absent { name: t.name.clone(), reason: "it is declared without data".into() });
+                }
+                return Ok(());
+            }
             return Err(TensorError::Length { name: t.name.clone(), dtype, shape, expected, found });
         }
         Ok(())

@@ -7,7 +7,7 @@ use onnx_protobuf::{
     type_proto::Value as TypeValue,
 };
 
-use crate::{DType, Defect, Digest, TensorError, View, check, digest, external, node, wire};
+use crate::{Absent, DType, Defect, Digest, TensorError, View, check, digest, external, node, outline, wire};
 
 /// Protobuf cannot hold more than this in one message.
 const MESSAGE_LIMIT: u64 = i32::MAX as u64;
@@ -82,7 +82,14 @@ impl ReadError {
             Self::Broken { .. } => {
                 "the file is damaged or was edited by hand; onnx.checker names the same defect".into()
             }
-            Self::External { .. } => "keep the data files beside the model, under the names it gives them".into(),
+            Self::External { .. } => {
+                "keep the data files beside the model, under the names it gives them; what a model costs without its weights \
+                 tell `inspect` and `check --cost-only`"
+                    .into()
+            }
+            Self::Tensor { source: TensorError::Length { found: 0, .. }, .. } => {
+                "export the model with its weights; what it costs without them tell `inspect` and `check --cost-only`".into()
+            }
             Self::Tensor { .. } => "the file is damaged; export the model again".into(),
         })
     }
@@ -162,26 +169,39 @@ pub struct Model {
     proto: ModelProto,
     /// Whether some weights lay in other files; they are in memory now, and are written beside the model again.
     external: bool,
+    /// Weights that are declared and not there; only in outlines.
+    absent: Vec<Absent>,
 }
 
 impl Model {
     /// Reads a model file and the external data it names. Memory is bounded by the size of these files.
     pub fn read(path: &Path) -> Result<Self, ReadError> {
+        Self::read_with(path, false)
+    }
+
+    /// Reads a model of which some weights may be absent: files of external data that are not there, initializers that are declared
+    /// without data, weights that are inputs of the graph. [`Model::absent`] names them; such an outline can be counted, and is good
+    /// for nothing else. A model that is whole is read as [`Model::read`] does.
+    pub fn read_outline(path: &Path) -> Result<Self, ReadError> {
+        Self::read_with(path, true)
+    }
+
+    fn read_with(path: &Path, outline: bool) -> Result<Self, ReadError> {
         let io = |source| ReadError::Io { path: path.into(), source };
         let bytes = std::fs::metadata(path).map_err(io)?.len();
         if bytes > MESSAGE_LIMIT {
             return Err(ReadError::TooLarge { path: path.into(), bytes });
         }
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Self::parse(&std::fs::read(path).map_err(io)?, path, Some(folder))
+        Self::parse(&std::fs::read(path).map_err(io)?, path, Some(folder), outline)
     }
 
     /// Reads a model from memory. External data are refused, as there is no folder to find them in.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ReadError> {
-        Self::parse(bytes, Path::new("(memory)"), None)
+        Self::parse(bytes, Path::new("(memory)"), None, false)
     }
 
-    fn parse(bytes: &[u8], path: &Path, folder: Option<&Path>) -> Result<Self, ReadError> {
+    fn parse(bytes: &[u8], path: &Path, folder: Option<&Path>, outline: bool) -> Result<Self, ReadError> {
         let not_onnx = |reason: String| ReadError::NotOnnx { path: path.into(), reason };
         if bytes.is_empty() {
             return Err(ReadError::Empty(path.into()));
@@ -194,20 +214,24 @@ impl Model {
         if proto.opset_import.is_empty() && proto.ir_version >= 3 {
             return Err(not_onnx("it imports no operator set".into()));
         }
-        let external = external::load(&mut proto, folder).map_err(|(tensor, reason)| ReadError::External {
-            path: path.into(),
-            tensor,
-            reason,
-        })?;
-        external::check_weights(&mut proto).map_err(|source| ReadError::Tensor { path: path.into(), source })?;
-        let model = Self { proto, external };
+        let mut absent = Vec::new();
+        let taken = &mut outline.then_some(&mut absent);
+        let external = external::load(&mut proto, folder, taken.as_deref_mut())
+            .map_err(|(tensor, reason)| ReadError::External { path: path.into(), tensor, reason })?;
+        external::check_weights(&mut proto, taken.as_deref_mut())
+            .map_err(|source| ReadError::Tensor { path: path.into(), source })?;
+        let mut model = Self { proto, external, absent };
         check(&model).map_err(|defect| ReadError::Broken { path: path.into(), defect })?;
+        if outline {
+            let fed = outline::weights_from_inputs(&mut model.proto);
+            model.absent.extend(fed);
+        }
         Ok(model)
     }
 
     /// A model built in memory.
     pub fn from_proto(proto: ModelProto) -> Result<Self, Defect> {
-        let model = Self { proto, external: false };
+        let model = Self { proto, external: false, absent: vec![] };
         check(&model)?;
         Ok(model)
     }
@@ -215,7 +239,18 @@ impl Model {
     /// This model with another wire form, for rewriting that no patch can express (names). The graph must be the same but for
     /// that; what was read from external data is written there again.
     pub fn with_proto(&self, proto: ModelProto) -> Self {
-        Self { proto, external: self.external }
+        Self { proto, external: self.external, absent: self.absent.clone() }
+    }
+
+    /// The weights that an outline lacks; empty for a whole model.
+    pub fn absent(&self) -> &[Absent] {
+        &self.absent
+    }
+
+    /// Bytes of the model as one message, with the weights that an outline lacks as raw data.
+    pub fn file_len(&self) -> Result<u64, WriteError> {
+        let bytes = self.to_bytes()?.len() as u64;
+        Ok(if self.absent.is_empty() { bytes } else { bytes.saturating_add(outline::growth(&self.proto)) })
     }
 
     /// The wire form.

@@ -93,14 +93,28 @@ macro_rules! metrics {
 metrics! {
     /// Bytes of the model file.
     ArtifactSize = "artifact-size" from "artifact-size", Bytes, Lower, Counted, false;
+    /// Bytes of the model file after compression by zstd at level 3: what travels.
+    ArtifactSizeZstd = "artifact-size-zstd" from "artifact-size-zstd", Bytes, Lower, Counted, false;
     /// Parameters.
     Params = "params" from "params", Count, Lower, Counted, false;
     /// Multiply-accumulates of one inference.
     Macs = "macs" from "macs", Count, Lower, Counted, false;
+    /// Multiply-accumulates of float32 numbers.
+    MacsF32 = "macs.f32" from "macs.f32", Count, Lower, Counted, false;
+    /// Multiply-accumulates of float16 or bfloat16 numbers.
+    MacsF16 = "macs.f16" from "macs.f16", Count, Lower, Counted, false;
+    /// Multiply-accumulates of integers of at most 8 bits.
+    MacsI8 = "macs.i8" from "macs.i8", Count, Lower, Counted, false;
+    /// Multiply-accumulates a byte that nodes read or write.
+    ArithmeticIntensity = "arithmetic-intensity" from "arithmetic-intensity", Ratio, Higher, Counted, false;
     /// Bytes of the parameters.
     WeightBytes = "weight-bytes" from "weight-bytes", Bytes, Lower, Counted, false;
+    /// Bytes of the parameters once they are loaded, those that are only stored in few bits as floats.
+    MemorySize = "memory-size" from "memory-size", Bytes, Lower, Counted, false;
     /// Bytes of the activations that are alive at once, at most.
     PeakActivationMemory = "peak-activation-memory" from "peak-activation-memory", Bytes, Lower, Counted, false;
+    /// The same where element-wise nodes write over what is not needed any more.
+    PeakActivationMemoryInPlace = "peak-activation-memory.in-place" from "peak-activation-memory.in-place", Bytes, Lower, Counted, false;
     /// Lower bound of the time of one inference, from the profile's hardware facts.
     LatencyEstimate = "latency.estimate" from "latency.estimate", Seconds, Lower, Estimated, false;
     /// Median time of one inference.

@@ -25,7 +25,7 @@ pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
-pub use inspect::{Inspection, NodeCost, Totals, Value};
+pub use inspect::{AbsentWeight, BodyCost, Inspection, MacsByDtype, NodeCost, StoredType, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};

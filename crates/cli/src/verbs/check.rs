@@ -134,9 +134,9 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
         return Err(Failure::new(Code::BadConfig, message)
             .help("name profiles with --profile, or check a release spec (`plimsoll init` drafts one)"));
     }
-    let model = world::model(target)?;
+    let model = read(target, args)?;
     let profiles = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
-    let baseline = args.baseline.as_deref().map(world::model).transpose()?;
+    let baseline = args.baseline.as_deref().map(|b| read(b, args)).transpose()?;
     let data = args.data.as_deref().map(|d| world::archive(d, &model)).transpose()?;
     let budgets = Budgeted { profiles: &profiles, cost_only: args.cost_only, ..Budgeted::default() };
     let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
@@ -144,6 +144,16 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let question = Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence };
     let (_, report) = project::judge(world, &question)?;
     Ok(Checked { report, anatomy: anatomy(args, name, model, baseline)? })
+}
+
+/// A model; one that is only counted may lack its weights.
+fn read(path: &Path, args: &args::Check) -> Result<Model, Failure> {
+    if !args.cost_only {
+        return world::model(path);
+    }
+    let model = world::outline(path)?;
+    world::tell_absent(path, &model);
+    Ok(model)
 }
 
 /// Increases are held against the model that was named, else against what was accepted last (counted figures) and the model of the
@@ -155,10 +165,10 @@ fn check_spec(
     evidence: &[SignedFigures],
     before: Option<&Before>,
 ) -> Result<Checked, Failure> {
-    let project = Project::read(path)?;
+    let project = Project::read_with(path, |model| read(model, args))?;
     let own = args.profile.iter().map(|p| Ok(Profile::read(p)?)).collect::<Result<Vec<_>, Failure>>()?;
     let profiles = if own.is_empty() { &project.profiles } else { &own };
-    let given = args.baseline.as_deref().map(world::model).transpose()?;
+    let given = args.baseline.as_deref().map(|b| read(b, args)).transpose()?;
     let baseline = given.as_ref().or(before.and_then(|b| b.model.as_ref())).unwrap_or(&project.model);
     let data = args.data.as_deref().map(|d| world::archive(d, &project.model)).transpose()?;
     let data = data.as_ref().map(|d| d as &dyn Samples).or(project.tested());

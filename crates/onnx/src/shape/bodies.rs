@@ -163,24 +163,26 @@ impl Infer<'_> {
         if outputs.len() < carried.len() || outputs.len() != n.output.len() {
             return None;
         }
+        // Sizes that change from iteration to iteration.
+        let mut loose: HashSet<Dim> = HashSet::new();
         for round in 0.. {
             let inputs = before.iter().chain(&carried).chain(&after).cloned().collect();
             let shapes = self.body(n, body, inputs)?;
             let found: Vec<ValueType> =
                 outputs.iter().map(|o| shapes.get(&o.name).cloned().unwrap_or_default()).collect();
             let mut wider = Vec::with_capacity(carried.len());
-            let mut settled = true;
             for (was, is) in carried.iter().zip(&found) {
-                let same = was.dims.is_none() || was.dims == is.dims;
-                settled &= same && (was.dtype.is_none() || was.dtype == is.dtype);
-                wider.push(if same { was.clone() } else { self.either(was.clone(), is.clone()) });
+                wider.push(self.widened(was, is, &mut loose));
             }
-            if settled {
-                let count = carried.len();
-                let stacked = found.into_iter().skip(count).enumerate();
+            if wider == carried {
+                let stacked = found.into_iter().skip(carried.len()).enumerate();
                 let stacked: Vec<ValueType> = stacked.map(|(i, t)| stack(n, i, t, steps)).collect();
-                carried.extend(stacked);
                 self.keep(id, vec![shapes], runs);
+                carried.extend(stacked);
+                // Outside, nothing is as large as what changes inside.
+                for dim in carried.iter_mut().filter_map(|t| t.dims.as_mut()).flatten().filter(|d| loose.contains(d)) {
+                    *dim = self.fresh();
+                }
                 return Some(carried);
             }
             carried = wider;
@@ -189,6 +191,23 @@ impl Infer<'_> {
             }
         }
         None
+    }
+
+    /// The type of a carried value that holds before and after an iteration; what it leaves open is `loose`.
+    fn widened(&mut self, was: &ValueType, is: &ValueType, loose: &mut HashSet<Dim>) -> ValueType {
+        let mut dim = |(was, is): (&Dim, &Dim)| {
+            if was == is || loose.contains(was) {
+                return *was;
+            }
+            let open = self.fresh();
+            loose.insert(open);
+            open
+        };
+        let dims = match (&was.dims, &is.dims) {
+            (Some(was), Some(is)) if was.len() == is.len() => Some(was.iter().zip(is).map(&mut dim).collect()),
+            _ => None,
+        };
+        ValueType { dtype: was.dtype.filter(|d| is.dtype == Some(*d)), dims }
     }
 
     fn plan_loop(&mut self, n: &NodeProto, body: &GraphProto) -> Option<Plan> {

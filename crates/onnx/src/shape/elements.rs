@@ -26,7 +26,8 @@ impl Infer<'_> {
                 let product = dims?.into_iter().try_fold(1u64, u64::checked_mul)?;
                 vec![Element::Known(i64::try_from(product).ok()?)]
             }
-            "Identity" | "Squeeze" | "Unsqueeze" | "Reshape" | "Flatten" => self.elements(n, 0)?,
+            "Reshape" => self.flat(n)?,
+            "Identity" | "Squeeze" | "Unsqueeze" | "Flatten" => self.elements(n, 0)?,
             "Cast" => {
                 let kept = matches!(self.dtype(n, 0)?, DType::I64 | DType::I32 | DType::Bool);
                 let to = self.shapes.dtype(output)?;
@@ -49,6 +50,8 @@ impl Infer<'_> {
             }
             "Slice" => self.slice_elements(n)?,
             "Add" | "Sub" | "Mul" | "Div" | "Max" | "Min" | "Mod" => self.arithmetic(n)?,
+            "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => self.logic(n)?,
+            "Not" => self.each(n, |v| if v == 0 || v == 1 { Some(1 - v) } else { None })?,
             "Neg" => self.each(n, |v| v.checked_neg())?,
             "Abs" => self.each(n, |v| v.checked_abs())?,
             "Equal" => self.equal(n)?,
@@ -153,6 +156,27 @@ impl Infer<'_> {
             (Dim(a), Dim(b)) if a == b => Known(1),
             // A size is never negative.
             (Dim(_), Known(v)) | (Known(v), Dim(_)) if v < 0 => Known(0),
+            _ => Unknown,
+        };
+        Some(self.pairs(n)?.into_iter().map(apply).collect())
+    }
+
+    fn logic(&self, n: &NodeProto) -> Option<Vec<Element>> {
+        use Element::{Known, Unknown};
+        let apply = |pair| match pair {
+            (Known(a), Known(b)) => {
+                let truth = |v: i64| v != 0;
+                let found = match n.op_type.as_str() {
+                    "Less" => a < b,
+                    "LessOrEqual" => a <= b,
+                    "Greater" => a > b,
+                    "GreaterOrEqual" => a >= b,
+                    "And" => truth(a) && truth(b),
+                    "Or" => truth(a) || truth(b),
+                    _ => truth(a) != truth(b),
+                };
+                Known(found.into())
+            }
             _ => Unknown,
         };
         Some(self.pairs(n)?.into_iter().map(apply).collect())

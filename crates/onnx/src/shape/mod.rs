@@ -8,6 +8,7 @@
 mod bodies;
 mod elements;
 mod layers;
+mod matrix;
 mod movement;
 mod reduce;
 
@@ -100,6 +101,7 @@ impl Bindings {
 pub struct Shapes {
     types: HashMap<String, ValueType>,
     elements: HashMap<String, Vec<Element>>,
+    matrices: HashMap<String, matrix::Matrix>,
     inner: HashMap<NodeId, Inner>,
 }
 
@@ -294,6 +296,12 @@ impl Infer<'_> {
             && elements.len() <= MOST_ELEMENTS
         {
             self.shapes.elements.insert(output.clone(), elements);
+        }
+        if node::is_default_domain(&n.domain)
+            && let Some(output) = n.output.first()
+            && let Some(matrix) = self.matrix_of(n)
+        {
+            self.shapes.matrices.insert(output.clone(), matrix);
         }
     }
 

@@ -1,0 +1,43 @@
+//! Peak activation memory, by hand.
+
+use super::*;
+
+fn check(nodes: Vec<NodeProto>, each: u64, in_place: u64) {
+    let found = costs(&model(&[-1, 10], &[("w", &[10, 10])], nodes), 1);
+    assert_eq!((found.peak_activation_bytes, found.peak_in_place_bytes), (Some(each * 40), Some(in_place * 40)));
+}
+
+#[test]
+fn element_wise_nodes_write_over_what_is_not_needed_any_more() {
+    // Never over the input, which is the caller's.
+    check(vec![node::new("Relu", &["x"], &["y"])], 2, 2);
+    let chain = || vec![node::new("MatMul", &["x", "w"], &["a"]), node::new("Relu", &["a"], &["b"])];
+    let then = |n: NodeProto| chain().into_iter().chain([n]).collect::<Vec<_>>();
+    check(then(node::new("Exp", &["b"], &["y"])), 2, 2);
+    // The input is needed until the sum.
+    check(then(node::new("Add", &["b", "x"], &["y"])), 3, 2);
+    // What is read once more is not written over.
+    check(then(node::new("Add", &["b", "a"], &["y"])), 3, 2);
+    // A product needs both of its operands until it is done.
+    check(then(node::new("MatMul", &["b", "w"], &["y"])), 2, 2);
+}
+
+#[test]
+fn a_view_lives_as_long_as_what_it_shows() {
+    let nodes = vec![
+        node::new("MatMul", &["x", "w"], &["a"]),
+        node::with("Flatten", &["a"], &["v"], vec![attr::from_int("axis", 1)]),
+        // `a` is read for the last time here, and still shows through `v`.
+        node::new("Exp", &["a"], &["e"]),
+        node::new("Add", &["e", "v"], &["y"]),
+    ];
+    check(nodes, 3, 2);
+}
+
+#[test]
+fn sums_of_shapes_that_overflow_are_no_panic() {
+    let wide = i64::MAX / 4;
+    let nodes = vec![node::new("Relu", &["x"], &["a"]), node::new("Relu", &["a"], &["y"])];
+    let found = costs(&model(&[4, wide], &[], nodes), 1);
+    assert_eq!(found.peak_activation_bytes, None);
+}
