@@ -30,6 +30,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "fixtures/README.md",
         "profiles/README.md",
         "docs/checking.md",
+        "docs/cost.md",
         "docs/measuring.md",
         "docs/pruning.md",
         "docs/quantization.md",

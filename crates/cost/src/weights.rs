@@ -52,8 +52,8 @@ impl Held {
     }
 
     fn of_tensor(tensor: &TensorProto) -> Self {
-        let dims = tensor.dims.iter();
-        let elements = dims.fold(Some(1u64), |n, &d| n?.checked_mul(u64::try_from(d).ok()?)).unwrap_or(0);
+        let mut dims = tensor.dims.iter();
+        let elements = dims.try_fold(1u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?)).unwrap_or(0);
         let dtype = DType::from_onnx(tensor.data_type);
         let bytes =
             dtype.map_or(tensor.raw_data.len() as u64, |d| elements.saturating_mul(d.bits() as u64).div_ceil(8));

@@ -1,6 +1,7 @@
 //! Peak activation memory as it is counted, beside what tract says of its plan: a row for each model.
 //!
-//!     cargo run --release --workspace --example peak_memory -- MODEL[:INPUT=1x3x320x320,…]…
+//!     cargo build --release --workspace --example peak_memory
+//!     target/release/examples/peak_memory MODEL[:INPUT=1x3x320x320,…]…
 
 #[path = "../tests/support/plan.rs"]
 mod plan;

@@ -39,7 +39,7 @@ pub struct BodyCost {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct NodeCost {
     /// Its name, or operator and output where it has none.
     pub name: String,
@@ -117,7 +117,7 @@ pub struct Totals {
 }
 
 /// A whole model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Inspection {
     /// `plimsoll.inspect/1`.
     pub schema: String,

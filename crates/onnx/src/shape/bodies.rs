@@ -6,10 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
+use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 use super::{Dim, Element, Infer, Shapes, ValueType, axis_of};
-use crate::{Model, NodeId, ValueSpec, View, attr, node, protos, subgraphs};
+use crate::{NodeId, ValueSpec, View, attr, node, protos, subgraphs};
 
 /// Nodes of bodies that are followed in one model. Functions that call each other can stand for more than a machine holds.
 pub(super) const MOST_NODES: usize = 1 << 17;
@@ -51,31 +51,7 @@ pub struct Inner {
     pub runs: Runs,
 }
 
-/// The functions of a model by domain and name.
-pub(super) struct Functions<'m> {
-    by_name: HashMap<(&'m str, &'m str), &'m FunctionProto>,
-    ir_version: i64,
-    opset: i64,
-}
-
-impl<'m> Functions<'m> {
-    pub(super) fn of(model: &'m Model) -> Self {
-        let proto: &'m ModelProto = model.proto();
-        // Overloads are told apart by a field that nodes of older files lack; of several none is followed.
-        let mut by_name = HashMap::new();
-        let mut twice = HashSet::new();
-        for f in &proto.functions {
-            let key = (f.domain.as_str(), f.name.as_str());
-            if by_name.insert(key, f).is_some() {
-                twice.insert(key);
-            }
-        }
-        by_name.retain(|key, _| !twice.contains(key));
-        Self { by_name, ir_version: proto.ir_version, opset: model.opset("").unwrap_or(1) }
-    }
-}
-
-type Types = Option<Vec<ValueType>>;
+pub(super) type Types = Option<Vec<ValueType>>;
 
 impl Infer<'_> {
     /// Types of the outputs of a node with bodies, which are kept; `None` for other nodes.
@@ -284,56 +260,8 @@ impl Infer<'_> {
         found
     }
 
-    /// Follows a call of one of the model's functions, which sees its arguments alone.
-    fn call(&mut self, id: NodeId, n: &NodeProto, function: &FunctionProto) -> Types {
-        self.left = self.left.checked_sub(function.node.len() + 1)?;
-        let value = |name: &String| ValueInfoProto { name: name.clone(), ..Default::default() };
-        let graph = GraphProto {
-            node: function.node.iter().map(|body| with_arguments(body, n, function)).collect(),
-            input: function.input.iter().map(value).collect(),
-            output: function.output.iter().map(value).collect(),
-            value_info: function.value_info.clone(),
-            ..Default::default()
-        };
-        let default = function.opset_import.iter().find(|o| node::is_default_domain(&o.domain));
-        let mut shapes = Shapes::default();
-        let mut given = HashMap::new();
-        for (slot, formal) in function.input.iter().enumerate() {
-            let Some(actual) = node::input(n, slot) else { continue };
-            given.extend(self.constant_proto(actual).map(|t| (formal.as_str(), t)));
-            shapes.elements.extend(self.shapes.elements.get(actual).map(|e| (formal.clone(), e.clone())));
-        }
-        let inputs = (0..function.input.len()).map(|i| self.like(n, i)).collect();
-        let mut inner = Infer {
-            view: View::new(&graph, self.functions.ir_version),
-            outer: None,
-            functions: self.functions,
-            given,
-            shapes,
-            next: self.next,
-            named: HashMap::new(),
-            opset: default.map_or(self.functions.opset, |o| o.version),
-            concrete: self.concrete,
-            left: self.left,
-            depth: self.depth + 1,
-        };
-        let found = inner.follow(&graph, inputs);
-        let (next, left) = (inner.next, inner.left);
-        (self.next, self.left) = (next, left);
-        let shapes = found?;
-        let types = |o: &ValueInfoProto| shapes.get(&o.name).cloned().unwrap_or_default();
-        let outputs = graph.output.iter().map(types).collect();
-        if let (Some(output), Some(inner)) = (n.output.first(), graph.output.first())
-            && let Some(elements) = shapes.elements(&inner.name)
-        {
-            self.shapes.elements.insert(output.clone(), elements.to_vec());
-        }
-        let body = Body { shapes, called: Some(Arc::new(graph)) };
-        self.shapes.inner.insert(id, Inner { bodies: vec![body], runs: Runs::Exactly(1) });
-        Some(outputs)
-    }
-
-    fn follow(&mut self, graph: &GraphProto, inputs: Vec<ValueType>) -> Option<Shapes> {
+    /// Follows the nodes of a graph whose inputs have these types.
+    pub(super) fn follow(&mut self, graph: &GraphProto, inputs: Vec<ValueType>) -> Option<Shapes> {
         if self.depth > MOST_DEPTH || graph.input.len() < inputs.len() {
             return None;
         }
@@ -402,25 +330,6 @@ fn goes_on(body: &GraphProto) -> bool {
         }
     }
     false
-}
-
-/// A node of a function with the attributes of a call in the places that name them.
-fn with_arguments(body: &NodeProto, call: &NodeProto, function: &FunctionProto) -> NodeProto {
-    let mut out = body.clone();
-    let resolve = |a: &AttributeProto| -> Option<AttributeProto> {
-        if a.ref_attr_name.is_empty() {
-            return Some(a.clone());
-        }
-        let given = call.attribute.iter().chain(&function.attribute_proto).find(|g| g.name == a.ref_attr_name)?;
-        Some(AttributeProto { name: a.name.clone(), ..given.clone() })
-    };
-    out.attribute = body.attribute.iter().filter_map(resolve).collect();
-    for graph in crate::subgraphs_mut(&mut out) {
-        for n in &mut graph.node {
-            *n = with_arguments(n, call, function);
-        }
-    }
-    out
 }
 
 /// Element types that the bodies of a node declare for its outputs, where they cannot be followed; a `Loop` computes its condition

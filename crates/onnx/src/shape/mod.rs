@@ -7,9 +7,11 @@
 
 mod bodies;
 mod elements;
+mod functions;
 mod layers;
 mod matrix;
 mod movement;
+mod operators;
 mod reduce;
 
 use std::collections::{BTreeMap, HashMap};
@@ -141,7 +143,7 @@ impl Shapes {
 /// Infers over the main graph and, from there, the graphs inside it.
 pub fn infer(model: &Model, bindings: &Bindings) -> Shapes {
     let graph = model.graph();
-    let functions = bodies::Functions::of(model);
+    let functions = functions::Functions::of(model);
     let concrete = bindings.batch.is_some() || !bindings.shapes.is_empty();
     let mut infer = Infer::of_model(model, &functions, concrete);
     infer.hold_constants();
@@ -176,7 +178,7 @@ struct Infer<'m> {
     view: View<'m>,
     /// The graph around a body.
     outer: Option<&'m Infer<'m>>,
-    functions: &'m bodies::Functions<'m>,
+    functions: &'m functions::Functions<'m>,
     /// Constants that a function was called with.
     given: HashMap<&'m str, &'m TensorProto>,
     shapes: Shapes,
@@ -198,7 +200,7 @@ const MOST_RANK: usize = 64;
 type Dims = Option<Vec<Dim>>;
 
 impl<'m> Infer<'m> {
-    fn of_model(model: &'m Model, functions: &'m bodies::Functions<'m>, concrete: bool) -> Self {
+    fn of_model(model: &'m Model, functions: &'m functions::Functions<'m>, concrete: bool) -> Self {
         Self {
             view: model.view(),
             outer: None,
@@ -370,110 +372,6 @@ impl Infer<'_> {
             out.push(dim);
         }
         Some(out)
-    }
-
-    fn infer_node(&mut self, n: &NodeProto) -> Option<Vec<ValueType>> {
-        let op = n.op_type.as_str();
-        let one = |t: ValueType| Some(vec![t]);
-        match op {
-            "Relu"
-            | "LeakyRelu"
-            | "Sigmoid"
-            | "HardSigmoid"
-            | "Tanh"
-            | "Elu"
-            | "Selu"
-            | "Celu"
-            | "Softplus"
-            | "Softsign"
-            | "Erf"
-            | "Exp"
-            | "Log"
-            | "Sqrt"
-            | "Reciprocal"
-            | "Abs"
-            | "Neg"
-            | "Floor"
-            | "Ceil"
-            | "Round"
-            | "Sign"
-            | "Sin"
-            | "Cos"
-            | "Tan"
-            | "Asin"
-            | "Acos"
-            | "Atan"
-            | "Sinh"
-            | "Cosh"
-            | "Asinh"
-            | "Acosh"
-            | "Atanh"
-            | "Identity"
-            | "Clip"
-            | "Softmax"
-            | "LogSoftmax"
-            | "Hardmax"
-            | "HardSwish"
-            | "Gelu"
-            | "Mish"
-            | "Swish"
-            | "ThresholdedRelu"
-            | "Shrink"
-            | "Not"
-            | "BitwiseNot"
-            | "LRN"
-            | "LpNormalization"
-            | "InstanceNormalization"
-            | "GroupNormalization"
-            | "MeanVarianceNormalization"
-            | "CumSum"
-            | "Trilu"
-            | "ScatterElements"
-            | "ScatterND"
-            | "Scatter"
-            | "ReverseSequence"
-            | "RMSNormalization" => one(self.like(n, 0)),
-            "BatchNormalization" | "LayerNormalization" => one(self.like(n, 0)),
-            "Dropout" => {
-                let mask = ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) };
-                Some(vec![self.like(n, 0), mask])
-            }
-            "IsNaN" | "IsInf" => one(ValueType { dtype: Some(DType::Bool), dims: self.dims(n, 0) }),
-            "Add" | "Sub" | "Mul" | "Div" | "Pow" | "Mod" | "PRelu" | "BitwiseAnd" | "BitwiseOr" | "BitwiseXor"
-            | "BitShift" | "Max" | "Min" | "Sum" | "Mean" => {
-                // Before operator set 7 broadcasting was an attribute with other rules.
-                let dims = (0..n.input.len()).map(|i| self.dims(n, i)).collect();
-                let dims = if self.opset < 7 { self.dims(n, 0) } else { self.broadcast(dims) };
-                one(ValueType { dtype: self.dtype(n, 0), dims })
-            }
-            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "And" | "Or" | "Xor" => {
-                let dims = vec![self.dims(n, 0), self.dims(n, 1)];
-                let dims = if self.opset < 7 { self.dims(n, 0) } else { self.broadcast(dims) };
-                one(ValueType { dtype: Some(DType::Bool), dims })
-            }
-            "Where" => {
-                let dims = (0..3).map(|i| self.dims(n, i)).collect();
-                one(ValueType { dtype: self.dtype(n, 1), dims: self.broadcast(dims) })
-            }
-            "Cast" => {
-                let dtype = attr::int(n, "to").and_then(|to| DType::from_onnx(to as i32));
-                one(ValueType { dtype, dims: self.dims(n, 0) })
-            }
-            "CastLike" => one(ValueType { dtype: self.dtype(n, 1), dims: self.dims(n, 0) }),
-            "QuantizeLinear" => {
-                let named = attr::int(n, "output_dtype").and_then(|t| DType::from_onnx(t as i32));
-                let dtype = self.dtype(n, 2).or(named).or(node::input(n, 2).is_none().then_some(DType::U8));
-                one(ValueType { dtype, dims: self.dims(n, 0) })
-            }
-            "DequantizeLinear" => one(ValueType { dtype: self.dtype(n, 1), dims: self.dims(n, 0) }),
-            "DynamicQuantizeLinear" => {
-                let scalar = |dtype| ValueType { dtype: Some(dtype), dims: Some(vec![]) };
-                let quantized = ValueType { dtype: Some(DType::U8), dims: self.dims(n, 0) };
-                Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)])
-            }
-            "If" | "Loop" | "Scan" => Some(bodies::declared_types(n)),
-            _ => self.infer_layer(n).or_else(|| self.infer_movement(n)).or_else(|| self.infer_reduction(n)),
-        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::{Anatomy, Page, html};
 use crate::render::tests::{change, figure};
 
 fn node(name: &str, macs: Option<u64>) -> NodeCost {
-    NodeCost { name: name.into(), op: "Conv".into(), macs, params: 10, bytes: 40, shape: Some(vec![1, 8, 60]) }
+    let shape = Some(vec![1, 8, 60]);
+    NodeCost { name: name.into(), op: "Conv".into(), macs, params: 10, bytes: 40, shape, ..NodeCost::default() }
 }
 
 fn inspection(digest: &str, macs: u64) -> Inspection {
@@ -25,7 +26,15 @@ fn inspection(digest: &str, macs: u64) -> Inspection {
         inputs: vec![Value { name: "x".into(), dtype: "float32".into(), shape: vec!["batch".into()] }],
         outputs: vec![],
         nodes: (0..20).map(|i| node(&format!("conv{i}"), (i != 3).then_some(macs / (i + 1)))).collect(),
-        totals: Totals { macs, params: 200, bytes: 800, peak_activation_bytes: Some(4096), unknown_nodes: 1 },
+        totals: Totals {
+            macs,
+            params: 200,
+            bytes: 800,
+            peak_activation_bytes: Some(4096),
+            unknown_nodes: 1,
+            ..Totals::default()
+        },
+        ..Inspection::default()
     }
 }
 
