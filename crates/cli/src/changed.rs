@@ -29,6 +29,8 @@ pub(crate) struct Since {
     now: BTreeSet<String>,
     /// Specs of the revision that are there no more: path and text. Those that were found under another name leave.
     gone: RefCell<BTreeMap<String, String>>,
+    /// Whether a model may lack its weights.
+    cost_only: bool,
 }
 
 /// A spec that changed, as it was.
@@ -44,7 +46,7 @@ pub(crate) struct Before {
 }
 
 impl Since {
-    pub(crate) fn new(rev: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(rev: &str, cost_only: bool) -> Result<Self, Failure> {
         let repository = Repository::around(Path::new("."))?;
         let (commit, now) = (repository.commit(rev)?, repository.files_now()?);
         let mut gone = BTreeMap::new();
@@ -52,7 +54,7 @@ impl Since {
             let text = repository.read(&commit, path)?.and_then(|bytes| String::from_utf8(bytes).ok());
             gone.extend(text.filter(|t| Spec::is_meant_by(t)).map(|text| (path.to_owned(), text)));
         }
-        Ok(Self { repository, commit, now, gone: RefCell::new(gone) })
+        Ok(Self { repository, commit, now, gone: RefCell::new(gone), cost_only })
     }
 
     /// The specs to look at, as the repository names them: those given, else all that the work tree has.
@@ -232,7 +234,8 @@ impl Since {
         let model = folder.path().join("model.onnx");
         lay(&model, &bytes)?;
         let at = format!("{name} at {}", self.commit.rev);
-        Ok(Some(Model::read(&model).map_err(Failure::from).of_model(Path::new(&at))?))
+        let read = if self.cost_only { Model::read_outline(&model) } else { Model::read(&model) };
+        Ok(Some(read.map_err(Failure::from).of_model(Path::new(&at))?))
     }
 }
 

@@ -359,3 +359,25 @@ fn every_format_tells_the_same_failure() {
     let one = plimsoll_in(clone.path(), &["check", "bed/plimsoll.toml", "--format", "sarif"]);
     assert!(String::from_utf8_lossy(&one.stdout).contains("\"2.1.0\""));
 }
+
+#[test]
+fn an_idea_without_weights_is_compared_by_its_costs() {
+    let clone = Clone::new();
+    let outline = |hidden: i64| {
+        let declared = |name: &str, dims: [i64; 2]| {
+            let (name, dims) = (name.to_owned(), dims.to_vec());
+            plimsoll_onnx::proto::TensorProto { name, data_type: 1, dims, ..Default::default() }
+        };
+        let nodes = vec![node::new("MatMul", &["x", "a"], &["h"]), node::new("MatMul", &["h", "b"], &["y"])];
+        let proto = model(nodes, vec![declared("a", [3, hidden]), declared("b", [hidden, 2])]);
+        write_model(clone.path(), "bed/model.onnx", &proto);
+        clone.commit();
+    };
+    outline(10);
+    clone.git(&["tag", "-f", "base"]);
+    outline(13);
+    let text = clone.check(100, &[MARKDOWN.as_slice(), &["--cost-only"]].concat());
+    says(&text, &["| macs | 50 | 65 | +30.0 % |", "max-increase 10%"]);
+    // A comparison that takes a run needs the weights.
+    assert!(error(clone.path(), 96, &MARKDOWN).contains("check --cost-only"));
+}

@@ -43,7 +43,7 @@ pub struct NodeCost {
     pub bytes: u64,
     /// Bytes that it reads and writes, each operand once; `None` where a shape is not known.
     pub traffic: Option<u64>,
-    /// Shape of the first output, where it is known.
+    /// Shape of the first output that has a name, where it is known.
     pub shape: Option<Vec<usize>>,
     /// What the count of a node with bodies stands for.
     pub counted: Counted,

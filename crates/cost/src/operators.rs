@@ -34,9 +34,9 @@ pub(crate) fn multiply_nothing(op: &str) -> bool {
     NOTHING.binary_search(&op).is_ok()
 }
 
-/// Whether the output is the input under another shape.
+/// Whether the output is the input, perhaps under another shape (`Dropout` does nothing outside of training).
 pub(crate) fn is_view(op: &str) -> bool {
-    matches!(op, "Identity" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze")
+    matches!(op, "Identity" | "Dropout" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze")
 }
 
 /// Whether each output element depends on the elements at its place alone, so that the output may be written over an input.
@@ -44,7 +44,7 @@ pub(crate) fn is_view(op: &str) -> bool {
 pub(crate) fn is_elementwise(op: &str) -> bool {
     const ELEMENTWISE: &[&str] = &[
         "Abs", "Acos", "Acosh", "Add", "And", "Asin", "Asinh", "Atan", "Atanh", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
-        "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh", "DequantizeLinear", "Div", "Dropout", "Elu", "Erf", "Exp", "Floor", "Gelu",
+        "Cast", "Ceil", "Celu", "Clip", "Cos", "Cosh", "DequantizeLinear", "Div", "Elu", "Erf", "Exp", "Floor", "Gelu",
         "HardSigmoid", "HardSwish", "LeakyRelu", "Log", "Max", "Min", "Mish", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow",
         "QuantizeLinear", "Reciprocal", "Relu", "Round", "Selu", "Shrink", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign",
         "Sqrt", "Sub", "Sum", "Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor",

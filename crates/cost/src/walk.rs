@@ -42,7 +42,7 @@ fn row(scope: &Scope<'_>, id: NodeId, n: &NodeProto, held: &HashMap<&str, Held>)
         params: own.params(),
         bytes: own.bytes(),
         traffic: Some(0),
-        shape: n.output.first().and_then(|o| scope.shapes.concrete(o)),
+        shape: n.output.iter().find(|o| !o.is_empty()).and_then(|o| scope.shapes.concrete(o)),
         counted: Counted::Always,
         bodies: vec![],
     };

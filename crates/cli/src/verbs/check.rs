@@ -36,7 +36,7 @@ pub(crate) fn run(world: &World, args: &args::Check) -> Result<Exit, Failure> {
     }
     let evidence = args.evidence.read()?;
     let mut found = Found::default();
-    let since = args.changed_since.as_deref().map(Since::new).transpose()?;
+    let since = args.changed_since.as_deref().map(|rev| Since::new(rev, args.cost_only)).transpose()?;
     match &since {
         None => {
             for target in &args.targets {
