@@ -160,3 +160,34 @@ path = "model.onnx"
     expect(f, 0, &["check", "plimsoll.toml", "--cost-only"]);
     assert!(error(f, 96, &["check", "plimsoll.toml"]).contains("check --cost-only"));
 }
+
+#[test]
+fn every_budget_on_what_is_counted_has_a_figure() {
+    let folder = tempfile::tempdir().unwrap();
+    let counted = [
+        "artifact-size",
+        "artifact-size-zstd",
+        "params",
+        "macs",
+        "macs.f32",
+        "macs.f16",
+        "macs.i8",
+        "weight-bytes",
+        "memory-size",
+        "peak-activation-memory",
+        "peak-activation-memory.in-place",
+    ];
+    let head = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\narithmetic-intensity = 0.01\n";
+    let limits = counted.map(|metric| format!("\"{metric}\" = {{ max = \"900M{}\" }}\n", unit(metric))).concat();
+    fs::write(folder.path().join("all.toml"), format!("{head}{limits}")).unwrap();
+    let digits = fixture("digits", "model.onnx");
+    let report = json(folder.path(), 0, &["check", &digits, "--profile", "all.toml", "--cost-only", "--json"]);
+    let rows = report["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), counted.len() + 1, "{report}");
+    assert!(rows.iter().all(|row| row["verdict"] == "pass"), "{report}");
+}
+
+/// What stands behind a number of millions.
+fn unit(metric: &str) -> &'static str {
+    if metric.starts_with("macs") || metric == "params" { "" } else { "B" }
+}

@@ -51,7 +51,7 @@ pub(crate) fn load(
             Err(Closed::Missing(reason)) => match absent.as_deref_mut() {
                 Some(absent) => {
                     let reason = format!("its file `{location}` is not there");
-                    absent.push(Absent { name: tensor.name.clone(), reason });
+                    absent.push(Absent { name: name_of(tensor), reason });
                     // Nothing is left to look for.
                     tensor.data_location = DataLocation::DEFAULT.into();
                     tensor.external_data.clear();
@@ -138,6 +138,11 @@ fn expected_bytes(proto: &TensorProto) -> Result<Option<u64>, TensorError> {
         .ok_or_else(|| TensorError::Dims { name: proto.name.clone(), dims: proto.dims.clone() })
 }
 
+/// The name of a tensor for messages; constants inside nodes mostly have none.
+fn name_of(tensor: &TensorProto) -> String {
+    if tensor.name.is_empty() { "(a constant in a node)".into() } else { tensor.name.clone() }
+}
+
 fn is_external(tensor: &TensorProto) -> bool {
     tensor.data_location.enum_value() == Ok(DataLocation::EXTERNAL)
 }
@@ -183,8 +188,8 @@ pub(crate) fn check_weights(proto: &mut ModelProto, mut absent: Option<&mut Vec<
         let (expected, found) = (expected as usize, tensor::data_len(t, dtype));
         if expected != found {
             if let Some(absent) = absent.as_deref_mut().filter(|_| found == 0) {
-                if !known.contains(&t.name) {
-                    absent.push(Absent { name: t.name.clone(), reason: "it is declared without data".into() });
+                if !known.contains(&name_of(t)) {
+                    absent.push(Absent { name: name_of(t), reason: "it is declared without data".into() });
                 }
                 return Ok(());
             }
