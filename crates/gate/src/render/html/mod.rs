@@ -9,6 +9,7 @@
 
 mod candidates;
 mod chart;
+mod counted;
 mod endpoints;
 mod freeboard;
 mod head;

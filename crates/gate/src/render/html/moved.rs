@@ -1,11 +1,9 @@
 //! Before and after: figures against those of the baseline, and what a change moved.
 
-use plimsoll_record::{Figure, Inspection, Report};
+use plimsoll_record::{Figure, Report};
 
 use super::{
-    Anatomy, Outline,
-    chart::bar,
-    table,
+    Anatomy, Outline, counted, table,
     text::{esc, name, quantity},
 };
 use crate::render::changes::{self, MOVED, NODES};
@@ -16,7 +14,7 @@ const NODES_SHOWN: usize = 60;
 pub(super) fn section(outline: &mut Outline, report: &Report, anatomy: Option<&Anatomy>) -> String {
     let (model, baseline) = anatomy.map_or((None, None), |a| (a.model.as_ref(), a.baseline.as_ref()));
     let pair = model.zip(baseline).filter(|(m, b)| m.model_digest != b.model_digest);
-    let mut text = pair.map(|(model, baseline)| counted(outline, model, baseline)).unwrap_or_default();
+    let mut text = pair.map(|(model, baseline)| counted::compared(outline, model, baseline)).unwrap_or_default();
     text.push_str(&compared(outline, report));
     text.push_str(&change(outline, report));
     let accepted = changes::accepted(report).map(|line| format!("<p>{}.</p>\n", esc(&line))).unwrap_or_default();
@@ -25,41 +23,6 @@ pub(super) fn section(outline: &mut Outline, report: &Report, anatomy: Option<&A
     }
     let own = outline.section("Before and after");
     format!("{own}{accepted}{text}</section>\n")
-}
-
-/// What is counted, its unit, and how much there is; `None` where that is not known.
-type Counted = (&'static str, &'static str, Option<u64>);
-
-/// What can be counted of both models.
-fn counted(outline: &mut Outline, model: &Inspection, baseline: &Inspection) -> String {
-    let of = |i: &Inspection| -> [Counted; 6] {
-        let t = &i.totals;
-        [
-            ("bytes of the file", "bytes", Some(i.file_bytes)),
-            ("multiply-accumulates", "count", Some(t.macs)),
-            ("parameters", "count", Some(t.params)),
-            ("bytes of the parameters", "bytes", Some(t.bytes)),
-            ("peak activations", "bytes", t.peak_activation_bytes),
-            ("nodes", "count", Some(i.nodes.len() as u64)),
-        ]
-    };
-    let row = |(before, after): (Counted, Counted)| {
-        let (what, unit, before) = before;
-        let (before, after) = (before? as f64, after.2? as f64);
-        let change = if before > 0.0 { format!("{:+.1} %", (after / before - 1.0) * 100.0) } else { "–".into() };
-        let largest = before.max(after).max(1.0);
-        let show = |x| esc(&quantity(x, unit, None));
-        Some(format!(
-            "<tr><th scope=\"row\">{what}</th><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"num\">{change}</td><td class=\"bars\">{}{}</td></tr>\n",
-            show(before),
-            show(after),
-            bar(before / largest, "before"),
-            bar(after / largest, "now"),
-        ))
-    };
-    let rows: String = of(baseline).into_iter().zip(of(model)).filter_map(row).collect();
-    let head = ["counted", "before", "now", "change", "both, the upper bar before"];
-    table(outline, "The model and its baseline, counted", "moved", &head, &rows)
 }
 
 /// Figures that compare with the baseline by themselves, each once.

@@ -7,8 +7,8 @@ use plimsoll_record::{Inspection, NodeCost};
 use super::{
     Anatomy, Outline,
     chart::bar,
-    table,
-    text::{bytes, count, esc, name, px, some},
+    counted, table,
+    text::{breaking, bytes, count, esc, name, px, some},
 };
 
 /// Nodes that are shown at once.
@@ -33,28 +33,47 @@ pub(super) fn section(outline: &mut Outline, anatomy: Option<&Anatomy>) -> Strin
     for (what, of, show) in measures {
         text.push_str(&strips(what, of, show, model, baseline));
     }
-    let unknown = model.totals.unknown_nodes;
-    if unknown > 0 {
-        text.push_str(&format!(
-            "<p>The multiply-accumulates of {} are not known.</p>\n",
-            some(unknown as usize, "node", "nodes")
-        ));
+    text.push_str(&counted::unknown(model));
+    if baseline.is_none() {
+        text.push_str(&counted::alone(outline, model));
     }
-    let mut order: Vec<usize> = (0..model.nodes.len()).collect();
-    order.sort_by_key(|&i| std::cmp::Reverse((model.nodes[i].macs, model.nodes[i].bytes)));
-    order.truncate(LARGEST);
+    let mut dearest: Vec<Line<'_>> = model.nodes.iter().map(|n| (n.name.clone(), n)).collect();
+    dearest.sort_by_key(|(_, n)| std::cmp::Reverse((n.macs, n.bytes)));
+    dearest.truncate(LARGEST);
     let title = format!("Nodes that cost most at batch {}", model.batch);
-    text.push_str(&listed(outline, &title, model, baseline, order));
-    if model.nodes.len() > LARGEST {
-        let shown = model.nodes.len().min(LISTED);
-        let all = listed(outline, "Nodes in stored order", model, baseline, (0..shown).collect());
-        text.push_str(&format!(
-            "<details><summary>{shown} of {} nodes in stored order</summary>\n{all}</details>\n",
-            model.nodes.len()
-        ));
+    text.push_str(&listed(outline, &title, model, baseline, &dearest));
+    let mut all = Vec::new();
+    for node in &model.nodes {
+        with_bodies("", node, &mut all);
+    }
+    if all.len() > dearest.len() {
+        let shown = &all[..all.len().min(LISTED)];
+        let table = listed(outline, "Nodes in stored order", model, baseline, shown);
+        let summary = format!("{} of {} nodes in stored order", shown.len(), all.len());
+        text.push_str(&format!("<details><summary>{summary}</summary>\n{table}</details>\n"));
     }
     text.push_str("</section>\n");
     text
+}
+
+/// A node by the name that it is listed by.
+type Line<'n> = (String, &'n NodeCost);
+
+/// A node and then those of the graphs that it runs, as each costs once.
+fn with_bodies<'n>(within: &str, node: &'n NodeCost, lines: &mut Vec<Line<'n>>) {
+    // Enough for the table, however deep the graphs lie.
+    if lines.len() > LISTED {
+        lines.push((String::new(), node));
+        return;
+    }
+    let label = format!("{within}{}", node.name);
+    lines.push((label.clone(), node));
+    for body in &node.bodies {
+        let within = format!("{label} › {} › ", body.name);
+        for inner in &body.nodes {
+            with_bodies(&within, inner, lines);
+        }
+    }
 }
 
 /// The model, below its baseline, as strips of one scale.
@@ -110,15 +129,14 @@ fn listed(
     title: &str,
     model: &Inspection,
     baseline: Option<&Inspection>,
-    order: Vec<usize>,
+    lines: &[Line<'_>],
 ) -> String {
     let before: BTreeMap<&str, &NodeCost> =
         baseline.into_iter().flat_map(|b| &b.nodes).map(|n| (n.name.as_str(), n)).collect();
     // Names may have been stripped: then no node is known again.
     let baseline = baseline.filter(|_| model.nodes.iter().any(|n| before.contains_key(n.name.as_str())));
     let most = model.nodes.iter().filter_map(|n| n.macs).max().unwrap_or_default().max(1) as f64;
-    let row = |&i: &usize| {
-        let n = &model.nodes[i];
+    let row = |(label, n): &Line<'_>| {
         let shape = n.shape.as_ref().map_or_else(|| "?".into(), |s| format!("{s:?}"));
         let macs = n.macs.map_or_else(|| "?".into(), count);
         let before = baseline.map_or_else(String::new, |_| {
@@ -127,16 +145,24 @@ fn listed(
         });
         format!(
             "<tr><th scope=\"row\">{}</th><td>{}</td><td>{shape}</td>{before}<td class=\"num\">{macs}</td><td class=\"num\">{}</td><td class=\"num\">{}</td><td class=\"bars\">{}</td></tr>\n",
-            name(&n.name),
-            name(&n.op),
+            breaking(label),
+            operator(n),
             count(n.params),
             bytes(n.bytes),
             bar(n.macs.unwrap_or_default() as f64 / most, "now"),
         )
     };
-    let rows: String = order.iter().map(row).collect();
+    let rows: String = lines.iter().map(row).collect();
     let mut head = vec!["node", "operator", "shape"];
     head.extend(baseline.map(|_| "MACs before"));
     head.extend([if baseline.is_some() { "MACs now" } else { "MACs" }, "parameters", "bytes", "share of the largest"]);
     table(outline, title, "nodes", &head, &rows)
+}
+
+/// The operator, and what its count stands for where that is not plain.
+fn operator(node: &NodeCost) -> String {
+    match node.counted.as_str() {
+        "" | "always" => name(&node.op),
+        counted => format!("{} <span class=\"of\">({})</span>", name(&node.op), esc(&counted.replace('-', " "))),
+    }
 }
