@@ -29,7 +29,7 @@ pub(super) fn section(outline: &mut Outline, anatomy: Option<&Anatomy>) -> Strin
     let baseline = anatomy.and_then(|a| a.baseline.as_ref()).filter(|b| b.model_digest != model.model_digest);
     let mut text = outline.section("Cost per node");
     let measures: [Measure; 2] =
-        [("multiply-accumulates", |n| n.macs.unwrap_or_default(), count), ("bytes of parameters", |n| n.bytes, bytes)];
+        [("multiply-accumulates", |n| n.macs.unwrap_or_default(), count), ("of parameters", |n| n.bytes, bytes)];
     for (what, of, show) in measures {
         text.push_str(&strips(what, of, show, model, baseline));
     }
@@ -79,13 +79,16 @@ fn with_bodies<'n>(within: &str, node: &'n NodeCost, lines: &mut Vec<Line<'n>>) 
 /// The model, below its baseline, as strips of one scale.
 fn strips(what: &str, of: Of, show: fn(u64) -> String, model: &Inspection, baseline: Option<&Inspection>) -> String {
     let total = |i: &Inspection| i.nodes.iter().map(of).fold(0u64, u64::saturating_add);
-    let all: Vec<(&str, &Inspection)> = baseline.map(|b| ("before", b)).into_iter().chain([("now", model)]).collect();
+    let all: Vec<(&str, &Inspection)> = match baseline {
+        Some(before) => vec![("before: ", before), ("now: ", model)],
+        None => vec![("", model)],
+    };
     let widest = all.iter().map(|(_, i)| total(i)).max().unwrap_or_default();
     if widest == 0 {
         return String::new();
     }
     let strip = |(when, i): &(&str, &Inspection)| {
-        let label = format!("{when}: {} {what} in {}", show(total(i)), some(i.nodes.len(), "node", "nodes"));
+        let label = format!("{when}{} {what} in {}", show(total(i)), some(i.nodes.len(), "node", "nodes"));
         format!("<p class=\"strip-label\">{}</p>\n{}", esc(&label), blocks(i, of, widest))
     };
     let drawn: String = all.iter().map(strip).collect();
@@ -95,7 +98,7 @@ fn strips(what: &str, of: Of, show: fn(u64) -> String, model: &Inspection, basel
         |n: &&NodeCost| format!("{} ({:.0} %)", name(&n.name), of(n) as f64 / total(model).max(1) as f64 * 100.0);
     let largest: Vec<String> = largest.iter().take(3).filter(|n| of(n) > 0).map(share).collect();
     format!(
-        "<figure class=\"strips\">\n{drawn}<figcaption>{what}, node by node in stored order. Largest now: {}.</figcaption>\n</figure>\n",
+        "<figure class=\"strips\">\n{drawn}<figcaption>Node by node in stored order. Largest: {}.</figcaption>\n</figure>\n",
         largest.join(", ")
     )
 }
