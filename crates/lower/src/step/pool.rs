@@ -86,7 +86,7 @@ impl Pool {
                         for h in (window.from[1]..window.to[1]).step_by(self.dilation[1]) {
                             for w in (window.from[2]..window.to[2]).step_by(self.dilation[2]) {
                                 let at = ((d * height + h) * width + w) * c + column;
-                                along(&mut sums, x, at, lanes, &add);
+                                sums = along(sums, x, at, lanes, &add);
                             }
                         }
                     }
@@ -100,17 +100,18 @@ impl Pool {
 /// Takes `lanes` elements into as many results. All lanes are taken where there is something to read, so that they become vectors.
 #[inline(always)]
 pub(super) fn along<X: Copy, Y: Copy>(
-    results: &mut [Y; LANES],
+    results: [Y; LANES],
     x: &[X],
     at: usize,
     lanes: usize,
     add: impl Fn(Y, X) -> Y,
-) {
-    match x[at..].first_chunk::<LANES>() {
+) -> [Y; LANES] {
+    let x = &x[at..];
+    match x.first_chunk::<LANES>() {
         Some(x) => {
-            let (a, x) = (*results, *x);
-            *results = std::array::from_fn(|i| add(a[i], x[i]));
+            let x = *x;
+            std::array::from_fn(|i| add(results[i], x[i]))
         }
-        None => results.iter_mut().zip(&x[at..][..lanes]).for_each(|(a, x)| *a = add(*a, *x)),
+        None => std::array::from_fn(|i| if i < lanes { add(results[i], x[i]) } else { results[i] }),
     }
 }

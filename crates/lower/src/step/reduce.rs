@@ -82,7 +82,7 @@ impl Reduce {
                     let mut results = [start; LANES];
                     for row in 0..self.reduced {
                         let at = outer * self.reduced * self.inner + row * self.inner + column;
-                        along(&mut results, x, at, lanes, |a, x| add(a, f(x)));
+                        results = along(results, x, at, lanes, |a, x| add(a, f(x)));
                     }
                     y[column..column + lanes].iter_mut().zip(results).for_each(|(y, a)| *y = end(a));
                 }
