@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p plimsoll-lower --example compare -- [--dim N] [--seconds S] [--nodes] [--save DIR] MODEL.onnx [OTHER.onnx…]`
 //!
-//! The first model is run by tract's own plan and lowered, the others lowered: ratios of times are to tract's plan of the first.
+//! The first model is run by tract's own plan and lowered, the others lowered: ratios of times are to tract's plan of the first, each with
+//! the 95 % interval of its median.
 //! `--dim` is what open dimensions other than the batch are [1]; `--nodes` tells where the time goes, node by node and step by step; `--save`
 //! writes inputs and the lowered plan's outputs as raw float32, `input_0.f32`, `output_0.f32`, …, for others to compare.
 #![expect(clippy::print_stdout, reason = "a program for people")]
@@ -111,6 +112,15 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
+/// An interval that holds the median in 95 % of cases, between order statistics: of so many values below and above it as fair coins would
+/// not exceed. Runs are taken for independent, which those of a machine at other work are not.
+fn interval(mut values: Vec<f64>) -> [f64; 2] {
+    values.sort_by(f64::total_cmp);
+    let n = values.len();
+    let half = (1.96 * (n as f64).sqrt() / 2.).ceil() as usize + 1;
+    [values[(n / 2).saturating_sub(half)], values[(n / 2 + half).min(n - 1)]]
+}
+
 /// The largest difference of any output over the largest magnitude in it.
 fn difference(expected: &[TValue], found: &[TValue]) -> TractResult<f32> {
     let mut worst = 0f32;
@@ -197,8 +207,9 @@ fn main() -> TractResult<()> {
     }
     let base = times[0].clone();
     for ((name, plan), own) in plans.iter().zip(times) {
-        let ratio = median(own.iter().zip(&base).map(|(a, b)| a / b).collect());
-        println!("{:>9.1} us {ratio:>6.3}  {name}", median(own) * 1e6);
+        let ratios: Vec<f64> = own.iter().zip(&base).map(|(a, b)| a / b).collect();
+        let [low, high] = interval(ratios.clone());
+        println!("{:>9.1} us {:>6.3} ({low:.3} – {high:.3})  {name}", median(own) * 1e6, median(ratios));
         if by_node {
             nodes(plan, &values, time)?;
         }
