@@ -92,14 +92,17 @@ fn root(parent: &mut HashMap<usize, usize>, mut id: usize) -> usize {
 /// Whether `isa` has something better than tract for a node.
 fn ours(recognised: &Recognised, isa: Isa) -> bool {
     let columns = match &recognised.op {
-        Op::Conv { bias, weights, .. } => Some((bias.len(), weights)),
-        Op::MatMul { columns, weights, .. } => Some((*columns, weights)),
+        Op::Conv { bias, weights, geometry, .. } => {
+            Some((bias.len(), weights, geometry.kernel.iter().product::<usize>()))
+        }
+        Op::MatMul { columns, weights, .. } => Some((*columns, weights, 1)),
         _ => None,
     };
-    let Some((columns, weights)) = columns else { return true };
-    // What tract loses in gathering windows counts the less the more channels they are multiplied with: with eight lanes its own
-    // products are as good then.
-    let wide = columns >= 256 && !isa.has_wide_f32() && whole_numbers(&weights[..weights.len().min(256)]).is_none();
+    let Some((columns, weights, taps)) = columns else { return true };
+    // What tract loses in gathering windows counts the less the more channels they are multiplied with, and nothing is gathered for a
+    // single tap: with eight lanes its own products are as good then.
+    let many = columns >= 256 || (taps == 1 && columns >= 128 && weights.len() >= 32 << 10);
+    let wide = many && !isa.has_wide_f32() && whole_numbers(&weights[..weights.len().min(256)]).is_none();
     isa.has_f32() && !wide
 }
 
