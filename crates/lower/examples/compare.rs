@@ -10,12 +10,14 @@
 
 use std::{
     collections::BTreeMap,
+    env,
     path::{Path, PathBuf},
+    process::{Command, ExitStatus, exit},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use plimsoll_lower::{Isa, lower, step_times};
+use plimsoll_lower::{ISA_VARIABLE, Isa, lower, step_times};
 use tract_onnx::{
     prelude::*,
     tract_core::{
@@ -35,7 +37,7 @@ struct Arguments {
 
 fn arguments() -> TractResult<Arguments> {
     let mut found = Arguments { models: vec![], dim: 1, time: Duration::from_secs(2), nodes: false, save: None };
-    let mut words = std::env::args().skip(1);
+    let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         if word == "--save" {
             found.save = words.next().map(PathBuf::from);
@@ -175,9 +177,23 @@ fn write(folder: &Path, kind: &str, values: &[TValue]) -> TractResult<()> {
     Ok(())
 }
 
+/// Where an instruction set is forced, tract is held to it as well, as on a machine that has no other: it reads its own variable once, so
+/// the program starts itself again.
+fn confined(isa: Isa) -> TractResult<Option<ExitStatus>> {
+    const TRACT_VARIABLE: &str = "TRACT_CPU_ISA";
+    if env::var_os(ISA_VARIABLE).is_none() || env::var_os(TRACT_VARIABLE).is_some() {
+        return Ok(None);
+    }
+    let mut again = Command::new(env::current_exe()?);
+    Ok(Some(again.args(env::args_os().skip(1)).env(TRACT_VARIABLE, isa.tract_features()).status()?))
+}
+
 fn main() -> TractResult<()> {
     let Arguments { models, dim, time, nodes: by_node, save } = arguments()?;
     let isa = Isa::detect();
+    if let Some(status) = confined(isa)? {
+        exit(status.code().unwrap_or(1));
+    }
     let mut plans = vec![("tract".to_owned(), load(&models[0], dim, None)?.0)];
     for path in &models {
         let (plan, islands) = load(path, dim, Some(isa))?;

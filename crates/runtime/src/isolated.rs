@@ -202,6 +202,7 @@ impl Child {
             reason: format!("{what} {}: {reason}", command.program.display()),
         };
         let mut process = Command::new(&command.program)
+            .envs(crate::tract::confinement())
             .args(&command.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

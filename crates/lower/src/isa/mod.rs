@@ -117,6 +117,17 @@ impl Isa {
         }
     }
 
+    /// What tract's variable `TRACT_CPU_ISA` has to say for tract's kernels to keep to this set: a machine that has no more.
+    pub fn tract_features(self) -> &'static str {
+        match self {
+            _ if !cfg!(target_arch = "x86_64") => "",
+            Self::Portable => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16,-avxvnni,-avx2,-fma,-f16c,-avx",
+            Self::Avx2 => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16,-avxvnni",
+            Self::AvxVnni => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16",
+            Self::Avx512Vnni => "",
+        }
+    }
+
     /// Whether it multiplies u8 by i8 faster than f32 by f32.
     pub(crate) fn has_int8(self) -> bool {
         matches!(self, Self::AvxVnni | Self::Avx512Vnni)
