@@ -112,12 +112,16 @@ pub(crate) enum Verb {
         after_help = "Example:\n  plimsoll prune model.onnx -o pruned.onnx --data calib.npz --remove-macs 20% && plimsoll evaluate pruned.onnx --data test.npz --baseline model.onnx"
     )]
     Prune(Prune),
-    /// Try recipes under the spec's profiles and rank what they make
+    /// Search for the lightest model that keeps the budgets of a spec and its profiles
     ///
-    /// Every recipe is carried out, counted, evaluated on the validation data and timed against the original, as far as it stays in
-    /// the running. Writes each candidate, winner.onnx and ranking.json. The test data stay untouched. Ends with 100 where no
-    /// candidate keeps every budget.
-    #[command(after_help = "Example:\n  plimsoll optimize plimsoll.toml -o candidates")]
+    /// Prunes and quantizes in many ways; counts each candidate, compares it with the original without labels, evaluates it on the
+    /// validation data, and times it in the executors that the profiles name, as far as it stays in the running. Writes winner.onnx,
+    /// recipe.json, candidates/, ranking.json, search.json, and a cache from which a later search goes on. The winner and the runner-up are
+    /// judged on the test data; nothing is chosen by these. Ends with 100 where no candidate can be chosen, or the winner violates a budget
+    /// on the test data; with 102 where these do not show that it keeps them.
+    #[command(
+        after_help = "Example:\n  plimsoll optimize plimsoll.toml -o candidates --budget 5m\n  plimsoll optimize plimsoll.toml -o again --recipe candidates/recipe.json"
+    )]
     Optimize(Optimize),
     /// Accuracy of a model on labelled data, and its agreement with a baseline
     ///
@@ -341,6 +345,22 @@ fn seconds(text: &str) -> Result<f64, String> {
     if (0.01..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must lie between 0.01 and 86400".into()) }
 }
 
+/// A time in seconds: `90s`, `5m`, `1h`, or a plain number of seconds.
+fn span(text: &str) -> Result<f64, String> {
+    const UNITS: [(&str, f64); 5] = [("min", 60.0), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let (number, factor) = UNITS.iter().find_map(|(u, f)| Some((text.strip_suffix(u)?, *f))).unwrap_or((text, 1.0));
+    let time = number.trim().parse::<f64>().map_err(|_| format!("`{text}` is no time: write 90s, 5m or 1h"))? * factor;
+    if (0.01..=604_800.0).contains(&time) { Ok(time) } else { Err("it must lie between 10ms and 168h".into()) }
+}
+
+/// `1/3`: one of so many parts, from 1.
+fn shard(text: &str) -> Result<(usize, usize), String> {
+    let wrong = || format!("`{text}` is no part: write 1/3 for the first of three");
+    let (k, n) = text.split_once('/').ok_or_else(wrong)?;
+    let (k, n) = (k.trim().parse().map_err(|_| wrong())?, n.trim().parse().map_err(|_| wrong())?);
+    if (1..=n).contains(&k) { Ok((k, n)) } else { Err(wrong()) }
+}
+
 /// How much more there may be of something: `5%` or `0.05`.
 fn increase(text: &str) -> Result<f64, String> {
     let (digits, unit) = text.trim().strip_suffix('%').map_or((text.trim(), 1.0), |d| (d.trim_end(), 100.0));
@@ -401,9 +421,22 @@ pub(crate) struct Optimize {
     /// Folder for the models, the ranking and the report
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: PathBuf,
-    /// Seconds that timing each candidate may take
-    #[arg(long, default_value_t = 1.5, value_name = "SECONDS", value_parser = seconds)]
+    /// How long the search may take, such as 90s, 5m or 1h: it ends earlier where nothing is left to try, and with the best so far at
+    /// Ctrl-C. The judgement on the test data comes on top
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = span)]
     pub(crate) budget: f64,
+    /// Carry out this recipe alone, the recipe.json of a search, and write winner.onnx: the same bytes as that search wrote
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["shard", "merge", "replay"])]
+    pub(crate) recipe: Option<PathBuf>,
+    /// Do the k-th of n parts of the work, such as 1/3, and keep what it finds in DIR/cache; no winner is chosen
+    #[arg(long, value_name = "K/N", value_parser = shard)]
+    pub(crate) shard: Option<(usize, usize)>,
+    /// Rank what shards have found: the caches of all of them in DIR/cache. Nothing is searched any more
+    #[arg(long, conflicts_with = "shard")]
+    pub(crate) merge: bool,
+    /// Repeat the search that DIR/search.json records, out of its figures: ranking.json comes out byte for byte
+    #[arg(long, conflicts_with_all = ["shard", "merge"])]
+    pub(crate) replay: bool,
 }
 
 #[derive(Debug, Args)]
@@ -544,8 +577,8 @@ pub(crate) struct Release {
     /// Folder for keys, releases and repositories [default: .plimsoll]
     #[arg(short, long, value_name = "DIR")]
     pub(crate) output: Option<PathBuf>,
-    /// Seconds that timing each candidate may take; twice as long for the winner
-    #[arg(long, default_value_t = 1.5, value_name = "SECONDS", value_parser = seconds)]
+    /// How long the search may take, such as 90s or 5m; it ends earlier where nothing is left to try
+    #[arg(long, default_value = "1m", value_name = "TIME", value_parser = span)]
     pub(crate) budget: f64,
     /// Do everything but write the release and change the repository
     #[arg(long)]

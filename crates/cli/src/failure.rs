@@ -236,6 +236,8 @@ impl From<OptimizeError> for Failure {
                 let help = e.help();
                 Self::of(Code::DataOverlap, &e, help)
             }
+            OptimizeError::Store(_) => Self::of(Code::NotWritten, &e, e.help()),
+            OptimizeError::Replay(_) => Self::of(Code::BadConfig, &e, e.help()),
         }
     }
 }

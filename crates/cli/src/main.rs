@@ -14,6 +14,7 @@ mod manual;
 mod page;
 mod places;
 mod project;
+mod searching;
 mod ui;
 mod verbs;
 mod world;

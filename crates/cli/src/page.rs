@@ -2,17 +2,9 @@
 
 use plimsoll_gate::render::{Anatomy, Page, html};
 use plimsoll_onnx::Model;
-use plimsoll_optimize::recipe;
-use plimsoll_record::{Accepted, Check, Fault, NodeSensitivity, RankedCandidate, Ranking, Recipe, Report, Trend};
+use plimsoll_record::{Accepted, Check, Fault, RankedCandidate, Report, Trend};
 
-use crate::{
-    failure::Failure,
-    history::History,
-    project::Project,
-    ui,
-    verbs::{inspect, quantized},
-    world::World,
-};
+use crate::{failure::Failure, history::History, project::Project, searching::Searched, verbs::inspect};
 
 /// What nodes cost, of a model and of the one that it is compared with.
 pub(crate) fn anatomy(name: &str, model: &Model, baseline: Option<&Model>) -> Result<Anatomy, Failure> {
@@ -23,14 +15,10 @@ pub(crate) fn anatomy(name: &str, model: &Model, baseline: Option<&Model>) -> Re
     })
 }
 
-/// The page of a search: its best candidate, by the figures that it was chosen by.
-pub(crate) fn of_search(
-    world: &World,
-    project: &Project,
-    best: Option<(&RankedCandidate, &Model)>,
-    ranking: &Ranking,
-) -> Result<String, Failure> {
-    let Some(best) = best else {
+/// The page of a search: the winner as it was judged on the test data, else the best candidate by the figures that it was chosen by.
+pub(crate) fn of_search(project: &Project, searched: &Searched) -> Result<String, Failure> {
+    let ranking = &searched.ranking;
+    let Some((best, model)) = searched.best() else {
         let fault = Fault {
             target: project.spec.name.value.clone(),
             message: "every recipe was refused".into(),
@@ -40,48 +28,42 @@ pub(crate) fn of_search(
         let check = Check::new(None, vec![], vec![fault], vec![]);
         return Ok(html(&Page { check: &check, anatomies: &[], ranking: Some(ranking) }));
     };
-    let mut report = project.report_of(best.0)?;
-    report.remarks.push("these are figures of the search, on the validation data: the test data are untouched".into());
-    of_candidate(world, project, best, report, ranking)
+    let report = match ranking.judged.iter().find(|j| j.recipe == best.recipe.name) {
+        Some(judged) => {
+            let mut report = judged.report.clone();
+            report.remarks.push(
+                "the test data were touched by the winner and the runner-up alone, and nothing was chosen by them"
+                    .into(),
+            );
+            report
+        }
+        None => {
+            let mut report = project.report_of(best)?;
+            let remark = "these are figures of the search, on the validation data: the test data are untouched";
+            report.remarks.push(remark.into());
+            report
+        }
+    };
+    of_candidate(project, searched, model, report)
 }
 
 /// The page of a release: the winner as it was judged on the test data, and the course of the accepted baselines.
 pub(crate) fn of_release(
-    world: &World,
     project: &Project,
-    winner: (&RankedCandidate, &Model),
+    searched: &Searched,
+    (winner, model): (&RankedCandidate, &Model),
     report: &Report,
-    ranking: &Ranking,
 ) -> Result<String, Failure> {
     let history = History::beside(&project.spec)?;
     let accepted: Vec<&Accepted> = history.of(&project.spec.name.value).collect();
-    let figures = winner.0.figures.iter().filter(|f| f.executor == "static");
+    let figures = winner.figures.iter().filter(|f| f.executor == "static");
     let trend = figures.filter_map(|f| Trend::of(f, &accepted)).collect();
-    of_candidate(world, project, winner, Report { trend, ..report.clone() }, ranking)
+    of_candidate(project, searched, model, Report { trend, ..report.clone() })
 }
 
-fn of_candidate(
-    world: &World,
-    project: &Project,
-    (candidate, model): (&RankedCandidate, &Model),
-    report: Report,
-    ranking: &Ranking,
-) -> Result<String, Failure> {
-    let sensitivity = sensitivity(world, project, &candidate.recipe).unwrap_or_else(|failure| {
-        // A page without the ranking is better than none.
-        ui::say(&format!("note: the report has no ranking of nodes: {}", failure.message()));
-        vec![]
-    });
+fn of_candidate(project: &Project, searched: &Searched, model: &Model, report: Report) -> Result<String, Failure> {
+    let sensitivity = searched.nodes.clone();
     let anatomy = Anatomy { sensitivity, ..anatomy(&report.model, model, Some(&project.model))? };
     let check = Check::new(None, vec![report], vec![], vec![]);
-    Ok(html(&Page { check: &check, anatomies: &[anatomy], ranking: Some(ranking) }))
-}
-
-/// What quantizing each node does, where the recipe quantizes and there are samples to see it on.
-fn sensitivity(world: &World, project: &Project, recipe: &Recipe) -> Result<Vec<NodeSensitivity>, Failure> {
-    let Some(data) = &project.calibration else { return Ok(vec![]) };
-    match recipe::before_quantization(recipe, &project.model, &world.context(Some(data))?)? {
-        Some((simple, options)) => quantized::sensitivity(world, &simple, data, &options),
-        None => Ok(vec![]),
-    }
+    Ok(html(&Page { check: &check, anatomies: &[anatomy], ranking: Some(&searched.ranking) }))
 }

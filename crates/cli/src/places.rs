@@ -3,6 +3,7 @@
 //! ```text
 //! .plimsoll/trial/                  keys, made on first use
 //! .plimsoll/releases/NAME-VERSION/  release folders
+//! .plimsoll/cache/                  what searches found out; may be deleted
 //! .plimsoll/repository/NAME/        one repository a model, with its channels
 //! ```
 
@@ -32,6 +33,11 @@ impl Home {
 
     pub(crate) fn releases(&self) -> PathBuf {
         self.0.join("releases")
+    }
+
+    /// What searches found out.
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.0.join("cache")
     }
 
     pub(crate) fn repository(&self, name: &str) -> PathBuf {

@@ -6,7 +6,7 @@ use plimsoll_dataset::{Archive, Dataset, Samples};
 use plimsoll_gate::{Set, loosened};
 use plimsoll_measure::{BenchOptions, Commands, machine};
 use plimsoll_onnx::Model;
-use plimsoll_optimize::{Assessed, Budgeted, Candidate, Task, Tools, check_disjoint, recipes, search};
+use plimsoll_optimize::{Assessed, Budgeted, Tools, check_disjoint};
 use plimsoll_profile::{Basis, Contract, Metric, PathAt, Pipeline, Profile, Spec};
 use plimsoll_record::{Accepted, Figure, RankedCandidate, Report, Trend, Verdict};
 use plimsoll_release::{Judged, SignedFigures};
@@ -109,25 +109,9 @@ impl Project {
     }
 
     /// The ranges of inputs that the contract declares.
-    fn ranges(&self) -> Option<Ranges> {
+    pub(crate) fn ranges(&self) -> Option<Ranges> {
         let inputs = &self.contract.as_ref()?.inputs;
         Some(inputs.iter().filter_map(|i| Some((i.name.value.clone(), i.range?))).collect())
-    }
-
-    /// Tries the spec's recipes; best first.
-    pub(crate) fn search(&self, world: &World, seconds: f64) -> Result<Vec<Candidate>, Failure> {
-        let recipes = recipes(&self.spec, self.calibration.is_some());
-        let ranges = self.ranges();
-        let task = Task {
-            model: &self.model,
-            calibration: self.calibration.as_ref(),
-            ranges: ranges.as_ref(),
-            validation: self.validation.as_ref(),
-            budgets: self.budgeted(false),
-            objective: self.spec.objective,
-            recipes: &recipes,
-        };
-        Ok(search(&task, &tools(world, seconds, &task.budgets)?, &world.bar)?)
     }
 
     /// What the search found out about a candidate, against every budget. The test data stay untouched.
@@ -157,7 +141,7 @@ impl Project {
 }
 
 /// What measuring takes for budgets, with so many seconds of timing.
-fn tools<'w>(world: &'w World, seconds: f64, budgets: &Budgeted<'_>) -> Result<Tools<'w>, Failure> {
+pub(crate) fn tools<'w>(world: &'w World, seconds: f64, budgets: &Budgeted<'_>) -> Result<Tools<'w>, Failure> {
     let pipeline = budgets.spec.map(|spec| (spec.pipeline.clone(), spec.source.folder()));
     let commands = match pipeline {
         Some((Pipeline { before, after, samples }, folder)) => {

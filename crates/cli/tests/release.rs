@@ -25,7 +25,7 @@ fn release(folder: &Path) -> serde_json::Value {
     fs::write(folder.join("plimsoll.toml"), spec).unwrap();
     let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
     fs::write(folder.join("any.toml"), profile).unwrap();
-    json(folder, 0, &["release", "--budget", "0.1", "--json"])
+    json(folder, 0, &["release", "--json"])
 }
 
 fn path(released: &serde_json::Value, key: &str) -> PathBuf {
@@ -142,7 +142,7 @@ fn two_releases_at_once_both_end_well() {
     release(f);
     let both = [0, 1].map(|_| {
         let f = f.to_owned();
-        std::thread::spawn(move || json(&f, 0, &["release", "--budget", "0.1", "--json"])["version"].clone())
+        std::thread::spawn(move || json(&f, 0, &["release", "--json"])["version"].clone())
     });
     let mut versions = both.map(|t| t.join().unwrap().to_string());
     versions.sort();
@@ -158,7 +158,7 @@ fn a_release_that_keeps_no_budget_is_refused_and_writes_nothing() {
     fs::remove_dir_all(f.join(".plimsoll")).unwrap();
     let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"1kB\"\n";
     fs::write(f.join("any.toml"), profile).unwrap();
-    let message = error(f, 100, &["release", "--budget", "0.1"]);
+    let message = error(f, 100, &["release"]);
     assert!(message.contains("error[gate-failed]"), "{message}");
     assert!(!f.join(".plimsoll/releases").exists() && !f.join(".plimsoll/repository").exists());
 }

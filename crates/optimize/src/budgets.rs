@@ -58,13 +58,6 @@ impl Budgeted<'_> {
         self.report("", model_digest, assessed).verdict
     }
 
-    /// The first metric that is violated for certain by the figures so far, at level `error`.
-    pub(crate) fn violated(&self, model_digest: &str, assessed: &Assessed) -> Option<String> {
-        let mut rows = self.rows(model_digest, assessed);
-        self.waive(&mut rows);
-        rows.into_iter().find(|r| r.level == "error" && r.counts_as() == Verdict::Fail).map(|r| r.metric)
-    }
-
     /// What is left to measure where evidence has been taken over, on a machine like `here`.
     pub fn wanted(&self, model_digest: &str, assessed: &Assessed, here: &Machine) -> Vec<Wanted<'_>> {
         let evidence = evidence(model_digest, assessed);

@@ -15,6 +15,12 @@ pub enum OptimizeError {
     /// The original model could not be measured.
     #[error(transparent)]
     Measure(#[from] MeasureError),
+    /// What was found could not be kept.
+    #[error("failed to keep what the search found")]
+    Store(#[source] std::io::Error),
+    /// A recording does not fit.
+    #[error("the recorded search cannot be repeated: {0}")]
+    Replay(String),
     /// Two sets share samples.
     #[error(
         "the {first} data {} and the {second} data {} share {count} samples (sample {} of the first is sample {} of the second)",
@@ -40,6 +46,8 @@ impl OptimizeError {
         match self {
             Self::Recipe(e) => e.help(),
             Self::Measure(e) => e.help(),
+            Self::Store(_) => Some("make room, or choose an output folder that you may write to".into()),
+            Self::Replay(_) => Some("search again without --replay".into()),
             Self::Overlap { .. } => Some("split the data again; samples of one recording belong into one set".into()),
         }
     }

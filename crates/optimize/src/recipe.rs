@@ -79,11 +79,16 @@ pub fn step_with(pass: &str, parameters: impl IntoIterator<Item = (&'static str,
     Step { pass: pass.into(), parameters }
 }
 
+/// Refuses a recipe whose passes or parameters do not exist, before anything runs.
+pub fn check(recipe: &Recipe) -> Result<(), RecipeError> {
+    recipe.steps.iter().try_for_each(|step| Parsed::new(step).map(drop))
+}
+
 /// Carries out a recipe. The model given is as it was.
 pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Made, RecipeError> {
     let passes = recipe.steps.iter().map(Parsed::new).collect::<Result<Vec<_>, _>>()?;
     // Shares are those of the model that was given, not of what exact passes make of it.
-    let context = &Context { origin: Some(model), ..*context };
+    let context = &Context { origin: context.origin.or(Some(model)), ..*context };
     let mut made = Made { model: model.clone(), passes: vec![], checked: vec![], names: BTreeMap::new() };
     for pass in passes {
         match pass {

@@ -1,180 +1,519 @@
-//! The search: every recipe is carried out, counted, and measured as far as it stays in the running.
+//! The search: which candidates are taken how far. It knows what a laboratory finds, not how; the same findings lead to the same steps.
+//!
+//! Every scheme is tried once without pruning; then the share of what is pruned is bisected for the scheme that promises most; from the
+//! best candidate so far the search goes to its neighbours, until none is left that could be better, or no time. A candidate is
+//! counted first, then compared without labels, then evaluated, then timed, and leaves where it is over a budget or can no longer win.
 
 use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_onnx::Model;
-use plimsoll_profile::{Objective, Spec};
-use plimsoll_record::{RankedCandidate, Ranking, Recipe, Step, Verdict};
-use plimsoll_transform::{Context, LatencyOracle, Progress, Ranges};
+use plimsoll_profile::{Aim, Models, Objective, Profile, Spec};
+use plimsoll_record::{Choice, FinalJudgement, Ranking, Recipe, Report, Stage, Step, TrialEnd, Verdict};
+use plimsoll_runtime::Executor;
+use plimsoll_transform::{Progress, Ranges};
 
 use crate::{
-    Assessed, OptimizeError, Tools,
+    Assessed, Lab, OptimizeError,
     budgets::Budgeted,
-    clock::Stopwatch,
-    recipe,
-    recipes::{ORIGINAL, default_recipes},
+    pool::{Pool, cost},
+    space::{NARROW, ORIGINAL, Point, Prune, Quantize, SHARES, Space},
+    standing::{Held, Standing},
 };
 
 /// What is searched for.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Task<'t> {
     /// The original.
     pub model: &'t Model,
-    /// For ranges of activations.
+    /// For ranges of activations, and for comparing outputs.
     pub calibration: Option<&'t Dataset>,
     /// Ranges of inputs, as a contract declares them.
     pub ranges: Option<&'t Ranges>,
     /// What is chosen by; not the test data.
     pub validation: Option<&'t Dataset>,
+    /// What the winner and the runner-up are judged on.
+    pub test: Option<&'t dyn Samples>,
     /// What candidates are held against.
     pub budgets: Budgeted<'t>,
+    /// Where candidates are timed: each executor that a profile names.
+    pub executors: Vec<&'t dyn Executor>,
     /// What is made small.
     pub objective: Objective,
-    /// What is tried; the original is always among them.
-    pub recipes: &'t [Recipe],
+    /// Whether one model serves all profiles.
+    pub models: Models,
+    /// What is tried; `None` for whatever the search finds. The original is always among the candidates.
+    pub recipes: Option<Vec<Recipe>>,
+    /// Which part of the work is done here; `None` for all of it.
+    pub shard: Option<Shard>,
 }
 
-/// A candidate and, where its recipe came to its end, its model.
-#[derive(Debug, Clone)]
-pub struct Candidate {
-    /// What is known of it.
-    pub entry: RankedCandidate,
-    /// The model.
-    pub model: Option<Model>,
+/// One of several machines that share a search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    /// From 0.
+    pub index: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
-/// The recipes of a spec, or the default ones.
-pub fn recipes(spec: &Spec, calibrated: bool) -> Vec<Recipe> {
-    let Some(named) = &spec.recipes else { return default_recipes(calibrated) };
+impl Shard {
+    fn takes(self, item: usize) -> bool {
+        item % self.of == self.index
+    }
+}
+
+/// The recipes that a spec names.
+pub fn recipes(spec: &Spec) -> Option<Vec<Recipe>> {
     let step = |s: &plimsoll_profile::StepSpec| Step {
         pass: s.pass.value.clone(),
         parameters: s.parameters.iter().map(|(k, v)| (k.clone(), v.value.clone())).collect(),
     };
     let recipe = |r: &plimsoll_profile::RecipeSpec| Recipe::new(&r.name.value, r.steps.iter().map(step).collect());
-    std::iter::once(Recipe::new(ORIGINAL, vec![])).chain(named.iter().map(recipe)).collect()
+    Some(spec.recipes.as_ref()?.iter().map(recipe).collect())
 }
 
-/// Tries every recipe and ranks what comes of it: what keeps every budget first, the smallest by the objective before others.
-/// A candidate that violates a counted budget is not run, one that loses too much accuracy is not timed.
-pub fn search(task: &Task<'_>, tools: &Tools<'_>, progress: &dyn Progress) -> Result<Vec<Candidate>, OptimizeError> {
-    let mut candidates = Vec::new();
-    for recipe in task.recipes {
-        progress.start(&format!("recipe {}", recipe.name), 4);
-        candidates.push(candidate(task, tools, progress, recipe)?);
-        progress.finish();
-    }
-    // Stable: of equal candidates the simpler recipe, which stands earlier, wins.
-    candidates.sort_by(|a, b| {
-        key(a, task.objective).partial_cmp(&key(b, task.objective)).unwrap_or(std::cmp::Ordering::Equal)
-    });
-    Ok(candidates)
-}
-
-/// The document of a search.
-pub fn ranking(candidates: &[Candidate], objective: Objective) -> Ranking {
-    Ranking {
-        schema: "plimsoll.ranking/1".into(),
-        objective: objective.name().into(),
-        winner: winner(candidates).map(|c| c.entry.recipe.name.clone()),
-        candidates: candidates.iter().map(|c| c.entry.clone()).collect(),
-    }
-}
-
-/// The first candidate, where it keeps every budget.
-pub fn winner(candidates: &[Candidate]) -> Option<&Candidate> {
-    candidates.first().filter(|c| c.entry.verdict == Verdict::Pass)
-}
-
-fn candidate(
+/// Searches, and ranks what was found. `judge` says whether the winner and the runner-up are judged on the test data.
+pub fn search(
     task: &Task<'_>,
-    tools: &Tools<'_>,
+    lab: &mut dyn Lab,
     progress: &dyn Progress,
-    recipe: &Recipe,
-) -> Result<Candidate, OptimizeError> {
-    let mut entry = RankedCandidate {
-        recipe: recipe.clone(),
-        model_digest: String::new(),
-        passes: vec![],
-        figures: vec![],
-        verdict: Verdict::Skipped("the recipe was refused".into()),
-        refused: None,
-    };
-    let clock = task.calibration.map(|data| Stopwatch::new(tools.executor, data, 1));
-    let context = Context {
-        data: task.calibration,
-        ranges: task.ranges,
-        seed: tools.seed,
-        latency: clock.as_ref().map(|c| c as &dyn LatencyOracle),
-        ..Context::new(tools.executor)
-    };
-    let made = match recipe::apply(recipe, task.model, &context) {
-        Ok(made) => made,
-        Err(error @ recipe::RecipeError::Pipeline(_)) => {
-            entry.refused = Some(error.to_string());
-            return Ok(Candidate { entry, model: None });
-        }
-        Err(error) => return Err(error.into()),
-    };
-    progress.advance(1);
-    entry.model_digest = made.model.digest().to_string();
-    entry.passes = made.passes;
-    let original = recipe.name == ORIGINAL;
-    match measure(task, tools, progress, &made.model) {
-        Ok((assessed, verdict, refused)) => {
-            entry.figures = assessed.figures;
-            entry.verdict = verdict;
-            entry.refused = refused;
-        }
-        // A candidate that cannot be run is out; an original that cannot be run is an error.
-        Err(error) if original => return Err(error.into()),
-        Err(error) => entry.refused = Some(format!("it cannot be measured: {error}")),
+    judge: bool,
+) -> Result<Ranking, OptimizeError> {
+    let more = task.test.zip(task.validation).map(|(test, here)| test.count() as f64 / here.len().max(1) as f64);
+    let pool = Pool::new(more);
+    let (complete, lossy_from) = (true, f64::INFINITY);
+    let mut search = Search { task, lab, progress, pool, complete, lossy_from, required: Standing::Kept };
+    let original = search.pool.enter(Recipe::new(ORIGINAL, vec![]), None);
+    for stage in [Stage::Made, Stage::Evaluated, Stage::Timed] {
+        search.take(original, stage)?;
     }
-    Ok(Candidate { entry, model: Some(made.model) })
-}
-
-type Measured = (Assessed, Verdict, Option<String>);
-
-fn measure(
-    task: &Task<'_>,
-    tools: &Tools<'_>,
-    progress: &dyn Progress,
-    model: &Model,
-) -> Result<Measured, plimsoll_measure::MeasureError> {
-    let digest = model.digest().to_string();
-    let samples = task.validation.or(task.calibration).map(|d| d as &dyn Samples);
-    let mut assessed = Assessed::count(model, Some(task.model), samples)?;
-    if let Some(metric) = task.budgets.violated(&digest, &assessed) {
-        return Ok((assessed, Verdict::Fail, Some(format!("`{metric}` is over its budget; not run"))));
-    }
-    progress.advance(1);
-    if let Some(data) = task.validation {
-        assessed.add_accuracy(tools, model, Some(task.model), data, &task.budgets.endpoints())?;
-        if let Some(metric) = task.budgets.violated(&digest, &assessed) {
-            return Ok((assessed, Verdict::Fail, Some(format!("`{metric}` is over its budget; not timed"))));
+    // What is not shown of the original, which loses nothing, these samples can show of no candidate.
+    let best = search.pool.held(original, &task.budgets).map_or(Standing::Likely, |h| h.of_data);
+    search.required = best.min(Standing::Likely);
+    let groups = search.groups();
+    match &task.recipes {
+        Some(recipes) => search.try_each(recipes)?,
+        None => {
+            for (_, profiles) in &groups {
+                search.explore(&Budgeted { profiles, ..task.budgets })?;
+            }
         }
     }
-    progress.advance(1);
-    assessed.add_latency(tools, model, Some(task.model), samples)?;
-    progress.advance(1);
-    let verdict = task.budgets.verdict(&digest, &assessed);
-    Ok((assessed, verdict, None))
+    for (_, profiles) in &groups {
+        search.settle(&Budgeted { profiles, ..task.budgets })?;
+    }
+    search.finish(&groups, judge)
 }
 
-/// Smaller is better: verdict, then the objective, then bytes.
-fn key(candidate: &Candidate, objective: Objective) -> (u8, f64, f64) {
-    let get = |metric: &str| {
-        let figure = candidate.entry.figures.iter().find(|f| f.metric == metric);
-        figure.map_or(f64::INFINITY, |f| f.value)
-    };
-    let verdict = match &candidate.entry.verdict {
-        Verdict::Pass => 0,
-        Verdict::Inconclusive => 1,
-        Verdict::Fail => 2,
-        Verdict::Skipped(_) => 3,
-    };
-    let first = match objective {
-        Objective::ArtifactSize => get("artifact-size"),
-        Objective::Latency => get("latency.ratio"),
-        Objective::Macs => get("macs"),
-    };
-    (verdict, first, get("artifact-size"))
+/// How a candidate fared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fared {
+    /// It may be chosen.
+    Fits,
+    /// It loses too much.
+    TooLossy,
+    /// It is over a budget that less of the model would keep.
+    TooHeavy,
+    /// It may fit, and is no better than what is known already.
+    NoBetter,
+    /// It could not be made or run.
+    Refused,
+    /// Time is up.
+    OutOfTime,
 }
+
+struct Search<'s> {
+    task: &'s Task<'s>,
+    lab: &'s mut dyn Lab,
+    progress: &'s dyn Progress,
+    pool: Pool,
+    complete: bool,
+    /// Damage from which candidates have been seen to lose too much.
+    lossy_from: f64,
+    /// How sure it must be that a candidate keeps what is taken on data.
+    required: Standing,
+}
+
+type Group<'g> = (Option<&'g str>, &'g [Profile]);
+
+impl<'s> Search<'s> {
+    /// Whom a model is chosen for.
+    fn groups(&self) -> Vec<Group<'s>> {
+        let profiles = self.task.budgets.profiles;
+        match self.task.models {
+            Models::OneAProfile if profiles.len() > 1 => {
+                profiles.iter().map(|p| (Some(p.name.as_str()), std::slice::from_ref(p))).collect()
+            }
+            _ => vec![(None, profiles)],
+        }
+    }
+
+    /// Takes a candidate to a stage, unless it is there; whether it got there.
+    fn take(&mut self, at: usize, stage: Stage) -> Result<bool, OptimizeError> {
+        if self.pool.known(at).stage >= Some(stage) {
+            return Ok(true);
+        }
+        let recipe = self.pool.candidates[at].0.clone();
+        let end = self.lab.examine(&recipe, stage)?;
+        let known = &mut self.pool.candidates[at].1;
+        match end {
+            TrialEnd::Found(found) => known.add(stage, *found),
+            TrialEnd::Refused(reason) => known.refused = Some(reason),
+            TrialEnd::OutOfTime => {
+                known.left = Some("there was no time left".into());
+                self.complete = false;
+            }
+        }
+        let known = self.pool.known(at);
+        Ok(known.refused.is_none() && known.stage >= Some(stage))
+    }
+
+    /// The stage at which everything that budgets and the objective ask for is known.
+    fn last_stage(&self, budgets: &Budgeted<'_>) -> Stage {
+        let asked = budgets.asked();
+        let timed = asked.iter().any(|m| {
+            matches!(m.basis(), plimsoll_profile::Basis::Machine | plimsoll_profile::Basis::Paired)
+                || m.paired_ratio().is_some()
+        });
+        if timed || self.task.objective.weight(Aim::Latency) > 0.0 { Stage::Timed } else { Stage::Evaluated }
+    }
+
+    /// The best candidate so far, where it may be chosen.
+    fn best(&self, budgets: &Budgeted<'_>) -> Option<usize> {
+        let last = self.last_stage(budgets);
+        let best = *self.pool.order(budgets, &self.task.objective, last).first()?;
+        let fits = |h: Held| h.standing <= Standing::Likely && h.of_data <= self.required;
+        (self.pool.held(best, budgets).is_some_and(fits) && self.pool.known(best).stage >= Some(last)).then_some(best)
+    }
+
+    /// Takes a candidate as far as it deserves. With `to_beat`, one whose objective is no better than that is left.
+    fn consider(
+        &mut self,
+        recipe: Recipe,
+        point: Option<Point>,
+        budgets: &Budgeted<'_>,
+        to_beat: Option<f64>,
+    ) -> Result<Fared, OptimizeError> {
+        let told = self.told(&recipe, budgets);
+        let at = self.pool.enter(recipe, point);
+        let last = self.last_stage(budgets);
+        self.progress.start(&told, 4);
+        let fared = self.advance(at, budgets, to_beat, last);
+        self.progress.finish();
+        fared
+    }
+
+    fn advance(
+        &mut self,
+        at: usize,
+        budgets: &Budgeted<'_>,
+        to_beat: Option<f64>,
+        last: Stage,
+    ) -> Result<Fared, OptimizeError> {
+        for stage in [Stage::Made, Stage::Compared, Stage::Evaluated, Stage::Timed] {
+            if stage > last || (stage == Stage::Compared && self.task.calibration.is_none()) {
+                continue;
+            }
+            if !self.take(at, stage)? {
+                let known = self.pool.known(at);
+                return Ok(if known.refused.is_some() { Fared::Refused } else { Fared::OutOfTime });
+            }
+            self.progress.advance(1);
+            let held = self.pool.held(at, budgets);
+            let violated = held.as_ref().filter(|h| h.standing == Standing::Violated);
+            let worse = violated.and_then(|h| h.misses.first());
+            match stage {
+                Stage::Made => {
+                    if let Some(miss) = worse {
+                        self.leave(at, format!("`{}` is over its budget; not run", miss.metric));
+                        return Ok(Fared::TooHeavy);
+                    }
+                }
+                Stage::Compared => {
+                    let damage = self.pool.known(at).damage.clone();
+                    let blind = self.task.validation.is_none();
+                    let far = |d: &plimsoll_record::OutputDamage| {
+                        // Without labels, what most samples keep has to do.
+                        blind && d.agreement.map_or(d.sqnr.is_some_and(|s| s < 20.0), |a| a < 0.95)
+                    };
+                    if damage.as_ref().is_some_and(|d| cost(d) >= self.lossy_from || far(d)) {
+                        self.leave(at, "its outputs are further from the original's than those of what loses too much; not evaluated".into());
+                        return Ok(Fared::TooLossy);
+                    }
+                }
+                Stage::Evaluated => {
+                    if held.as_ref().is_some_and(|h| h.of_data > self.required) {
+                        if violated.is_some() {
+                            // Luck on a few samples is no measure: only what is clearly further off is left out by it.
+                            self.lossy_from = self.lossy_from.min(1.5 * self.pool.known(at).damage().max(1e-9));
+                        }
+                        let metric = held.and_then(|h| h.misses.first().map(|m| m.metric.clone()));
+                        let why = metric.map_or(
+                            "what it loses is within the margin here, and may not be on fresh samples".into(),
+                            |m| format!("`{m}` is not kept for certain"),
+                        );
+                        self.leave(at, format!("{why}; not timed"));
+                        return Ok(Fared::TooLossy);
+                    }
+                }
+                _ => {
+                    if let Some(h) = held.filter(|h| h.standing >= Standing::Unlikely) {
+                        let metric = h.misses.first().map(|m| m.metric.clone()).unwrap_or_default();
+                        self.leave(at, format!("`{metric}` is not kept"));
+                        return Ok(Fared::TooHeavy);
+                    }
+                }
+            }
+            let score = self.pool.score(at, &self.task.objective, true);
+            if let (Some(score), Some(bar)) = (score, to_beat)
+                && score >= bar
+            {
+                self.leave(at, "a candidate that fits is better by the objective".into());
+                return Ok(Fared::NoBetter);
+            }
+        }
+        Ok(Fared::Fits)
+    }
+
+    fn leave(&mut self, at: usize, why: String) {
+        self.pool.candidates[at].1.left = Some(why);
+    }
+
+    /// What is being tried, what has been found, how long it may take.
+    fn told(&self, recipe: &Recipe, budgets: &Budgeted<'_>) -> String {
+        let best = self.best(budgets).map(|b| {
+            let score = self.pool.score(b, &self.task.objective, false).map_or(0.0, f64::exp);
+            format!("; best {} ({:.3} of the original)", self.pool.candidates[b].0.name, score)
+        });
+        let left = self.lab.left().map(|s| format!("; {:.0} s left", s));
+        format!("{}{}{}", recipe.name, best.unwrap_or_default(), left.unwrap_or_default())
+    }
+
+    /// Takes every recipe of a list as far as it deserves.
+    fn try_each(&mut self, recipes: &[Recipe]) -> Result<(), OptimizeError> {
+        let budgets = self.task.budgets;
+        for (item, recipe) in recipes.iter().enumerate() {
+            let here = self.task.shard.is_none_or(|s| s.takes(item));
+            if here && recipe.name != ORIGINAL {
+                self.consider(recipe.clone(), None, &budgets, None)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit(&mut self, point: &Point, budgets: &Budgeted<'_>, to_beat: Option<f64>) -> Result<Fared, OptimizeError> {
+        self.consider(point.recipe(), Some(point.clone()), budgets, to_beat)
+    }
+
+    /// Looks for the best candidate that these budgets allow.
+    fn explore(&mut self, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        let names: Vec<&str> = self.task.executors.iter().map(|e| e.name()).collect();
+        let mut space = Space::new(&self.task.objective, &names, self.task.calibration.is_some());
+        if let Some(shard) = self.task.shard {
+            let mut item = 0;
+            space.schemes.retain(|_| {
+                item += 1;
+                shard.takes(item - 1)
+            });
+        }
+        let mut seeds = Vec::new();
+        for seed in space.seeds() {
+            if seed.scheme().is_some_and(|s| !space.schemes.contains(&s)) {
+                continue;
+            }
+            let fared = self.visit(&seed, budgets, None)?;
+            if fared == Fared::Refused {
+                let scheme = seed.scheme().unwrap_or_default();
+                let four_bits = NARROW.contains(&scheme);
+                space.schemes.retain(|s| *s != scheme && !(four_bits && NARROW.contains(s)));
+            } else if matches!(fared, Fared::Fits | Fared::TooHeavy) {
+                seeds.push(seed);
+            }
+        }
+        // The scheme that makes most of the objective is bisected first: what it stands, others mostly do.
+        let score = |point: &Point| {
+            let at = self.pool.candidates.iter().position(|(_, k)| k.point.as_ref() == Some(point));
+            at.and_then(|at| self.pool.score(at, &self.task.objective, true)).unwrap_or(0.0)
+        };
+        let mut scored: Vec<(f64, Point)> = seeds.into_iter().map(|p| (score(&p), p)).collect();
+        scored.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        for (_, seed) in scored.iter().take(2) {
+            self.bisect(&space, seed, budgets)?;
+            if self.best(budgets).is_some() {
+                break;
+            }
+        }
+        self.climb(&space, budgets)
+    }
+
+    /// Finds the largest share that may be pruned.
+    fn bisect(&mut self, space: &Space, seed: &Point, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        let (mut low, mut high) = (0, SHARES.len());
+        // What is pruned by a third at most is the rule.
+        let mut at = 3;
+        while low < high {
+            let prune = Prune { of: space.prune_by[0], permille: SHARES[at], care: crate::space::Care::Quick };
+            match self.visit(&seed.with_prune(Some(prune)), budgets, None)? {
+                Fared::Fits | Fared::TooHeavy | Fared::NoBetter => low = at + 1,
+                Fared::TooLossy | Fared::Refused => high = at,
+                Fared::OutOfTime => return Ok(()),
+            }
+            at = (low + high) / 2;
+        }
+        Ok(())
+    }
+
+    /// Goes to neighbours of the best candidate until none of them is untried.
+    fn climb(&mut self, space: &Space, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        let last = self.last_stage(budgets);
+        loop {
+            let order = self.pool.order(budgets, &self.task.objective, last);
+            let Some(&centre) = order.iter().find(|at| self.pool.known(**at).point.is_some()) else { return Ok(()) };
+            let Some(point) = self.pool.known(centre).point.clone() else { return Ok(()) };
+            let bar = self.best(budgets).and_then(|b| self.pool.score(b, &self.task.objective, true));
+            let next = space.neighbours(&point).into_iter().find(|n| !self.pool.holds(&n.recipe().name));
+            match next {
+                Some(next) => {
+                    self.visit(&next, budgets, bar)?;
+                }
+                None => {
+                    let Some(next) = self.spared(&point, space, budgets)? else { return Ok(()) };
+                    self.visit(&next, budgets, bar)?;
+                }
+            }
+            if self.lab.left().is_some_and(|s| s <= 0.0) {
+                self.complete = false;
+                return Ok(());
+            }
+        }
+    }
+
+    /// The neighbour that loses too much by a little, with the most damaging nodes left as they are; `None` where that was tried.
+    fn spared(&mut self, point: &Point, space: &Space, budgets: &Budgeted<'_>) -> Result<Option<Point>, OptimizeError> {
+        const SPARED: [usize; 2] = [1, 3];
+        if point.quantize.as_ref().is_none_or(|q| !q.exclude.is_empty()) || self.task.calibration.is_none() {
+            return Ok(None);
+        }
+        let lossy = |p: &Point| {
+            let at = self.pool.candidates.iter().position(|(_, k)| k.point.as_ref() == Some(p))?;
+            let held = self.pool.held(at, budgets)?;
+            let evaluated = self.pool.known(at).stage == Some(Stage::Evaluated);
+            (evaluated && held.of_data > self.required).then_some((held.excess(), at))
+        };
+        let near = space.neighbours(point);
+        let mut near: Vec<(f64, usize)> = near.iter().filter(|n| n.quantize.is_some()).filter_map(lossy).collect();
+        near.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        let Some(&(_, at)) = near.first() else { return Ok(None) };
+        let (recipe, known) = self.pool.candidates[at].clone();
+        let Some(whole) = known.point else { return Ok(None) };
+        let TrialEnd::Found(found) = self.lab.examine(&recipe, Stage::Dissected)? else { return Ok(None) };
+        // By the damage for each byte that it saves to quantize them.
+        let mut nodes = found.nodes;
+        let price = |n: &plimsoll_record::NodeSensitivity| cost(&n.damage) / n.bytes_saved.max(1) as f64;
+        nodes.sort_by(|a, b| price(b).total_cmp(&price(a)));
+        for count in SPARED.into_iter().filter(|c| *c < nodes.len()) {
+            let exclude = nodes.iter().take(count).flat_map(|n| n.exclude.clone()).collect();
+            let quantize = whole.quantize.clone().map(|q| Quantize { exclude, ..q });
+            let next = Point { quantize, ..whole.clone() };
+            if !self.pool.holds(&next.recipe().name) {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Times the best few, so that the winner's figures are whole and its order holds.
+    fn settle(&mut self, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        const SETTLED: usize = 3;
+        let order = self.pool.order(budgets, &self.task.objective, self.last_stage(budgets));
+        for at in order.into_iter().take(SETTLED) {
+            let fits = self.pool.held(at, budgets).is_some_and(|h| h.standing <= Standing::Likely);
+            if fits && self.pool.known(at).stage >= Some(Stage::Evaluated) {
+                self.progress.start(&format!("timing {}", self.pool.candidates[at].0.name), 1);
+                self.take(at, Stage::Timed)?;
+                self.progress.finish();
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self, groups: &[Group<'_>], judge: bool) -> Result<Ranking, OptimizeError> {
+        let objective = &self.task.objective;
+        let mut choices = Vec::new();
+        for (profile, profiles) in groups {
+            choices.push(self.choose(*profile, &Budgeted { profiles, ..self.task.budgets }));
+        }
+        let all = &self.task.budgets;
+        let order = self.pool.order(all, objective, self.last_stage(all));
+        let candidates = self.pool.ranked(&order, all, objective);
+        let mut judged: Vec<FinalJudgement> = Vec::new();
+        if judge && self.task.test.is_some() {
+            for (choice, (_, profiles)) in choices.iter().zip(groups) {
+                for name in [&choice.winner, &choice.runner_up].into_iter().flatten() {
+                    let Some(candidate) = candidates.iter().find(|c| c.recipe.name == *name) else { continue };
+                    self.progress.start(&format!("judging {name} on the test data"), 1);
+                    if let TrialEnd::Found(found) = self.lab.examine(&candidate.recipe, Stage::Judged)? {
+                        let budgets = Budgeted { profiles, ..self.task.budgets };
+                        let (profile, recipe) = (choice.profile.clone(), name.clone());
+                        judged.push(FinalJudgement { profile, report: report(&budgets, name, *found), recipe });
+                    }
+                    self.progress.finish();
+                }
+            }
+        }
+        let winner = match choices.as_slice() {
+            [one] => one.winner.clone(),
+            several => several
+                .first()
+                .and_then(|f| f.winner.clone())
+                .filter(|w| several.iter().all(|c| c.winner.as_ref() == Some(w))),
+        };
+        Ok(Ranking {
+            schema: "plimsoll.ranking/1".into(),
+            objective: objective.to_string(),
+            winner,
+            choices,
+            complete: self.complete,
+            candidates,
+            judged,
+        })
+    }
+
+    fn choose(&self, profile: Option<&str>, budgets: &Budgeted<'_>) -> Choice {
+        let last = self.last_stage(budgets);
+        let order = self.pool.order(budgets, &self.task.objective, last);
+        let name = |at: usize| self.pool.candidates[at].0.name.clone();
+        let fits = |at: usize| {
+            self.pool.known(at).stage >= Some(last)
+                && self.pool.held(at, budgets).is_some_and(|h| h.standing <= Standing::Likely)
+        };
+        let mut fit = order.iter().copied().filter(|at| fits(*at));
+        let (winner, runner_up) = (fit.next(), fit.next());
+        let held = |at: usize| self.pool.held(at, budgets);
+        let profile = profile.map(str::to_owned);
+        if let Some(winner) = winner {
+            let verdict = held(winner).map_or(Verdict::Inconclusive, |h| h.verdict);
+            return Choice {
+                profile,
+                winner: Some(name(winner)),
+                verdict,
+                runner_up: runner_up.map(name),
+                nearest: None,
+                binding: None,
+            };
+        }
+        let nearest = order.first().copied().filter(|at| held(*at).is_some());
+        let held = nearest.and_then(held);
+        let verdict = held.as_ref().map_or(Verdict::Fail, |h| h.verdict.clone());
+        let binding = held.and_then(|h| h.misses.first().cloned());
+        Choice { profile, winner: None, verdict, runner_up: None, nearest: nearest.map(name), binding }
+    }
+}
+
+fn report(budgets: &Budgeted<'_>, name: &str, found: plimsoll_record::Found) -> Report {
+    let plimsoll_record::Found { model_digest, figures, baseline, withheld, endpoints, .. } = found;
+    let assessed = Assessed { figures, baseline, withheld, endpoints, ..Assessed::default() };
+    budgets.report(name, &model_digest, &assessed)
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@ use crate::{
     endpoint::{self, Endpoint},
     error::{ConfigError, Problem},
     metric::Metric,
+    objective::{self, Models, Objective},
     reader::{self, FromToml, Name, Table, Value, Wrong, one_of},
     recipe::{self, RecipeSpec},
     source::{Source, Span, Spanned},
@@ -48,35 +49,6 @@ pub struct Pipeline {
     pub after: Option<String>,
     /// What the command before the model takes; without it, the test data.
     pub samples: Option<PathAt>,
-}
-
-/// What the search makes as small as it can.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Objective {
-    /// Bytes of the file.
-    #[default]
-    ArtifactSize,
-    /// Median time of one inference.
-    Latency,
-    /// Multiply-accumulates.
-    Macs,
-}
-
-impl Objective {
-    /// As written.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::ArtifactSize => "artifact-size",
-            Self::Latency => "latency",
-            Self::Macs => "macs",
-        }
-    }
-}
-
-impl FromToml for Objective {
-    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
-        one_of(value, &[("artifact-size", Self::ArtifactSize), ("latency", Self::Latency), ("macs", Self::Macs)])
-    }
 }
 
 /// How good a model is, in one number.
@@ -126,6 +98,8 @@ pub struct Spec {
     pub waivers: Vec<Waiver>,
     /// What the search makes small.
     pub objective: Objective,
+    /// Whether one model serves all profiles.
+    pub models: Models,
     /// Recipes to try; `None` for the default ones.
     pub recipes: Option<Vec<RecipeSpec>>,
 }
@@ -240,11 +214,12 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         t.finish();
         pipeline
     });
-    let (objective, recipes) = table.table("optimize").map_or((Objective::default(), None), |t| {
-        let objective = t.get::<Objective>("objective").map_or(Objective::default(), |o| o.value);
+    let (objective, models, recipes) = table.table("optimize").map_or((Objective::default(), Models::One, None), |t| {
+        let objective = objective::read(&t);
+        let models = t.get::<Models>("models").map_or(Models::One, |m| m.value);
         let recipes = recipe::read(&t);
         t.finish();
-        (objective, recipes)
+        (objective, models, recipes)
     });
 
     let (name, version, license, license_file) = named?;
@@ -267,6 +242,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         pipeline,
         waivers,
         objective,
+        models,
         recipes,
         source: Arc::clone(source),
     })

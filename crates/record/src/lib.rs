@@ -13,6 +13,7 @@ mod pointer;
 mod recipe;
 mod release;
 mod report;
+mod search;
 mod sensitivity;
 mod status;
 mod telemetry;
@@ -27,9 +28,10 @@ pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
 pub use inspect::{AbsentWeight, BodyCost, Inspection, MacsByDtype, NodeCost, StoredType, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
-pub use recipe::{PassRecord, RankedCandidate, Ranking, Recipe, Step};
+pub use recipe::{Choice, FinalJudgement, Miss, PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
+pub use search::{Found, Recording, Stage, Trial, TrialEnd};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};
 pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
@@ -52,6 +54,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("release", schemars::schema_for!(ReleaseRecord)),
         ("released", schemars::schema_for!(Released)),
         ("report", schemars::schema_for!(Report)),
+        ("search", schemars::schema_for!(Recording)),
         ("status", schemars::schema_for!(Status)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, fs, path::Path, time::SystemTime};
 
 use plimsoll_dataset::Samples;
 use plimsoll_gate::render;
-use plimsoll_optimize::{Assessed, Candidate, ranking, winner};
-use plimsoll_record::{Figures, Released, Report, Verdict};
+use plimsoll_onnx::Model;
+use plimsoll_optimize::Assessed;
+use plimsoll_record::{Figures, RankedCandidate, Ranking, Released, Report, Verdict};
 use plimsoll_release::{
     BETA, Built, DatasetUse, Licence, Placement, ReleaseError, ReleaseInput, Repository, SourceModel, VerifyOptions,
     build, verify_repository,
@@ -19,10 +20,14 @@ use crate::{
     page,
     places::{self, Home},
     project::{self, Project},
+    searching::Request,
     ui,
     verbs::optimize::table,
     world::{self, World},
 };
+
+/// Seconds of timing for the winner.
+const JUDGED: f64 = 3.0;
 
 pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> {
     world.refuse_debug_build()?;
@@ -35,17 +40,18 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
         world::check_output(&home.folder().join("release"), &[])?;
     }
 
-    ui::say("1 of 4  search: every recipe carried out, counted and measured on the validation data");
-    let candidates = project.search(world, args.budget)?;
-    let ranking = ranking(&candidates, project.spec.objective);
-    ui::say(&table(&ranking));
-    let Some((best, model)) = winner(&candidates).and_then(|c| Some((c, c.model.as_ref()?))) else {
-        return nothing_floats(world, &project, &candidates);
+    ui::say("1 of 4  search: candidates made, counted, and measured on the validation data");
+    let request = Request { seconds: args.budget, cache: home.cache(), ..Request::default() };
+    let searched = project.search(world, &request)?;
+    let ranking = &searched.ranking;
+    ui::say(&table(ranking));
+    let Some((best, model)) = searched.winner() else {
+        return nothing_floats(world, &project, ranking);
     };
 
     ui::say("2 of 4  check: the winner against every budget, on the test data");
     let name = &project.spec.name.value;
-    let (assessed, report) = project.judge(world, name, model, &project.model, args.budget * 2.0)?;
+    let (assessed, report) = project.judge(world, name, model, &project.model, JUDGED)?;
     if report.verdict != Verdict::Pass {
         show(world, &report)?;
         project::refusal(&report).say();
@@ -61,9 +67,9 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("3 of 4  sign: release folder, OpenSSF model signature, attestations, beta channel");
     let now = SystemTime::now();
     let repository = open(&home, name, now)?;
-    let page = page::of_release(world, &project, (&best.entry, model), &report, &ranking)?;
-    let mut input = input(&project, best, &assessed, &report, &repository)?;
-    input.extra.insert("ranking.json".into(), world::json(&ranking)?.into_bytes());
+    let page = page::of_release(&project, &searched, (best, model), &report)?;
+    let mut input = input(&project, (best, model), &assessed, &report, &repository)?;
+    input.extra.insert("ranking.json".into(), world::json(ranking)?.into_bytes());
     input.extra.insert("report.html".into(), page.into_bytes());
     let built = sign(&mut input, &repository, &home)?;
     let published = world::patiently(|| repository.publish(&built.folder, &Placement::default(), now))?;
@@ -83,8 +89,8 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
 }
 
 /// No candidate keeps every budget: the report of the best one says what stands in the way. The test data stay untouched.
-fn nothing_floats(world: &World, project: &Project, candidates: &[Candidate]) -> Result<Exit, Failure> {
-    let Some(best) = candidates.iter().find(|c| c.model.is_some()) else {
+fn nothing_floats(world: &World, project: &Project, ranking: &Ranking) -> Result<Exit, Failure> {
+    let Some(best) = ranking.candidates.iter().find(|c| c.stage.is_some()) else {
         return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
             .help("`plimsoll optimize` writes what each of them said"));
     };
@@ -127,14 +133,14 @@ fn open(home: &Home, name: &str, now: SystemTime) -> Result<Repository, Failure>
 
 fn input(
     project: &Project,
-    best: &Candidate,
+    (best, model): (&RankedCandidate, &Model),
     assessed: &Assessed,
     report: &Report,
     repository: &Repository,
 ) -> Result<ReleaseInput, Failure> {
     let spec = &project.spec;
     let read = |path: &Path| fs::read(path).map_err(|e| Failure::not_read(path, &e));
-    let model = best.model.as_ref().unwrap_or(&project.model).to_bytes()?;
+    let model = model.to_bytes()?;
     let file = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let text = spec.license_file.as_ref().map(|f| read(&f.path)).transpose()?;
     let text = text.map(|t| String::from_utf8_lossy(&t).into_owned());
@@ -148,13 +154,13 @@ fn input(
         version: spec.version.value.to_string(),
         trial: repository.is_trial(),
         model,
-        model_digest: best.entry.model_digest.clone(),
+        model_digest: best.model_digest.clone(),
         source: SourceModel {
             file: file(&spec.model.path),
             sha256: sha256_hex(&read(&spec.model.path)?),
             model_digest: project.model.digest().to_string(),
         },
-        recipe: best.entry.recipe.clone(),
+        recipe: best.recipe.clone(),
         figures: Figures::new(assessed.figures.clone(), assessed.withheld.clone()),
         report: report.clone(),
         report_markdown: render::markdown(report),

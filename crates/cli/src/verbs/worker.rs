@@ -8,6 +8,9 @@ use crate::{exit::Exit, ui};
 
 /// In onnxruntime where its library is named, else in tract: lowered, or `plain`.
 pub(crate) fn run(library: Option<&Path>, plain: bool) -> Exit {
+    // Ctrl-C reaches every process of a terminal; when this one ends is for its parent to say, whose end closes the pipe.
+    let ignored = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGINT, ignored);
     match serve(library, plain) {
         Ok(()) => Exit::Pass,
         Err(reason) => {

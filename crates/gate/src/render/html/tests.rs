@@ -64,7 +64,10 @@ fn candidate(name: &str, verdict: Verdict, bytes: f64, drop: f64) -> RankedCandi
         nodes: [20, 22],
         bytes: [300, 100],
     };
-    RankedCandidate { recipe, model_digest: "sha256:1".into(), passes: vec![pass], figures, verdict, refused }
+    let (passes, misses) = (vec![pass], vec![]);
+    let (stage, damage, score, front) = (None, None, None, false);
+    let model_digest = "sha256:1".into();
+    RankedCandidate { recipe, model_digest, stage, passes, damage, figures, score, front, verdict, misses, refused }
 }
 
 /// Something of everything, in two reports.
@@ -105,6 +108,9 @@ fn everything() -> (Check, Vec<Anatomy>, Ranking) {
         objective: "artifact-size".into(),
         winner: Some("int8".into()),
         candidates: best.into_iter().chain((0..25).map(worse)).collect(),
+        choices: vec![],
+        complete: true,
+        judged: vec![],
     };
     (check, vec![anatomy.clone(), anatomy], ranking)
 }

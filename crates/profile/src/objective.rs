@@ -1,0 +1,129 @@
+//! What a search makes as small as it can: one figure, or several with weights.
+
+use std::fmt;
+
+use crate::{
+    error::Problem,
+    metric::Metric,
+    reader::{FromToml, Number, Table, Value, Wrong, one_of},
+    source::Spanned,
+};
+
+/// A figure that can be made small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aim {
+    /// Bytes of the file.
+    ArtifactSize,
+    /// Time of one inference over the original's, in the same run.
+    Latency,
+    /// Multiply-accumulates.
+    Macs,
+}
+
+impl Aim {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::ArtifactSize, Self::Latency, Self::Macs];
+
+    /// As written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ArtifactSize => "artifact-size",
+            Self::Latency => "latency",
+            Self::Macs => "macs",
+        }
+    }
+
+    /// The metric whose figure it is.
+    pub fn metric(self) -> Metric {
+        match self {
+            Self::ArtifactSize => Metric::ArtifactSize,
+            Self::Latency => Metric::LatencyRatio,
+            Self::Macs => Metric::Macs,
+        }
+    }
+}
+
+impl FromToml for Aim {
+    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
+        one_of(value, &Self::ALL.map(|a| (a.name(), a)))
+    }
+}
+
+/// What the search makes small: a weighted sum of logarithms, so that a weight says how many per cent of one figure a per cent of
+/// another is worth.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Objective {
+    /// Each with its weight, above 0.
+    pub aims: Vec<(Aim, f64)>,
+}
+
+impl Default for Objective {
+    fn default() -> Self {
+        Self::of(Aim::ArtifactSize)
+    }
+}
+
+impl Objective {
+    /// One figure alone.
+    pub fn of(aim: Aim) -> Self {
+        Self { aims: vec![(aim, 1.0)] }
+    }
+
+    /// The weight of a figure; 0 where it does not count.
+    pub fn weight(&self, aim: Aim) -> f64 {
+        self.aims.iter().filter(|(a, _)| *a == aim).map(|(_, w)| w).sum()
+    }
+}
+
+impl fmt::Display for Objective {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [(aim, _)] = self.aims.as_slice() {
+            return f.write_str(aim.name());
+        }
+        let parts: Vec<String> = self.aims.iter().map(|(aim, weight)| format!("{} × {weight}", aim.name())).collect();
+        f.write_str(&parts.join(" + "))
+    }
+}
+
+/// Whether one model serves all profiles.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Models {
+    /// One that keeps the budgets of every profile.
+    #[default]
+    One,
+    /// The best for each profile by itself.
+    OneAProfile,
+}
+
+impl FromToml for Models {
+    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
+        one_of(value, &[("one", Self::One), ("one-a-profile", Self::OneAProfile)])
+    }
+}
+
+/// Reads `objective`: a name, or a table of names and weights.
+pub(crate) fn read(table: &Table<'_>) -> Objective {
+    let Some(value) = table.raw("objective") else { return Objective::default() };
+    if value.0.is_table() {
+        let Some(weights) = table.table("objective") else { return Objective::default() };
+        let mut aims = Vec::new();
+        for aim in Aim::ALL {
+            if let Some(weight) = weights.get::<Number>(aim.name()).map(|w| Spanned { value: w.value.0, span: w.span })
+            {
+                if weight.value.is_finite() && weight.value > 0.0 {
+                    aims.push((aim, weight.value));
+                } else {
+                    let problem = Problem::at(weight.span, "this weight is not above 0");
+                    weights.report(problem.help("leave a figure that does not count out"));
+                }
+            }
+        }
+        weights.finish();
+        if aims.is_empty() {
+            table.missing("objective", "give at least one weight, such as { artifact-size = 1, latency = 2 }");
+            return Objective::default();
+        }
+        return Objective { aims };
+    }
+    table.get::<Aim>("objective").map_or_else(Objective::default, |aim| Objective::of(aim.value))
+}
