@@ -6,9 +6,9 @@ use std::{fs, path::Path};
 
 use common::{plimsoll_in, root};
 
-/// Lines `$ cargo xtask …` with the exit code that a comment behind them names, 0 otherwise.
+/// Lines `$ cargo xtask …` or `$ plimsoll …` with the exit code that a comment behind them names, 0 otherwise.
 fn commands(text: &str) -> Vec<(Vec<&str>, i32)> {
-    let lines = text.lines().filter_map(|l| l.strip_prefix("$ cargo xtask "));
+    let lines = text.lines().filter_map(|l| l.strip_prefix("$ cargo xtask ").or_else(|| l.strip_prefix("$ plimsoll ")));
     let parse = |line: &'_ str| -> (usize, i32) {
         match line.split_once("  # ends with ") {
             Some((command, code)) => (command.len(), code.trim().parse().unwrap()),
@@ -16,6 +16,28 @@ fn commands(text: &str) -> Vec<(Vec<&str>, i32)> {
         }
     };
     lines.map(|l| (l[..parse(l).0].split_whitespace().collect(), parse(l).1)).collect()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_of_the_manual_of_the_search_that_does_not_work_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for name in ["fixtures", "profiles"] {
+        std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
+    }
+    let commands_of = fs::read_to_string(root().join("docs/searching.md")).unwrap();
+    let commands = commands(&commands_of);
+    assert!(commands.len() >= 6, "only {} commands were found", commands.len());
+    for (arguments, code) in commands {
+        let output = plimsoll_in(here, &arguments);
+        let err = String::from_utf8_lossy(&output.stderr);
+        // Whether the test data show what the validation data promise is not up to the command.
+        let ended = output.status.code().filter(|c| *c != 102).unwrap_or(code);
+        assert_eq!(ended, code, "{}\n{err}", arguments.join(" "));
+    }
+    let [one, again] = ["candidates", "again"].map(|d| fs::read(here.join(d).join("winner.onnx")).unwrap());
+    assert_eq!(one, again);
 }
 
 #[cfg(unix)]

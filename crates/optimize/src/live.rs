@@ -465,7 +465,9 @@ fn settled(mut end: TrialEnd) -> Result<(TrialEnd, String), OptimizeError> {
 }
 
 fn rounded(figure: &mut Figure) {
-    let round = |v: f64| format!("{v:.*e}", DIGITS - 1).parse().unwrap_or(v);
+    fn round(value: f64) -> f64 {
+        format!("{value:.*e}", DIGITS - 1).parse().unwrap_or(value)
+    }
     figure.value = round(figure.value);
     figure.interval = figure.interval.map(|bounds| bounds.map(round));
 }

@@ -364,25 +364,29 @@ impl<'s> Search<'s> {
 
     /// Goes to neighbours of the best candidate until none of them is untried.
     fn climb(&mut self, space: &Space, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        /// So many steps in a row for which there was no time: there will be none for others.
+        const LATE: usize = 3;
         let last = self.last_stage(budgets);
+        let mut late = 0;
         loop {
             let order = self.pool.order(budgets, &self.task.objective, last);
             let Some(&centre) = order.iter().find(|at| self.pool.known(**at).point.is_some()) else { return Ok(()) };
             let Some(point) = self.pool.known(centre).point.clone() else { return Ok(()) };
             let bar = self.best(budgets).and_then(|b| self.pool.score(b, &self.task.objective, true));
             let next = space.neighbours(&point).into_iter().find(|n| !self.pool.holds(&n.recipe().name));
-            match next {
-                Some(next) => {
-                    self.visit(&next, budgets, bar)?;
+            let next = match next {
+                Some(next) => Some(next),
+                None => self.spared(&point, space, budgets)?,
+            };
+            let Some(next) = next else { return Ok(()) };
+            // The clock is not looked at here: a search that is repeated has none.
+            if self.visit(&next, budgets, bar)? == Fared::OutOfTime {
+                late += 1;
+                if late == LATE {
+                    return Ok(());
                 }
-                None => {
-                    let Some(next) = self.spared(&point, space, budgets)? else { return Ok(()) };
-                    self.visit(&next, budgets, bar)?;
-                }
-            }
-            if self.lab.left().is_some_and(|s| s <= 0.0) {
-                self.complete = false;
-                return Ok(());
+            } else {
+                late = 0;
             }
         }
     }

@@ -127,3 +127,31 @@ pub(crate) fn read(table: &Table<'_>) -> Objective {
     }
     table.get::<Aim>("objective").map_or_else(Objective::default, |aim| Objective::of(aim.value))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Spec;
+
+    fn check(optimize: &str) -> Result<(String, Models), String> {
+        let text = format!(
+            "schema = 1\nprofiles = []\n[release]\nname = \"n\"\nversion = \"1.0.0\"\n[model]\npath = \"m.onnx\"\n\
+             [budget]\nmacs = 5\n[optimize]\n{optimize}\n"
+        );
+        Spec::from_text("spec.toml", &text).map(|s| (s.objective.to_string(), s.models)).map_err(|e| e.render())
+    }
+
+    #[test]
+    fn weights_are_read_and_wrong_ones_refused() {
+        assert_eq!(check("").unwrap(), ("artifact-size".into(), Models::One));
+        assert_eq!(check("objective = \"latency\"\nmodels = \"one-a-profile\"").unwrap().1, Models::OneAProfile);
+        let weighed = check("objective = { latency = 2, artifact-size = 1 }").unwrap().0;
+        assert_eq!(weighed, "artifact-size × 1 + latency × 2");
+        assert!(check("objective = { latency = 0 }").unwrap_err().contains("not above 0"));
+        assert!(check("objective = { latency = -1 }").is_err());
+        assert!(check("objective = {}").unwrap_err().contains("at least one weight"));
+        assert!(check("objective = { size = 1 }").is_err());
+        assert!(check("objective = \"sise\"").unwrap_err().contains("there is no `sise`"));
+        assert!(check("objective = 3").is_err());
+    }
+}

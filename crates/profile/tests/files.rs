@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_profile::{
-    Basis, Bound, ConfigError, Contract, Dim, Kind, Level, Metric, Missing, Normalisation, Objective, Policy, Profile,
-    RolloutMetric, Spec,
+    Aim, Basis, Bound, ConfigError, Contract, Dim, Kind, Level, Metric, Missing, Normalisation, Objective, Policy,
+    Profile, RolloutMetric, Spec,
 };
 
 fn root() -> PathBuf {
@@ -43,7 +43,7 @@ fn limits_remember_their_place() {
 fn the_example_spec_says_what_its_comments_say() {
     let spec = check(Spec::read, "docs/examples/plimsoll.toml");
     assert_eq!((spec.name.value.as_str(), spec.version.value.to_string().as_str()), ("sleep-wake", "1.0.0-example"));
-    assert_eq!((spec.metric, spec.objective), (Metric::BalancedAccuracy, Objective::ArtifactSize));
+    assert_eq!((spec.metric, spec.objective.clone()), (Metric::BalancedAccuracy, Objective::of(Aim::ArtifactSize)));
     assert_eq!(spec.margins.get(Metric::AccuracyDrop).unwrap().limits[0].bound, Bound::Max(0.03));
     let recipes = spec.recipes.as_ref().unwrap();
     assert_eq!(recipes[1].steps[1].parameters["remove-macs"].value, "20%");

@@ -136,7 +136,7 @@ fn write(folder: &Path, searched: &Searched, page: String) -> Result<(), Failure
         for path in entries.flatten().map(|e| e.path()).filter(|p| !files.contains_key(p)) {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let ours = path.extension().is_some_and(|e| e == "onnx")
-                && (place == &candidates || name.starts_with("winner"))
+                && (*place == candidates || name.starts_with("winner"))
                 || place == folder && name.starts_with("recipe") && name.ends_with(".json");
             if ours {
                 fs::remove_file(&path).map_err(|e| Failure::not_written(&path, &e))?;
