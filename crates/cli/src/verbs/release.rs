@@ -94,7 +94,7 @@ fn nothing_floats(world: &World, project: &Project, ranking: &Ranking) -> Result
         return Err(Failure::new(crate::manual::Code::PassRefused, "every recipe was refused")
             .help("`plimsoll optimize` writes what each of them said"));
     };
-    let report = project.report_of(&best.entry)?;
+    let report = project.report_of(best)?;
     show(world, &report)?;
     project::refusal(&report).say();
     Ok(project::exit_of(&report, true))
