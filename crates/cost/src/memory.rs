@@ -1,7 +1,9 @@
 //! Peak activation memory by liveness.
 //!
 //! The largest sum of bytes of the activations alive while a node runs (what it reads, what it writes, and what later nodes still
-//! need), in stored node order, inputs while they are needed and outputs to the end. Weights, and whatever is computed from weights
+//! need), inputs while they are needed and outputs to the end. Nodes run as an executor reaches them that starts from the outputs, each
+//! after what it reads, first operand first (tract's evaluation order; onnxruntime's goes the same way): the order in which a file
+//! stores them, which every tool shuffles, changes nothing. Weights, and whatever is computed from weights
 //! alone, are no activations. Inside a node with bodies the dearest body counts besides what is alive around it.
 
 use std::collections::HashMap;
@@ -36,9 +38,10 @@ struct Buffer {
 
 /// `given` are the inputs of the graph that take memory of their own here.
 fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
-    let nodes = &scope.graph.node;
+    let order = order(scope);
+    let nodes: Vec<(usize, &NodeProto)> = order.into_iter().map(|i| (i, &scope.graph.node[i])).collect();
     let mut last_use: HashMap<&str, usize> = HashMap::new();
-    for (index, n) in nodes.iter().enumerate() {
+    for (index, (_, n)) in nodes.iter().enumerate() {
         for input in n.input.iter().map(String::as_str).chain(captured_names(n)) {
             last_use.insert(input, index);
         }
@@ -59,11 +62,11 @@ fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
         }
     }
     let mut within: Vec<u64> = vec![0; nodes.len()];
-    for (index, n) in nodes.iter().enumerate() {
+    for (index, &(stored, n)) in nodes.iter().enumerate() {
         if scope.is_done(n) {
             continue;
         }
-        within[index] = inside(scope, index, n, reuse)?;
+        within[index] = inside(scope, NodeId(stored), n, reuse)?;
         for (slot, output) in n.output.iter().enumerate().filter(|(_, o)| !o.is_empty() && !scope.is_settled(o)) {
             let used = last_use.get(output.as_str()).copied();
             let Some(bytes) = scope.bytes_of(output) else {
@@ -99,6 +102,37 @@ fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
     Some(peak)
 }
 
+/// Positions of the nodes that outputs depend on, in the order in which they run.
+fn order(scope: &Scope<'_>) -> Vec<usize> {
+    let producers = |n: &NodeProto| -> Vec<usize> {
+        let captured = captured_names(n);
+        let mut captured: Vec<&str> = captured.into_iter().collect();
+        captured.sort_unstable();
+        let read = n.input.iter().map(String::as_str).chain(captured);
+        read.filter_map(|value| scope.view.producer(value)).map(|(id, _)| id.0).collect()
+    };
+    let mut order = Vec::with_capacity(scope.graph.node.len());
+    let mut reached = vec![false; scope.graph.node.len()];
+    for output in &scope.graph.output {
+        let Some((id, n)) = scope.view.producer(&output.name) else { continue };
+        if std::mem::replace(&mut reached[id.0], true) {
+            continue;
+        }
+        let mut open = vec![(id.0, producers(n).into_iter())];
+        while let Some((at, before)) = open.last_mut() {
+            let at = *at;
+            match before.find(|&p| !std::mem::replace(&mut reached[p], true)) {
+                Some(next) => open.push((next, producers(&scope.graph.node[next]).into_iter())),
+                None => {
+                    order.push(at);
+                    open.pop();
+                }
+            }
+        }
+    }
+    order
+}
+
 /// The buffer that an output shares with an input.
 fn shared(
     n: &NodeProto,
@@ -119,8 +153,8 @@ fn shared(
 }
 
 /// What the dearest graph inside a node holds at once, besides the node's inputs and outputs.
-fn inside(scope: &Scope<'_>, index: usize, n: &NodeProto, reuse: Reuse) -> Option<u64> {
-    let Some(inner) = scope.shapes.inner(NodeId(index)) else {
+fn inside(scope: &Scope<'_>, id: NodeId, n: &NodeProto, reuse: Reuse) -> Option<u64> {
+    let Some(inner) = scope.shapes.inner(id) else {
         return if subgraphs(n).next().is_some() { None } else { Some(0) };
     };
     let outputs = || n.output.iter().filter_map(|o| scope.bytes_of(o)).fold(0, u64::saturating_add);

@@ -102,7 +102,8 @@ pub fn static_figures(model: &Model, data: Option<&dyn Samples>) -> Result<(Vec<
     for (metric, peak, how) in peaks {
         match peak {
             Some(n) => {
-                let method = format!("largest sum of activations alive at once, stored node order, batch 1, {how}");
+                let method =
+                    format!("largest sum of activations alive at once, nodes as outputs need them, batch 1, {how}");
                 figures.push(bytes(metric, n, &method)?);
             }
             None => withheld.push(format!("{metric}: the shape of some value is not known")),

@@ -103,7 +103,7 @@ pub struct Totals {
     /// Bytes of the parameters once they are loaded, those that are only stored in few bits as floats; `null` where a shape is not
     /// known.
     pub loaded_bytes: Option<u64>,
-    /// Largest sum of activations alive at once, in stored node order, each result in an array of its own; `null` where a shape is
+    /// Largest sum of activations alive at once, nodes run as outputs need them, each result in an array of its own; `null` where a shape is
     /// not known.
     pub peak_activation_bytes: Option<u64>,
     /// The same where element-wise nodes write over inputs that are not needed any more, and reshapes are views.

@@ -41,3 +41,29 @@ fn sums_of_shapes_that_overflow_are_no_panic() {
     let found = costs(&model(&[4, wide], &[], nodes), 1);
     assert_eq!(found.peak_activation_bytes, None);
 }
+
+#[test]
+fn the_order_in_which_a_file_stores_nodes_changes_nothing() {
+    // Two towers of two layers each; a file may store them tower by tower, or layer by layer.
+    let tower = |i: usize| {
+        let names = [format!("a{i}"), format!("b{i}"), format!("c{i}")];
+        let wide = node::with("Concat", &["x", "x", "x", "x"], &[&names[0]], vec![attr::from_int("axis", 1)]);
+        let narrow = node::with("ReduceMax", &[&names[0]], &[&names[1]], vec![attr::from_ints("axes", &[1])]);
+        vec![wide, narrow]
+    };
+    let sum = node::new("Add", &["b0", "b1"], &["y"]);
+    let by_tower = tower(0).into_iter().chain(tower(1)).chain([sum.clone()]).collect();
+    let (first, second) = (tower(0), tower(1));
+    let by_layer = vec![
+        first[0].clone(),
+        second[0].clone(),
+        first[1].clone(),
+        second[1].clone(),
+        node::new("Neg", &["a1"], &["z"]),
+        sum,
+    ];
+    for nodes in [by_tower, by_layer] {
+        // The input, four times as much, and a number of the other tower; what no output needs does not run.
+        assert_eq!(costs(&model(&[-1, 10], &[], nodes), 1).peak_activation_bytes, Some(4 * (10 + 40 + 1)));
+    }
+}
