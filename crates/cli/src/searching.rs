@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
+use plimsoll_dataset::Samples as _;
 use plimsoll_measure::BenchOptions;
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Deadline, Live, Recorded, Replayed, Shard, Store, Task, Tools, recipe, recipes, search};
 use plimsoll_profile::Metric;
 use plimsoll_record::{NodeSensitivity, RankedCandidate, Ranking, Recipe, Recording};
-use plimsoll_runtime::Executor;
+use plimsoll_runtime::{Executor, LoadOptions};
 use plimsoll_trust::atomic;
 use signal_hook::{consts::SIGINT, flag};
 
@@ -78,12 +79,21 @@ fn interrupted() -> Arc<AtomicBool> {
 }
 
 impl Project {
-    /// The executor that passes run models in, and accuracy is taken in.
-    pub(crate) fn executor<'w>(&self, world: &'w World) -> Result<&'w dyn Executor, Failure> {
+    /// The executor that accuracy is taken in.
+    fn executor<'w>(&self, world: &'w World) -> Result<&'w dyn Executor, Failure> {
         match executors(world, self)?.first() {
             Some(first) => Ok(*first),
             None => world.executor(),
         }
+    }
+
+    /// The executor that passes run models in: tract, which gives every inner value out and runs lowered plans, where it takes the model.
+    pub(crate) fn passes<'w>(&self, world: &'w World) -> Result<&'w dyn Executor, Failure> {
+        let tract = world.executor_named(ExecutorName::Tract)?;
+        let Some(data) = &self.calibration else { return self.executor(world) };
+        let options = LoadOptions::for_inputs(&data.first(1)?);
+        let takes = tract.load(&self.model.to_bytes()?, &options).is_ok();
+        if takes { Ok(tract) } else { self.executor(world) }
     }
 
     /// Searches for the lightest model that keeps the budgets.
@@ -101,6 +111,7 @@ impl Project {
             validation: self.validation.as_ref(),
             test: self.tested(),
             budgets,
+            passes: self.passes(world)?,
             executors: executors.clone(),
             objective: self.spec.objective.clone(),
             models: self.spec.models,

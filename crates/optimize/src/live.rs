@@ -76,8 +76,8 @@ impl<'l> Live<'l> {
             &calibration,
             &ranges,
             &tools.seed.to_string(),
-            tools.executor.name(),
-            &tools.executor.version(),
+            task.passes.name(),
+            &task.passes.version(),
         ]);
         let compared = task.calibration.and_then(|d| {
             let batch = d.batch(0..COMPARED.min(d.len()));
@@ -183,8 +183,8 @@ impl<'l> Live<'l> {
     ) -> Result<(Model, Vec<PassRecord>), Stop> {
         let one = Recipe::new(&recipe.name, vec![recipe.steps[step].clone()]);
         let start = Instant::now();
-        let until = Until::new(self.tools.executor, self.deadline);
-        let executor: &dyn Executor = if timely { &until } else { self.tools.executor };
+        let until = Until::new(self.task.passes, self.deadline);
+        let executor: &dyn Executor = if timely { &until } else { self.task.passes };
         let clock = self.task.calibration.map(|data| Stopwatch::new(executor, data, 1));
         let context = Context {
             data: self.task.calibration,
@@ -330,8 +330,8 @@ impl<'l> Live<'l> {
         let Some(at) = recipe.steps.iter().position(|s| s.pass == "quantize") else { return Ok(vec![]) };
         let quantized = Recipe::new(&recipe.name, recipe.steps[at..].to_vec());
         let (model, _) = self.made(recipe, at, timely)?;
-        let until = Until::new(self.tools.executor, self.deadline);
-        let executor: &dyn Executor = if timely { &until } else { self.tools.executor };
+        let until = Until::new(self.task.passes, self.deadline);
+        let executor: &dyn Executor = if timely { &until } else { self.task.passes };
         let context = &Context { data: self.task.calibration, seed: self.tools.seed, ..Context::new(executor) };
         let found = match recipe::before_quantization(&quantized, &model, context) {
             Ok(found) => found,
@@ -354,8 +354,9 @@ impl<'l> Live<'l> {
     fn condition(&self, stage: Stage) -> Result<String, OptimizeError> {
         let asked = format!("{:?} {:?}", self.tools.asked, self.task.budgets.endpoints());
         Ok(match stage {
-            Stage::Made | Stage::Compared | Stage::Dissected => String::new(),
-            Stage::Evaluated => key(&[&self.validation()?, &asked]),
+            Stage::Made | Stage::Dissected => String::new(),
+            Stage::Compared => self.executors(),
+            Stage::Evaluated => key(&[&self.validation()?, &asked, &self.executors()]),
             Stage::Timed => {
                 let here = machine(self.tools.threads);
                 let here = format!("{} {:?} {}", here.cpu, here.isa, here.threads);
@@ -363,7 +364,7 @@ impl<'l> Live<'l> {
             }
             Stage::Judged => {
                 let test = self.task.test.map(|d| d.digest()).transpose().map_err(MeasureError::from)?;
-                key(&[&test.map(|d| d.to_string()).unwrap_or_default(), &asked])
+                key(&[&test.map(|d| d.to_string()).unwrap_or_default(), &asked, &self.executors()])
             }
         })
     }

@@ -34,6 +34,8 @@ pub struct Task<'t> {
     pub test: Option<&'t dyn Samples>,
     /// What candidates are held against.
     pub budgets: Budgeted<'t>,
+    /// Where passes run models to calibrate and repair: any executor that runs the original, the same for the same bytes.
+    pub passes: &'t dyn Executor,
     /// Where candidates are timed: each executor that a profile names.
     pub executors: Vec<&'t dyn Executor>,
     /// What is made small.

@@ -65,7 +65,7 @@ fn carry_out(world: &World, project: &Project, file: &Path, folder: &Path) -> Re
         Failure::new(Code::BadConfig, format!("failed to read {}: it is no recipe: {e}", file.display()))
     })?;
     let ranges = project.ranges();
-    let executor = project.executor(world)?;
+    let executor = project.passes(world)?;
     let context = Context {
         ranges: ranges.as_ref(),
         ..Context {

@@ -122,6 +122,7 @@ fn check(lab: &mut dyn Lab, limit: &str) -> Ranking {
         validation: None,
         test: None,
         budgets: Budgeted { spec: Some(&spec), ..Budgeted::default() },
+        passes: &TractExecutor,
         executors: vec![&TractExecutor],
         objective: Objective::default(),
         models: Models::One,
