@@ -121,8 +121,8 @@ impl Project {
         let measuring = tools(world, 1.0, &budgets)?;
         let asked = |metrics: &[Metric]| metrics.iter().any(|m| measuring.asked.contains(m));
         let bench = BenchOptions {
-            // A hundredth of the time for each of the few dozen that are timed, within what makes a ratio worth anything.
-            time_budget: Duration::from_secs_f64((request.seconds / 100.0).clamp(0.1, 1.5)),
+            // A small part of the time for each of the few dozen that are timed, within what makes a ratio worth anything.
+            time_budget: Duration::from_secs_f64((request.seconds / 60.0).clamp(0.2, 1.5)),
             min_runs: if asked(&[Metric::LatencyP99, Metric::RealTimeFactor]) { 700 } else { 100 },
             cold_starts: if asked(&[Metric::ColdStart]) { 7 } else { 0 },
             ..measuring.bench.clone()

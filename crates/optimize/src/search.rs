@@ -184,7 +184,9 @@ impl<'s> Search<'s> {
         let last = self.last_stage(budgets);
         let best = *self.pool.order(budgets, &self.task.objective, last).first()?;
         let fits = |h: Held| h.standing <= Standing::Likely && h.of_data <= self.required;
-        (self.pool.held(best, budgets).is_some_and(fits) && self.pool.known(best).stage >= Some(last)).then_some(best)
+        let whole = self.pool.score(best, &self.task.objective, false).is_some();
+        (whole && self.pool.held(best, budgets).is_some_and(fits) && self.pool.known(best).stage >= Some(last))
+            .then_some(best)
     }
 
     /// Takes a candidate as far as it deserves. With `to_beat`, one whose objective is no better than that is left.
@@ -488,8 +490,10 @@ impl<'s> Search<'s> {
         let last = self.last_stage(budgets);
         let order = self.pool.order(budgets, &self.task.objective, last);
         let name = |at: usize| self.pool.candidates[at].0.name.clone();
+        // A time that could not be taken surely enough says nothing of the objective.
         let fits = |at: usize| {
             self.pool.known(at).stage >= Some(last)
+                && self.pool.score(at, &self.task.objective, false).is_some()
                 && self.pool.held(at, budgets).is_some_and(|h| h.standing <= Standing::Likely)
         };
         let mut fit = order.iter().copied().filter(|at| fits(*at));
