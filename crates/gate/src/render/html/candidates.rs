@@ -1,7 +1,7 @@
-//! The candidates of a search: size, time and what is lost, and which of them no other beats in all three.
+//! The candidates of a search: size, time and what is lost, which of them no other beats, and what was chosen.
 
 use plimsoll_profile::{Basis, Better, Metric};
-use plimsoll_record::{Figure, PassRecord, RankedCandidate, Ranking};
+use plimsoll_record::{Choice, Figure, Miss, PassRecord, RankedCandidate, Ranking};
 
 use super::{
     Outline,
@@ -32,11 +32,6 @@ impl<'r> Axis<'r> {
         candidate.figures.iter().find(|f| f.metric == self.metric)
     }
 
-    /// The value, turned so that less is better.
-    fn cost(&self, candidate: &RankedCandidate) -> Option<f64> {
-        self.figure(candidate).map(|f| if self.higher { -f.value } else { f.value })
-    }
-
     /// The first of these metrics that can be compared: two candidates have it at least.
     fn first_known(metrics: impl IntoIterator<Item = &'r str>, candidates: &[RankedCandidate]) -> Option<Self> {
         let known = |axis: &Self| candidates.iter().filter(|c| axis.figure(c).is_some()).count() > 1;
@@ -53,28 +48,24 @@ pub(super) fn section(outline: &mut Outline, ranking: &Ranking) -> String {
     let time = Axis::first_known(["latency.ratio", "latency.p50", "macs"], all);
     let quality = Axis::first_known(qualities(all), all);
     let axes: Vec<Axis<'_>> = [Some(size), time, quality].into_iter().flatten().collect();
-    let front: Vec<bool> = all.iter().map(|c| undominated(c, all, &axes)).collect();
+    let on_front = all.iter().filter(|c| c.front).count();
 
     let mut text = outline.section("Candidates");
-    let winner = match &ranking.winner {
-        Some(winner) => format!("The winner is {}", name(winner)),
-        None => "No candidate keeps every budget".into(),
-    };
-    let on_front = front.iter().filter(|f| **f).count();
-    let by: Vec<String> = axes.iter().map(|a| esc(a.metric)).collect();
+    text.push_str(&chosen(ranking));
     text.push_str(&format!(
-        "<p>{winner}; the order is by {}. {on_front} of {} are unbeaten, and filled in the charts: no other is at least as good in \
-         all of {}, and better in one.</p>\n",
+        "<p>The order is by {}. {on_front} of {} are unbeaten, and filled in the charts: no other in the running is at least as good in \
+         size, multiply-accumulates, time and damage, and better in one.</p>\n",
         esc(&ranking.objective),
         some(all.len(), "candidate", "candidates"),
-        by.join(", "),
     ));
+    if !ranking.complete {
+        text.push_str("<p>The time was over before everything was tried.</p>\n");
+    }
     if let Some(quality) = quality {
-        let charts: String =
-            [Some(size), time].into_iter().flatten().map(|x| scatter(ranking, x, quality, &front)).collect();
+        let charts: String = [Some(size), time].into_iter().flatten().map(|x| scatter(ranking, x, quality)).collect();
         text.push_str(&format!("<div class=\"charts\">\n{charts}</div>\n"));
     }
-    text.push_str(&listed(outline, ranking, &axes, &front));
+    text.push_str(&listed(outline, ranking, &axes));
     text.push_str(&made(outline, ranking));
     text.push_str("</section>\n");
     text
@@ -94,15 +85,34 @@ fn qualities(candidates: &[RankedCandidate]) -> Vec<&str> {
     metrics
 }
 
-/// Whether no other candidate is as good in everything and better in something. Who lacks a figure is not compared.
-fn undominated(candidate: &RankedCandidate, all: &[RankedCandidate], axes: &[Axis<'_>]) -> bool {
-    let costs = |c: &RankedCandidate| axes.iter().map(|a| a.cost(c)).collect::<Option<Vec<f64>>>();
-    let Some(own) = costs(candidate) else { return false };
-    let beaten = |other: Vec<f64>| {
-        let pairs = || own.iter().zip(&other);
-        pairs().all(|(a, b)| b <= a) && pairs().any(|(a, b)| b < a)
+/// What was chosen, for all profiles or for each.
+fn chosen(ranking: &Ranking) -> String {
+    let one = |choice: &Choice| {
+        let whom = choice.profile.as_ref().map(|p| format!(" for {}", name(p))).unwrap_or_default();
+        let next = choice.runner_up.as_ref().map(|r| format!("; runner-up {}", name(r))).unwrap_or_default();
+        let nearest = choice.nearest.as_ref().map(|n| format!(" The nearest is {}", name(n))).unwrap_or_default();
+        let binding = choice.binding.as_ref().map(|m| format!(": {}", esc(&missed(m)))).unwrap_or_default();
+        match &choice.winner {
+            Some(winner) => format!("<p>The winner{whom} is {}{next}.</p>\n", name(winner)),
+            None => format!("<p>No candidate keeps every budget{whom}.{nearest}{binding}</p>\n"),
+        }
     };
-    !all.iter().filter_map(costs).any(beaten)
+    let all: String = ranking.choices.iter().map(one).collect();
+    match (all.is_empty(), &ranking.winner) {
+        (false, _) => all,
+        (true, Some(winner)) => format!("<p>The winner is {}.</p>\n", name(winner)),
+        (true, None) => "<p>No candidate keeps every budget.</p>\n".into(),
+    }
+}
+
+/// Why a candidate is not in the running, or the budget that it misses most.
+fn note(candidate: &RankedCandidate) -> String {
+    let refused = candidate.refused.clone();
+    refused.or_else(|| candidate.misses.first().map(missed)).unwrap_or_default()
+}
+
+fn missed(miss: &Miss) -> String {
+    format!("{} of {} is {}, asked for is {}", miss.metric, miss.profile, miss.found, miss.limit)
 }
 
 const WIDTH: f64 = 360.0;
@@ -110,7 +120,7 @@ const HIGH: f64 = 250.0;
 /// Left, top, right, bottom.
 const FRAME: [f64; 4] = [62.0, 16.0, 346.0, 206.0];
 
-fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> String {
+fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>) -> String {
     let [left, top, right, bottom] = FRAME;
     let points: Vec<(usize, &Figure, &Figure)> =
         ranking.candidates.iter().enumerate().filter_map(|(i, c)| Some((i, x.figure(c)?, y.figure(c)?))).collect();
@@ -152,7 +162,7 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>, front: &[bool]) -> Strin
         } else {
             String::new()
         };
-        let kind = if front[*i] { "front" } else { "beaten" };
+        let kind = if candidate.front { "front" } else { "beaten" };
         let radius = if won { 7 } else { 5 };
         drawn.push_str(&format!(
             "<g class=\"point {kind} {}\"><title>{}</title>{whisker}<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\"/>{mark}{}</g>\n",
@@ -196,7 +206,7 @@ impl Labels {
     }
 }
 
-fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[bool]) -> String {
+fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>]) -> String {
     let row = |(i, c): (usize, &RankedCandidate)| {
         let show = |axis: &Axis<'_>| {
             let figure = axis.figure(c);
@@ -216,8 +226,8 @@ fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>], front: &[
             i + 1,
             breaking(&c.recipe.name),
             badge(&c.verdict),
-            if front[i] { "unbeaten" } else { "" },
-            prose(c.refused.as_deref().unwrap_or_default()),
+            if c.front { "unbeaten" } else { "" },
+            prose(&note(c)),
         )
     };
     let all: Vec<String> = ranking.candidates.iter().enumerate().map(row).collect();

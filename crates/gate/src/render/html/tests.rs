@@ -1,8 +1,8 @@
 //! What a page must be whatever it shows: whole, closed to the network, usable without eyes, and proof against hostile names.
 
 use plimsoll_record::{
-    AbsentWeight, BodyCost, Check, EndpointShift, GroupShift, Inspection, MacsByDtype, NodeCost, NodeSensitivity,
-    OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Value, Verdict,
+    AbsentWeight, BodyCost, Check, Choice, EndpointShift, GroupShift, Inspection, MacsByDtype, Miss, NodeCost,
+    NodeSensitivity, OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Value, Verdict,
 };
 
 use super::{Anatomy, Page, html};
@@ -355,16 +355,45 @@ fn nodes_inside_nodes_and_absent_weights_are_told() {
 }
 
 #[test]
-fn of_candidates_those_are_unbeaten_that_no_other_equals_and_beats() {
+fn the_front_of_the_ranking_is_marked_and_nothing_else() {
     let (check, anatomies, mut ranking) = everything();
+    for candidate in &mut ranking.candidates[..2] {
+        candidate.front = true;
+    }
     let page = page(&check, &anatomies, &ranking);
     assert!(page.contains("2 of 27 candidates are unbeaten"));
     assert_eq!(page.matches("<td>unbeaten</td>").count(), 2);
     assert_eq!(page.matches("class=\"point front").count(), 4);
-    // Who equals another beats nobody.
-    ranking.candidates.truncate(1);
-    ranking.candidates.push(candidate("twin", Verdict::Pass, 5e4, 0.002));
-    assert!(self::page(&check, &anatomies, &ranking).contains("2 of 2 candidates are unbeaten"));
+}
+
+#[test]
+fn what_was_chosen_for_each_profile_is_told_and_what_stands_in_the_way_of_the_rest() {
+    let (check, anatomies, mut ranking) = everything();
+    let miss = Miss {
+        profile: "mcu".into(),
+        metric: "macs".into(),
+        limit: "max 1M".into(),
+        found: "2 M".into(),
+        verdict: Verdict::Fail,
+        excess: Some(1.0),
+        note: String::new(),
+    };
+    let choice = |profile: &str, winner: Option<&str>, binding: Option<Miss>| Choice {
+        profile: Some(profile.into()),
+        winner: winner.map(str::to_owned),
+        verdict: Verdict::Pass,
+        runner_up: None,
+        nearest: winner.is_none().then(|| "f16".into()),
+        binding,
+    };
+    (ranking.winner, ranking.complete) = (None, false);
+    ranking.choices = vec![choice("bed", Some("int8"), None), choice("mcu", None, Some(miss))];
+    let page = page(&check, &anatomies, &ranking).replace("<bdi>", "").replace("</bdi>", "");
+    assert!(page.contains("The winner for bed is int8."));
+    assert!(page.contains(
+        "No candidate keeps every budget for mcu. The nearest is f16: macs of mcu is 2 M, asked for is max 1M"
+    ));
+    assert!(page.contains("The time was over"));
 }
 
 #[test]
