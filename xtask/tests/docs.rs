@@ -29,6 +29,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "CONTRIBUTING.md",
         "fixtures/README.md",
         "profiles/README.md",
+        "docs/capacity.md",
         "docs/checking.md",
         "docs/cost.md",
         "docs/measuring.md",

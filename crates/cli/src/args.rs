@@ -530,6 +530,11 @@ pub(crate) struct Check {
     /// Only what can be counted on any machine: nothing is run
     #[arg(long)]
     pub(crate) cost_only: bool,
+    /// Say how long it will hold, too: until how many devices (and when, at the growth that a profile states) the instances of today
+    /// do, for how many releases that grow as this one the flash, for how many days the battery; and which listed type of instance is
+    /// the cheapest
+    #[arg(long)]
+    pub(crate) forecast: bool,
     /// Seconds that timing may take
     #[arg(long, default_value_t = 3.0, value_name = "SECONDS", value_parser = seconds)]
     pub(crate) budget: f64,

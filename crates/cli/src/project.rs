@@ -272,7 +272,8 @@ impl Runs {
             return Self { accuracy: false, timings: vec![] };
         }
         // Budgets hold for the executor that their profile names.
-        let mut timings: Vec<ExecutorName> = budgets.profiles.iter().map(|p| ExecutorName::of(p.executor)).collect();
+        let mut timings: Vec<ExecutorName> =
+            budgets.profiles.iter().filter_map(|p| Some(ExecutorName::of(p.executor?))).collect();
         timings.push(world.common.executor);
         timings.sort_unstable_by_key(|e| (*e != world.common.executor, *e));
         timings.dedup();

@@ -14,7 +14,10 @@ mod traffic;
 mod walk;
 mod weights;
 
+pub mod energy;
+pub mod queue;
 pub mod roofline;
+pub mod server;
 
 use plimsoll_onnx::{Model, NodeId, shape::Shapes};
 

@@ -1,6 +1,6 @@
 //! One budget after the other against the figures at hand.
 
-use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec};
+use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec, Unit};
 use plimsoll_record::{BudgetSource, EndpointShift, EvidenceSource, Figure, Row, TakenOver, Verdict};
 
 use crate::{endpoint, kind::Subject, load, note};
@@ -115,12 +115,15 @@ impl Judge<'_> {
             self.tolerant(budget, limit)
         };
         let held = load::Held { figure: finding.figure.as_ref(), grown: finding.grown };
+        // Money is in the currency of its figure.
+        let unit = finding.figure.as_ref().filter(|f| is_in(f, self.metric)).map(|f| f.unit.as_str());
+        let unit = unit.unwrap_or(self.metric.unit().name());
         Row {
             profile: self.subject.name.into(),
             metric: self.metric.name().into(),
             limit: budget.words(limit),
             level: budget.level.name().into(),
-            load: Some(load::load([limit.bound, budget.widened(limit)], self.metric.unit().name(), held)),
+            load: Some(load::load([limit.bound, budget.widened(limit)], unit, held)),
             figure: finding.figure,
             evidence: finding.evidence,
             baseline: finding.baseline,
@@ -289,7 +292,7 @@ impl Judge<'_> {
             return Some(e.to_string());
         }
         let metric = Metric::ALL.iter().copied().find(|m| m.name() == figure.metric).unwrap_or(self.metric);
-        if figure.unit != metric.unit().name() {
+        if !is_in(figure, metric) {
             return Some(format!("the figure is in `{}`, not in `{}`", figure.unit, metric.unit().name()));
         }
         if matches!(basis, Basis::Counted | Basis::Estimated) {
@@ -346,6 +349,21 @@ pub(crate) fn below([low, high]: [f64; 2], limit: f64) -> Verdict {
         (true, _) => Verdict::Pass,
         (_, true) => Verdict::Fail,
         _ => Verdict::Inconclusive,
+    }
+}
+
+/// Why a figure settles nothing of a profile: it comes from another executor, another kind of machine, or is none.
+pub fn obstacle(profile: &Profile, figure: &Figure) -> Option<String> {
+    let metric = Metric::find(&figure.metric)?;
+    let (subject, evidence) = (Subject::profile(profile), Evidence::default());
+    Judge { subject: &subject, evidence: &evidence, metric }.obstacle(figure, metric.basis())
+}
+
+/// Whether a figure is in the unit of its metric: money in some currency, which is that of its limits.
+pub(crate) fn is_in(figure: &Figure, metric: Metric) -> bool {
+    match metric.unit() {
+        Unit::Money => figure.unit.len() == 3 && figure.unit.bytes().all(|b| b.is_ascii_uppercase()),
+        unit => figure.unit == unit.name(),
     }
 }
 

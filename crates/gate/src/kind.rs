@@ -25,7 +25,7 @@ impl<'s> Subject<'s> {
     pub fn profile(profile: &'s Profile) -> Self {
         Self {
             name: &profile.name,
-            executor: Some(profile.executor.name()),
+            executor: profile.executor.map(plimsoll_profile::ExecutorName::name),
             isa: &profile.hardware.isa,
             cpu: profile.hardware.cpu.as_deref(),
             hop: profile.stream.map(|s| s.hop.0),

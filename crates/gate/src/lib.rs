@@ -18,7 +18,7 @@ mod wanted;
 
 pub mod render;
 
-pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec};
+pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec, obstacle};
 pub use kind::Subject;
 pub use loosened::{Set, loosened};
 pub use report::report;

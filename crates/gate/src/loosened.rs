@@ -2,7 +2,7 @@
 
 use std::mem::discriminant;
 
-use plimsoll_profile::{Bound, Budgets, Level, Limit, Metric, Profile, ShiftLimit, Spec};
+use plimsoll_profile::{Bound, Budgets, Level, Limit, Metric, Profile, Server, ShiftLimit, Spec};
 use plimsoll_record::{BudgetSource, Loosened, Row};
 
 use crate::judge::place;
@@ -108,10 +108,13 @@ fn became((before, was): Held, after: Option<(Held, String, BudgetSource)>) -> O
 fn facts(before: &Profile, after: &Profile) -> Vec<Looser> {
     let mut found = Vec::new();
     let hop = |p: &Profile| p.stream.map(|s| s.hop.0);
+    // Today's instances are a limit of their own.
+    let server = |p: &Profile| p.server.clone().map(|s| Server { instances: None, ..s });
+    let facts = |p: &Profile| (p.hardware.clone(), p.stream, p.power, server(p));
     for budget in &before.budgets.budgets {
         let other = match budget.metric {
-            Metric::LatencyEstimate => before.hardware != after.hardware,
             Metric::RealTimeFactor => hop(before) < hop(after),
+            metric if metric.needs_profile() => facts(before) != facts(after),
             _ => false,
         };
         for limit in budget.limits.iter().filter(|_| other) {

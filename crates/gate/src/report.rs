@@ -21,5 +21,6 @@ pub fn report(model: &str, model_digest: &str, rows: Vec<Row>, withheld: Vec<Str
         accepted: None,
         trend: vec![],
         remarks: vec![],
+        forecast: vec![],
     }
 }

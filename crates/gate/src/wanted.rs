@@ -37,6 +37,8 @@ fn one<'w>(
     bound: Bound,
 ) -> Option<Wanted<'w>> {
     let (metric, basis) = figure_of(budgeted, bound);
+    // What is worked out of a time is settled by whoever measured that.
+    let metric = metric.rests_on().unwrap_or(metric);
     if !metric.is_measured() {
         return None;
     }

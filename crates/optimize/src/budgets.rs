@@ -1,12 +1,11 @@
 //! The budgets of a spec and its profiles, asked of an assessed model.
 
-use plimsoll_cost::roofline::Roofline;
 use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, waive, wanted};
 use plimsoll_measure::{Endpoint, EndpointOf, ShiftStatistic};
 use plimsoll_profile::{Day, Metric, Profile, Spec};
-use plimsoll_record::{Figure, Machine, Report, Row, Verdict};
+use plimsoll_record::{Forecast, Machine, Report, Row, Verdict};
 
-use crate::Assessed;
+use crate::{Assessed, derived::derive, forecast};
 
 /// What models are held against.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +47,13 @@ impl Budgeted<'_> {
         Report { endpoints, remarks, ..report(name, model_digest, rows, assessed.withheld.clone()) }
     }
 
+    /// How long what runs today will do, by each profile; and what the listed types of instances cost beside each other.
+    pub fn forecast(&self, assessed: &Assessed, today: Day) -> (Vec<Forecast>, Vec<String>) {
+        let of_one = |p: &Profile| forecast::forecast(p, assessed, &derive(p, assessed), today);
+        let remarks = self.profiles.iter().filter_map(|p| forecast::remark(p, assessed));
+        (self.profiles.iter().flat_map(of_one).collect(), remarks.collect())
+    }
+
     /// The spec's endpoints, as they are measured.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.spec.map(|s| s.endpoints.iter().map(measured).collect()).unwrap_or_default()
@@ -77,9 +83,13 @@ impl Budgeted<'_> {
         let evidence = evidence(model_digest, assessed);
         let mut rows = self.spec.map(|s| judge_spec(s, &evidence, scope)).unwrap_or_default();
         for profile in self.profiles {
-            let mut figures = assessed.figures.clone();
-            figures.extend(estimate(profile, assessed));
-            let evidence = Evidence { figures: &figures, ..evidence };
+            let derived = derive(profile, assessed);
+            let figures = [&assessed.figures[..], &derived.figures].concat();
+            let taken_over = [&assessed.taken_over[..], &derived.taken_over].concat();
+            let baseline = [&assessed.baseline[..], &derived.baseline].concat();
+            let withheld = [&derived.withheld[..], &assessed.withheld].concat();
+            let (figures, taken_over, baseline) = (&figures[..], &taken_over[..], &baseline[..]);
+            let evidence = Evidence { figures, taken_over, baseline, withheld: &withheld, ..evidence };
             rows.extend(judge_profile(profile, &evidence, scope));
         }
         rows
@@ -114,27 +124,4 @@ fn evidence<'e>(model_digest: &'e str, assessed: &'e Assessed) -> Evidence<'e> {
         withheld: &assessed.withheld,
         endpoints: &assessed.endpoints,
     }
-}
-
-/// The roofline of a profile's hardware, where it states the facts. In f32, which holds for int8 as an upper bound.
-fn estimate(profile: &Profile, assessed: &Assessed) -> Option<Figure> {
-    let count = |metric: &str| Some(assessed.get(metric)?.value as u64);
-    let hardware = &profile.hardware;
-    let roofline = Roofline {
-        macs_per_cycle: hardware.macs_per_cycle.f32?,
-        clock_hertz: hardware.clock?.0,
-        bytes_per_second: hardware.memory_bandwidth?.0,
-    };
-    let bytes = count("weight-bytes")? + count("peak-activation-memory")?;
-    let macs = assessed.get("macs")?;
-    let seconds = roofline.seconds(macs.value as u64, bytes)?;
-    let metric = Metric::LatencyEstimate;
-    let method = format!("estimate: roofline of one core of `{}` in f32; a lower bound", profile.name);
-    Some(Figure {
-        metric: metric.name().into(),
-        value: seconds,
-        unit: metric.unit().name().into(),
-        method,
-        ..macs.clone()
-    })
 }

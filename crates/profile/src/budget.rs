@@ -3,9 +3,10 @@
 use crate::{
     error::Problem,
     metric::{Better, Metric, Unit},
+    money::Money,
     reader::{FromToml, Number, Table, Value, Wrong, one_of, unknown},
     source::{Source, Span},
-    units::{Bytes, Count, Increase, Seconds, Share},
+    units::{Bytes, Count, Increase, Joules, Seconds, Share, Usage},
 };
 use std::sync::Arc;
 
@@ -288,6 +289,9 @@ fn limit_value(unit: Unit, value: &Value<'_>) -> Result<f64, Wrong> {
         Unit::Count => Count::from_toml(value).map(|c| c.0 as f64),
         Unit::Seconds => Seconds::from_toml(value).map(|s| s.0),
         Unit::Share => Share::from_toml(value).map(|s| s.0),
+        Unit::Usage => Usage::from_toml(value).map(|u| u.0),
+        Unit::Joules => Joules::from_toml(value).map(|j| j.0),
+        Unit::Money => Money::from_toml(value).map(|m| m.amount),
         Unit::Ratio | Unit::Decibel | Unit::PerSecond | Unit::Target => match Number::from_toml(value)?.0 {
             number if number >= 0.0 => Ok(number),
             _ => Err(Wrong::new("this is negative", "write a number such as 1.05")),

@@ -40,6 +40,24 @@ impl Day {
         }
         Self { year, month, day: left.min(30) as u8 + 1 }
     }
+
+    /// The day so many whole days later; `None` where that is beyond the year 9999, or no number of days.
+    pub fn after(self, days: f64) -> Option<Self> {
+        // More than eight thousand years.
+        if !(0.0..=3e6).contains(&days) {
+            return None;
+        }
+        let Self { mut year, mut month, day } = self;
+        let mut left = days as u64 + u64::from(day) - 1;
+        while left >= u64::from(length(year, month)) {
+            left -= u64::from(length(year, month));
+            (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+            if year > 9999 {
+                return None;
+            }
+        }
+        Some(Self { year, month, day: left as u8 + 1 })
+    }
 }
 
 /// Days of a month; 0 where there is no such month.
@@ -92,6 +110,19 @@ mod tests {
         check(951_782_400, "2000-02-29");
         check(1_764_115_200, "2025-11-26");
         check(4_107_542_400, "2100-03-01");
+    }
+
+    #[test]
+    fn days_later_are_counted_over_leap_years_and_end_somewhere() {
+        let later = |day: &str, days| Day::parse(day).unwrap().after(days).map(|d| d.to_string());
+        // `date -u -d "DAY + DAYS days" +%F`
+        assert_eq!(later("2026-11-26", 0.0).as_deref(), Some("2026-11-26"));
+        assert_eq!(later("2026-11-26", 5.9).as_deref(), Some("2026-12-01"));
+        assert_eq!(later("2027-12-31", 60.0).as_deref(), Some("2028-02-29"));
+        assert_eq!(later("2026-11-26", 36_525.0).as_deref(), Some("2126-11-27"));
+        for days in [3e6, 1e300, -1.0, f64::NAN, f64::INFINITY] {
+            assert_eq!(later("2026-11-26", days), None, "{days}");
+        }
     }
 
     #[test]

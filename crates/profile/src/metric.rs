@@ -17,6 +17,12 @@ pub enum Unit {
     Ratio,
     /// A plain number.
     Decibel,
+    /// `"5%"`; what is used over what there is, which may be more than all.
+    Usage,
+    /// `"2mJ"`.
+    Joules,
+    /// `"120 USD"`; figures are in the currency itself.
+    Money,
     /// A plain number: samples a second.
     PerSecond,
     /// A plain number, in the unit of a regression's targets.
@@ -35,11 +41,11 @@ pub enum Better {
 /// What a figure rests on, and so where it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Basis {
-    /// Counted on the model: the same everywhere, no executor needed.
+    /// Counted on the model, or multiplied out of such a count and facts of a profile: the same everywhere, no executor needed.
     Counted,
     /// Worked out from a profile's hardware facts: an estimate and labelled so, no executor needed.
     Estimated,
-    /// Measured on a machine, and true of machines of its kind alone.
+    /// Measured on a machine, or worked out of such a time and facts of a profile, and true of machines of its kind alone.
     Machine,
     /// Measured against a baseline in the same run: holds on any machine, in the executor that was used.
     Paired,
@@ -125,10 +131,48 @@ metrics! {
     LatencyP99 = "latency.p99" from "latency.p99", Seconds, Lower, Machine, true;
     /// Median time of one inference, less what a calibration kernel beside it says that other work took.
     LatencyNormalized = "latency.normalized" from "latency.normalized", Seconds, Lower, Machine, true;
+    /// Mean time of one inference: what a server has to serve.
+    LatencyMean = "latency.mean" from "latency.mean", Seconds, Lower, Machine, true;
+    /// Standard deviation of the time of one inference over its mean.
+    LatencyCv = "latency.cv" from "latency.cv", Ratio, Lower, Machine, true;
     /// Time over the baseline's, in the same run.
     LatencyRatio = "latency.ratio" from "latency.ratio", Ratio, Lower, Paired, true;
     /// 99th percentile of the time of one inference over the hop of the profile's stream.
     RealTimeFactor = "real-time-factor" from "latency.p99", Ratio, Lower, Machine, true;
+    /// Mean time of one inference over the hop of the profile's stream.
+    DutyCycle = "duty-cycle" from "duty-cycle", Usage, Lower, Machine, true;
+    /// The same with the estimate of the time: a lower bound.
+    DutyCycleEstimate = "duty-cycle-estimate" from "duty-cycle-estimate", Usage, Lower, Estimated, false;
+    /// Energy that the device takes while it infers once, from the measured time.
+    EnergyPerInference = "energy-per-inference" from "energy-per-inference", Joules, Lower, Machine, true;
+    /// The same from counts, or from the estimate of the time.
+    EnergyEstimate = "energy-estimate" from "energy-estimate", Joules, Lower, Estimated, false;
+    /// Share of the device's energy that inferences take.
+    EnergyShare = "energy-share" from "energy-share", Usage, Lower, Machine, true;
+    /// The same from the estimate of the energy.
+    EnergyShareEstimate = "energy-share-estimate" from "energy-share-estimate", Usage, Lower, Estimated, false;
+    /// How long a charge of the battery lasts.
+    BatteryLife = "battery-life" from "battery-life", Seconds, Higher, Machine, true;
+    /// The same from the estimate of the energy: an upper bound.
+    BatteryLifeEstimate = "battery-life-estimate" from "battery-life-estimate", Seconds, Higher, Estimated, false;
+    /// Bytes of the model in all slots over the flash that there is.
+    FlashUse = "flash-use" from "flash-use", Usage, Lower, Counted, false;
+    /// Instances that the load needs.
+    Instances = "instances" from "instances", Count, Lower, Machine, true;
+    /// Share of the time of today's instances that the busiest second takes.
+    Utilization = "utilization" from "utilization", Usage, Lower, Machine, true;
+    /// Time that 99 calls in 100 wait for a core of today's instances in the busiest second, at most.
+    WaitP99 = "wait.p99" from "wait.p99", Seconds, Lower, Machine, true;
+    /// Inferences a day that today's instances carry.
+    Capacity = "capacity" from "capacity", Count, Higher, Machine, true;
+    /// Instances, storage and transfer of a month.
+    MonthlyCost = "monthly-cost" from "monthly-cost", Money, Lower, Machine, true;
+    /// The same of a million inferences.
+    CostPerMillion = "cost-per-million" from "cost-per-million", Money, Lower, Machine, true;
+    /// Bytes of kept versions and stored outputs.
+    Storage = "storage" from "storage", Bytes, Lower, Counted, false;
+    /// Bytes that bring the model to all devices.
+    TransferPerRollout = "transfer-per-rollout" from "transfer-per-rollout", Bytes, Lower, Counted, false;
     /// Median time of a sample through the command before the model, the model, and the command after it.
     EndToEndP50 = "end-to-end.p50" from "end-to-end.p50", Seconds, Lower, Machine, true;
     /// The same that nine samples in ten keep.
@@ -196,9 +240,31 @@ impl Metric {
     }
 
     /// Whether `max-increase` may limit it: where lower is better, nothing about it is relative already, and no metric compares sample
-    /// by sample.
+    /// by sample. What goes up in whole instances has no increase that a ratio of times would tell.
     pub fn may_increase(self) -> bool {
-        self.better() == Better::Lower && self.basis() != Basis::Data && self.basis() != Basis::Paired
+        let told = self.rests_on().is_none() || self.paired_ratio().is_some();
+        self.better() == Better::Lower && self.basis() != Basis::Data && self.basis() != Basis::Paired && told
+    }
+
+    /// The measured metric that it is worked out of, with facts of a profile; `None` of what is measured itself, counted or estimated.
+    pub fn rests_on(self) -> Option<Self> {
+        use Metric::{
+            BatteryLife, Capacity, CostPerMillion, DutyCycle, EnergyPerInference, EnergyShare, Instances, MonthlyCost,
+            Utilization, WaitP99,
+        };
+        match self {
+            DutyCycle | EnergyPerInference | EnergyShare | BatteryLife => Some(Self::LatencyMean),
+            Instances | Utilization | WaitP99 | Capacity | MonthlyCost | CostPerMillion => Some(Self::LatencyMean),
+            _ => None,
+        }
+    }
+
+    /// Whether it means something only with the facts of a profile.
+    pub fn needs_profile(self) -> bool {
+        use Metric::{FlashUse, RealTimeFactor, Storage, TransferPerRollout};
+        self.basis() == Basis::Estimated
+            || self.rests_on().is_some()
+            || matches!(self, RealTimeFactor | FlashUse | Storage | TransferPerRollout)
     }
 
     /// The metric that compares the same with a baseline, where there is one.
@@ -213,15 +279,24 @@ impl Metric {
             Self::Rmse => Self::RmseIncrease,
             Self::Top5 => Self::Agreement,
             Self::Throughput | Self::ThroughputOffline => Self::LatencyRatio,
+            Self::Instances | Self::MonthlyCost | Self::CostPerMillion | Self::WaitP99 => Self::LatencyRatio,
+            Self::Capacity | Self::BatteryLife | Self::EnergyShare => Self::LatencyRatio,
             _ => return None,
         })
     }
 
     /// The paired ratio of times that judges its `max-increase`, where one does.
     pub fn paired_ratio(self) -> Option<Self> {
-        use Metric::{LatencyNormalized, LatencyP50, LatencyP90, LatencyP99, RealTimeFactor};
+        use Metric::{
+            DutyCycle, EnergyPerInference, LatencyMean, LatencyNormalized, LatencyP50, LatencyP90, LatencyP99,
+            RealTimeFactor, Utilization,
+        };
         match self {
-            LatencyP50 | LatencyP90 | LatencyP99 | LatencyNormalized | RealTimeFactor => Some(Self::LatencyRatio),
+            LatencyP50 | LatencyP90 | LatencyP99 | LatencyMean | LatencyNormalized | RealTimeFactor => {
+                Some(Self::LatencyRatio)
+            }
+            // In proportion to the time.
+            DutyCycle | EnergyPerInference | Utilization => Some(Self::LatencyRatio),
             Self::EndToEndP50 | Self::EndToEndP90 | Self::EndToEndP99 => Some(Self::EndToEndRatio),
             _ => None,
         }
@@ -259,17 +334,19 @@ impl Unit {
             Self::Count => "count",
             Self::Seconds => "s",
             Self::Share => "share",
-            Self::Ratio => "ratio",
+            Self::Ratio | Self::Usage => "ratio",
+            Self::Joules => "J",
+            Self::Money => "money",
             Self::Decibel => "dB",
             Self::PerSecond => "1/s",
             Self::Target => "target",
         }
     }
 
-    /// A value as people read it. Bytes take binary units where `like`, the limit, is a multiple of 1 KiB.
+    /// A value as people read it. Bytes take binary units where `like`, the limit, is a multiple of 1 KiB and of no 1000.
     pub fn show(self, value: f64, like: Option<f64>) -> String {
         match self {
-            Self::Bytes if like.is_some_and(|l| l >= 1024.0 && l % 1024.0 == 0.0) => {
+            Self::Bytes if like.is_some_and(|l| l >= 1024.0 && l % 1024.0 == 0.0 && l % 1000.0 != 0.0) => {
                 scaled(value, &[(1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1024.0, "KiB"), (1.0, "B")])
             }
             Self::Bytes => scaled(value, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1.0, "B")]),
@@ -279,6 +356,14 @@ impl Unit {
             }
             Self::Share => format!("{:.2} %", value * 100.0),
             Self::Ratio => format!("{value:.3}"),
+            Self::Usage if value < 0.001 => format!("{:.4} %", value * 100.0),
+            Self::Usage => format!("{:.2} %", value * 100.0),
+            Self::Joules => {
+                scaled(value, &[(1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"), (1e-6, "µJ"), (1e-9, "nJ"), (1e-12, "pJ")])
+            }
+            // Cents of a million calls still count.
+            Self::Money if value < 1.0 => format!("{value:.4}"),
+            Self::Money => format!("{value:.2}"),
             Self::Decibel => format!("{value:.1} dB"),
             Self::PerSecond => scaled(value, &[(1e6, "M/s"), (1e3, "k/s"), (1.0, "/s"), (1e-3, "m/s")]),
             Self::Target => {
@@ -327,6 +412,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_a_time_is_worked_into_is_judged_where_the_time_holds() {
+        for metric in Metric::ALL {
+            if let Some(time) = metric.rests_on() {
+                assert_eq!((metric.basis(), time.basis(), time.rests_on()), (Basis::Machine, Basis::Machine, None));
+                assert!(metric.is_sampled() && metric.needs_profile(), "{metric}");
+                assert!(metric.may_increase() || metric.comparison().is_some(), "{metric} names no way to compare");
+            }
+        }
+    }
+
     fn check(unit: Unit, value: f64, like: Option<f64>, text: &str) {
         assert_eq!(unit.show(value, like), text);
     }
@@ -335,6 +431,8 @@ mod tests {
     fn values_are_shown_in_the_limits_own_units() {
         check(Unit::Bytes, 262_144.0, Some(262_144.0), "256 KiB");
         check(Unit::Bytes, 262_144.0, Some(300_000.0), "262.1 kB");
+        // 100 GB is a multiple of 1 KiB, too.
+        check(Unit::Bytes, 5e10, Some(1e11), "50 GB");
         check(Unit::Bytes, 0.0, None, "0 B");
         check(Unit::Seconds, 0.0081234, None, "8.123 ms");
         check(Unit::Seconds, 0.0, None, "0 ns");
@@ -342,6 +440,11 @@ mod tests {
         check(Unit::Count, 12.0, None, "12");
         check(Unit::Share, -0.0012, None, "-0.12 %");
         check(Unit::Ratio, 0.5, None, "0.500");
+        check(Unit::Usage, 1.25, None, "125.00 %");
+        check(Unit::Usage, 0.000_012, None, "0.0012 %");
+        check(Unit::Joules, 0.0021, None, "2.100 mJ");
+        check(Unit::Money, 65.1525, None, "65.15");
+        check(Unit::Money, 0.0123, None, "0.0123");
         check(Unit::Target, 0.012345, None, "0.01235");
         check(Unit::Target, 12345.0, None, "12345");
         check(Unit::Target, 0.0, None, "0.000");

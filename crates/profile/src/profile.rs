@@ -9,24 +9,13 @@ use crate::{
     budget::{self, Budgets},
     error::{ConfigError, Problem},
     extends,
+    facts::Facts,
+    hardware::{self, Hardware, Power, Stream},
     metric::Metric,
     reader::{self, FromToml, Table, Value, Wrong, one_of},
-    source::{Source, Span, Spanned},
-    units::{Bandwidth, Bytes, Count, Hertz, Price, Seconds, Share},
+    server::{self, Server},
+    source::{Source, Spanned},
 };
-
-/// Instruction-set extensions that machines are told apart by; the names that figures carry.
-const ISA: &[(&str, &str)] = &[
-    ("avx2", "avx2"),
-    ("fma", "fma"),
-    ("avx512f", "avx512f"),
-    ("avx512vnni", "avx512vnni"),
-    ("avxvnni", "avxvnni"),
-    ("neon", "neon"),
-    ("dotprod", "dotprod"),
-    ("i8mm", "i8mm"),
-    ("sve", "sve"),
-];
 
 /// What the profile describes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,74 +51,15 @@ impl ExecutorName {
     }
 }
 
-impl FromToml for ExecutorName {
+/// What runs the models, if anything here does.
+#[derive(Clone, Copy)]
+struct Runs(Option<ExecutorName>);
+
+impl FromToml for Runs {
     fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
-        one_of(value, &[("tract", Self::Tract), ("onnxruntime", Self::OnnxRuntime)])
+        let (tract, onnxruntime) = (Some(ExecutorName::Tract), Some(ExecutorName::OnnxRuntime));
+        one_of(value, &[("tract", tract), ("onnxruntime", onnxruntime), ("none", None)]).map(Self)
     }
-}
-
-struct Isa(&'static str);
-
-impl FromToml for Isa {
-    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
-        one_of(value, ISA).map(Self)
-    }
-}
-
-/// Multiply-accumulates that one core completes in a cycle at its peak.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct MacsPerCycle {
-    /// In 32-bit floats.
-    pub f32: Option<f64>,
-    /// In 16-bit floats.
-    pub f16: Option<f64>,
-    /// In 8-bit integers.
-    pub i8: Option<f64>,
-}
-
-/// Facts about the hardware. What is not written is not known.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Hardware {
-    /// Pattern of the CPU's name as the operating system tells it; `*` stands for anything.
-    pub cpu: Option<String>,
-    /// Instruction-set extensions that every machine of this kind has.
-    pub isa: Vec<String>,
-    /// Cores that a model may use.
-    pub cores: Option<u64>,
-    /// Main memory in bytes.
-    pub memory: Option<Bytes>,
-    /// Flash or disk for models, in bytes.
-    pub flash: Option<Bytes>,
-    /// Clock of a core.
-    pub clock: Option<Hertz>,
-    /// Peak of one core.
-    pub macs_per_cycle: MacsPerCycle,
-    /// Bandwidth to main memory.
-    pub memory_bandwidth: Option<Bandwidth>,
-}
-
-/// A stream that the model keeps up with: one inference a hop.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Stream {
-    /// Time that one inference looks at.
-    pub window: Seconds,
-    /// Time from one inference to the next.
-    pub hop: Seconds,
-}
-
-/// What a server has to carry and costs. Descriptive so far: no budget is judged by it.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Server {
-    /// Inferences a day, all clients together.
-    pub inferences_per_day: Option<Count>,
-    /// The busiest second over the mean one.
-    pub peak_to_mean: Option<f64>,
-    /// Share of an instance's time that may be used.
-    pub utilization: Option<Share>,
-    /// Instances that run today.
-    pub instances: Option<Count>,
-    /// Price of one instance.
-    pub price: Option<Price>,
 }
 
 /// A server or a device.
@@ -141,12 +71,14 @@ pub struct Profile {
     pub name: String,
     /// What it describes.
     pub kind: Kind,
-    /// What runs the models.
-    pub executor: ExecutorName,
+    /// What runs the models; `None` where no executor here does: what is counted and estimated is all that can be known.
+    pub executor: Option<ExecutorName>,
     /// Facts.
     pub hardware: Hardware,
     /// Real time, where it matters.
     pub stream: Option<Stream>,
+    /// What a device draws.
+    pub power: Option<Power>,
     /// Load and price of a server.
     pub server: Option<Server>,
     /// What a model may cost.
@@ -188,108 +120,58 @@ fn profile(table: &Table<'_>, layers: &[Table<'_>], source: &Arc<Source>) -> Opt
     let stem = source.path().file_stem().map_or_else(|| "profile".into(), |s| s.to_string_lossy().into_owned());
     let name = table.get::<String>("name").map_or(stem, |n| n.value);
     let kind = table.need::<Kind>("kind", "write `kind = \"device\"` or `kind = \"server\"`");
-    let executor =
-        table.need::<ExecutorName>("executor", "write `executor = \"tract\"` or \"onnxruntime\": what runs the models");
-    let hardware = table.table("hardware").map(|t| hardware(&t)).unwrap_or_default();
-    let stream_table = table.table("stream");
-    let stream = stream_table.as_ref().and_then(stream);
-    let server_table = table.table("server");
-    let server = server_table.as_ref().map(server);
-    table.raw("budget");
-    let budgets = budget::inherited(layers, "budget", Metric::ALL, source);
-    if let (Some(Spanned { value: Kind::Device, span }), Some(_)) = (&kind, &server_table) {
-        table.report(
-            Problem::at(*span, "a device has no `server` table").help("write `kind = \"server\"` or remove [server]"),
-        );
-    }
-    let limit_of = |metric: Metric| {
-        let budget = budgets.iter().find(|b| b.metric == metric)?;
-        Some(budget.limits.first().map_or_else(Span::default, |l| l.span))
+    let executor = table.need::<Runs>(
+        "executor",
+        "write `executor = \"tract\"` or \"onnxruntime\": what runs the models; \"none\" where neither does",
+    );
+    let facts = Facts {
+        hardware: table.table("hardware").map(|t| hardware::hardware(&t)).unwrap_or_default(),
+        stream: table.table("stream").as_ref().and_then(hardware::stream),
+        power: table.table("power").map(|t| hardware::power(&t)),
+        server: table.table("server").map(|t| server::server(&t)),
     };
-    if let (Some(span), None) = (limit_of(Metric::RealTimeFactor), &stream_table) {
-        table.report(
-            Problem::at(span, "a real-time factor needs the stream's hop").help("add [stream] with `window` and `hop`"),
-        );
+    table.raw("budget");
+    let mut budgets = budget::inherited(layers, "budget", Metric::ALL, source);
+    if kind.as_ref().is_some_and(|k| k.value == Kind::Server) {
+        budgets.extend(facts.of_today(source, &budgets));
     }
-    if let Some(span) = limit_of(Metric::LatencyEstimate) {
-        let facts = [
-            ("clock", hardware.clock.is_some()),
-            ("macs-per-cycle.f32", hardware.macs_per_cycle.f32.is_some()),
-            ("memory-bandwidth", hardware.memory_bandwidth.is_some()),
-        ];
-        let absent: Vec<&str> = facts.iter().filter(|(_, there)| !there).map(|(name, _)| *name).collect();
-        if !absent.is_empty() {
-            let problem = Problem::at(span, "an estimate of latency needs facts about the hardware");
-            table.report(problem.help(format!("add to [hardware]: {}", absent.join(", "))));
+    budgets.sort_by_key(|b| b.metric.name());
+    if let Some(kind) = &kind {
+        let (other, is, write) = match kind.value {
+            Kind::Device => {
+                ("server", "a device has no `server` table", "write `kind = \"server\"` or remove [server]")
+            }
+            Kind::Server => ("power", "a server has no `power` table", "write `kind = \"device\"` or remove [power]"),
+        };
+        if table.raw(other).is_some() {
+            table.report(Problem::at(kind.span, is).help(write));
         }
     }
+    if let (Some(Spanned { value: Runs(None), span }), Some(server)) = (&executor, &facts.server)
+        && server.instances.is_some()
+    {
+        table.report(Problem::at(*span, "a server runs models").help("name the executor that it runs them in"));
+    }
+    for budget in &budgets {
+        let span = budget.limits.first().map(|l| l.span).unwrap_or_default();
+        facts.check(table, budget, span, source);
+        if executor.as_ref().is_some_and(|e| e.value.0.is_none()) && budget.metric.is_measured() {
+            let message = format!("`{}` is measured, and no executor here runs models for this profile", budget.metric);
+            table.report(Problem::at(span, message).help(
+                "limit what is counted or estimated; margins of accuracy belong into the release spec, which any executor may answer",
+            ));
+        }
+    }
+    let Facts { hardware, stream, power, server } = facts;
     Some(Profile {
         name,
         kind: kind?.value,
-        executor: executor?.value,
+        executor: executor?.value.0,
         hardware,
         stream,
+        power,
         server,
         budgets: Budgets { source: Arc::clone(source), budgets },
         source: Arc::clone(source),
-    })
-}
-
-fn hardware(table: &Table<'_>) -> Hardware {
-    let macs_per_cycle = table.table("macs-per-cycle").map(|t| {
-        let one = |key| positive(&t, key);
-        let macs = MacsPerCycle { f32: one("f32"), f16: one("f16"), i8: one("i8") };
-        t.finish();
-        macs
-    });
-    let isa = table.list::<Isa>("isa").map(|l| l.value).unwrap_or_default();
-    let hardware = Hardware {
-        cpu: table.get::<String>("cpu").map(|c| c.value),
-        isa: isa.into_iter().map(|i| i.value.0.to_owned()).collect(),
-        cores: table.get::<Count>("cores").map(|c| c.value.0),
-        memory: table.get("memory").map(|v| v.value),
-        flash: table.get("flash").map(|v| v.value),
-        clock: table.get("clock").map(|v| v.value),
-        macs_per_cycle: macs_per_cycle.unwrap_or_default(),
-        memory_bandwidth: table.get("memory-bandwidth").map(|v| v.value),
-    };
-    table.finish();
-    hardware
-}
-
-fn stream(table: &Table<'_>) -> Option<Stream> {
-    let window = table.need::<Seconds>("window", "the time that one inference looks at, such as \"750s\"");
-    let hop = table.need::<Seconds>("hop", "the time from one inference to the next, such as \"30s\"");
-    table.finish();
-    let (window, hop) = (window?, hop?);
-    if hop.value > window.value {
-        let problem =
-            Problem::at(hop.span, "the hop is longer than the window: part of the stream would never be seen");
-        table.report(problem.help("make `hop` at most as long as `window`"));
-    }
-    Some(Stream { window: window.value, hop: hop.value })
-}
-
-fn server(table: &Table<'_>) -> Server {
-    let peak_to_mean = positive(table, "peak-to-mean");
-    let server = Server {
-        inferences_per_day: table.get("inferences-per-day").map(|v| v.value),
-        peak_to_mean,
-        utilization: table.get("utilization").map(|v| v.value),
-        instances: table.get("instances").map(|v| v.value),
-        price: table.get("price").map(|v| v.value),
-    };
-    table.finish();
-    server
-}
-
-/// A plain number above zero.
-fn positive(table: &Table<'_>, key: &'static str) -> Option<f64> {
-    table.get::<reader::Number>(key).and_then(|n| {
-        if n.value.0 > 0.0 {
-            return Some(n.value.0);
-        }
-        table.report(Problem::at(n.span, "this is not above zero").help("write a number such as 4"));
-        None
     })
 }

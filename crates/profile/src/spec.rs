@@ -188,12 +188,8 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
     });
 
     let margins = budget::read(table, "margins", MARGINS, source);
-    // Estimates and real time need a profile's facts.
-    let without_profile: Vec<Metric> = Metric::ALL
-        .iter()
-        .copied()
-        .filter(|m| !matches!(m, Metric::LatencyEstimate | Metric::RealTimeFactor))
-        .collect();
+    // What needs a profile's facts is limited there.
+    let without_profile: Vec<Metric> = Metric::ALL.iter().copied().filter(|m| !m.needs_profile()).collect();
     let budgets = budget::read(table, "budget", &without_profile, source);
     if profiles.is_empty() && budgets.is_empty() && table.raw("profiles").is_none() {
         table.missing(

@@ -1,7 +1,5 @@
 //! Numbers with units. A unit is part of the value, so that nobody has to remember whether a limit was in ms or in s.
 
-use std::fmt;
-
 use crate::reader::{FromToml, Value, Wrong, a, shortened};
 
 /// Whole numbers above this lose digits in a figure.
@@ -30,6 +28,9 @@ const SECONDS: &[Unit] = &[
     ("h", 3600.0),
     ("d", 86_400.0),
 ];
+const WATTS: &[Unit] = &[("uW", 1e-6), ("µW", 1e-6), ("mW", 1e-3), ("W", 1.0), ("kW", 1e3)];
+const JOULES: &[Unit] =
+    &[("pJ", 1e-12), ("nJ", 1e-9), ("uJ", 1e-6), ("µJ", 1e-6), ("mJ", 1e-3), ("J", 1.0), ("mWh", 3.6), ("Wh", 3600.0)];
 const HERTZ: &[Unit] = &[("Hz", 1.0), ("kHz", 1e3), ("MHz", 1e6), ("GHz", 1e9)];
 const COUNTS: &[Unit] = &[("k", 1e3), ("M", 1e6), ("G", 1e9)];
 const SHARES: &[Unit] = &[("%", 0.01), ("pp", 0.01)];
@@ -50,7 +51,7 @@ fn plain(value: &Value<'_>) -> Option<f64> {
 }
 
 /// Text as a number and a unit.
-fn split(text: &str) -> Option<(f64, &str)> {
+pub(crate) fn split(text: &str) -> Option<(f64, &str)> {
     let text = text.trim();
     let end = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '_' | '-' | '+'))).unwrap_or(text.len());
     let (number, unit) = text.split_at_checked(end)?;
@@ -144,6 +145,18 @@ quantity! {
     Bandwidth(f64), |v| positive(quantity(v, BYTES_A_SECOND, false, "\"4GB/s\"")?, BYTES_A_SECOND, "\"4GB/s\"")
 }
 quantity! {
+    /// Power in watts: `"1.2W"`, `"350mW"`. Never zero, never without unit.
+    Watts(f64), |v| positive(quantity(v, WATTS, false, "\"350mW\"")?, WATTS, "\"350mW\"")
+}
+quantity! {
+    /// Energy in joules: `"2mJ"`, `"4pJ"`, `"9.5Wh"`. Never zero, never without unit.
+    Joules(f64), |v| positive(quantity(v, JOULES, false, "\"2mJ\" or \"9.5Wh\"")?, JOULES, "\"2mJ\" or \"9.5Wh\"")
+}
+quantity! {
+    /// What is used over what there is: `"5%"`, `0.05`; more than all may be used.
+    Usage(f64), |v| positive(quantity(v, PERCENT, true, "\"5%\" or 0.05")?, PERCENT, "\"5%\" or 0.05")
+}
+quantity! {
     /// A share from 0 to 1: `"95%"`, `0.95`, and for differences `"0.5pp"`.
     Share(f64), |v| {
         let share = quantity(v, SHARES, true, "\"95%\", 0.95 or, for a difference, \"0.5pp\"")?;
@@ -158,38 +171,6 @@ quantity! {
             return Err(wrong("is this meant as a percentage?", PERCENT, "\"5%\""));
         }
         Ok(increase)
-    }
-}
-
-/// A price an hour: `"0.0893 USD/h"`.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Price {
-    /// The amount an hour.
-    pub amount: f64,
-    /// ISO 4217 code of the currency.
-    pub currency: String,
-}
-
-impl FromToml for Price {
-    fn from_toml(value: &Value<'_>) -> Result<Self, Wrong> {
-        let wrong =
-            |message: &str| Wrong::new(message, "write it like \"0.0893 USD/h\": an amount, a currency code, and /h");
-        let text = value.as_str().ok_or_else(|| wrong("this is no price an hour"))?;
-        let (amount, unit) = split(text).ok_or_else(|| wrong("this is no price an hour"))?;
-        let currency = unit.strip_suffix("/h").map(str::trim).unwrap_or_default();
-        if currency.len() != 3 || !currency.bytes().all(|b| b.is_ascii_uppercase()) {
-            return Err(wrong("this is no price an hour"));
-        }
-        if !amount.is_finite() || amount < 0.0 {
-            return Err(wrong("a price is not negative"));
-        }
-        Ok(Self { amount, currency: currency.into() })
-    }
-}
-
-impl fmt::Display for Price {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}/h", self.amount, self.currency)
     }
 }
 
@@ -251,8 +232,11 @@ mod tests {
         for text in ["5", "\"5pp\"", "-0.05"] {
             check::<Increase>(text, None);
         }
-        for text in ["\"3 USD\"", "\"3 usd/h\"", "3", "\"-3 USD/h\""] {
-            check::<Price>(text, None);
+        for text in ["3", "\"3\"", "\"3 VA\"", "\"0W\"", "\"-1mW\"", "nan"] {
+            check::<Watts>(text, None);
+        }
+        for text in ["3", "\"3Ws\"", "\"0J\"", "\"1e999J\""] {
+            check::<Joules>(text, None);
         }
     }
 
@@ -273,7 +257,9 @@ mod tests {
         check("\"150%\"", Some(Increase(1.5)));
         check("\"1.2GHz\"", Some(Hertz(1.2e9)));
         check("\"4 GB/s\"", Some(Bandwidth(4e9)));
-        check("\"0.0893 USD/h\"", Some(Price { amount: 0.0893, currency: "USD".into() }));
+        check("\"250 mW\"", Some(Watts(0.25)));
+        check("\"2Wh\"", Some(Joules(7200.0)));
+        check("\"120%\"", Some(Usage(1.2)));
     }
 
     proptest! {
@@ -287,7 +273,6 @@ mod tests {
                 prop_assert!((0.0..=1.0).contains(&s));
             }
             let _ = Bytes::from_toml(&value);
-            let _ = Price::from_toml(&value);
         }
 
         #[test]

@@ -90,7 +90,7 @@ fn problems_of_all_files_come_at_once_each_in_its_file() {
         &[("base.toml", &base)],
         &[
             &["negative", "p/own.toml:4:9"],
-            &["estimate of latency needs facts", "p/own.toml:6:20", "clock, memory-bandwidth"],
+            &["`latency.estimate` needs facts", "p/own.toml:6:20", "add `clock`"],
             &["unknown key `clok` in `hardware`", "base.toml:7:1", "did you mean `clock`?"],
             &["no unit `GB`", "base.toml:8:20"],
         ],

@@ -23,7 +23,8 @@ fn shipped_profiles_decide_something_on_any_machine() {
     assert!(profiles.iter().any(|p| p.kind == Kind::Server));
     assert!(profiles.iter().filter(|p| p.kind == Kind::Device).count() >= 2);
     for profile in &profiles {
-        assert!(!profile.hardware.isa.is_empty(), "{} is of no kind", profile.name);
+        // What nothing here runs on is of no kind.
+        assert!(profile.executor.is_none() || !profile.hardware.isa.is_empty(), "{} is of no kind", profile.name);
         let decisive = profile.budgets.budgets.iter().filter(|b| b.level == Level::Error);
         assert!(decisive.filter(|b| b.metric.basis() != Basis::Machine).count() >= 2, "{}", profile.name);
     }

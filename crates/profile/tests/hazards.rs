@@ -195,7 +195,10 @@ fn facts_that_a_budget_needs_are_asked_for() {
     check(
         profile,
         &format!("{PROFILE}{text}"),
-        &[&["estimate of latency", "macs-per-cycle.f32, memory-bandwidth"], &["real-time factor", "[stream]"]],
+        &[
+            &["`latency.estimate` needs facts", ":7:20", "add `macs-per-cycle` in [hardware], `memory-bandwidth` in"],
+            &["`real-time-factor` needs facts", "[stream]"],
+        ],
     );
     check(profile, &format!("{PROFILE}[server]\ninstances = 1\n"), &[&["a device has no `server`"]]);
     check(profile, &format!("{PROFILE}[stream]\nwindow = \"3s\"\nhop = \"4s\"\n"), &[&["longer than the window"]]);

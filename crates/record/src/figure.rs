@@ -85,7 +85,8 @@ pub struct Figure {
     pub metric: String,
     /// The value, in `unit`.
     pub value: f64,
-    /// `s`, `bytes`, `count`, `ratio`, `share`, `dB`, `1/s`, or `target`, the unit of a regression's targets.
+    /// `s`, `bytes`, `count`, `ratio`, `share`, `dB`, `1/s`, `J`, a currency such as `USD`, or `target`, the unit of a regression's
+    /// targets.
     pub unit: String,
     /// Number of observations behind it.
     pub n: u64,
@@ -141,7 +142,7 @@ impl Figure {
         match self.unit.as_str() {
             _ if difference => ("all numbers", [f64::NEG_INFINITY, f64::INFINITY]),
             "share" => ("0 … 1", [0.0, 1.0]),
-            "s" | "bytes" | "count" | "1/s" => ("0 … ∞", [0.0, f64::INFINITY]),
+            "s" | "bytes" | "count" | "1/s" | "J" => ("0 … ∞", [0.0, f64::INFINITY]),
             _ => ("all numbers", [f64::NEG_INFINITY, f64::INFINITY]),
         }
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AcceptedBy, Changes, EndpointShift, EvidenceSource, Figure, Trend, Verdict};
+use crate::{AcceptedBy, Changes, EndpointShift, EvidenceSource, Figure, Forecast, Trend, Verdict};
 
 /// The place that set a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -154,4 +154,7 @@ pub struct Report {
     /// What else a reader should know, such as waivers that have expired.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
+    /// How long what runs today will do; absent where nobody asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forecast: Vec<Forecast>,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use plimsoll_dataset::Samples;
 use plimsoll_gate::render::{self, Anatomy, Page};
 use plimsoll_onnx::Model;
-use plimsoll_optimize::Budgeted;
+use plimsoll_optimize::{Assessed, Budgeted};
 use plimsoll_profile::Profile;
 use plimsoll_record::{Accepted, Check, Fault, Report};
 use plimsoll_release::SignedFigures;
@@ -142,7 +142,8 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
     let (name, model, before, accepted) = (name.as_str(), &model, None, [].as_slice());
     let question = Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence };
-    let (_, report) = project::judge(world, &question)?;
+    let (assessed, mut report) = project::judge(world, &question)?;
+    add_forecast(args, &budgets, &assessed, &mut report);
     Ok(Checked { report, anatomy: anatomy(args, name, model, baseline)? })
 }
 
@@ -180,12 +181,13 @@ fn check_spec(
         let (spec, profiles) = (Some(b.spec.as_ref()?), b.profiles.as_slice());
         Some(Budgeted { spec, profiles, cost_only: args.cost_only, today: None })
     });
+    let budgets = Budgeted { profiles, ..project.budgeted(args.cost_only) };
     let question = Question {
         name: &name,
         model: &project.model,
         baseline: Some(baseline),
         data,
-        budgets: Budgeted { profiles, ..project.budgeted(args.cost_only) },
+        budgets,
         before: budgeted_before,
         accepted: &accepted,
         seconds: args.budget,
@@ -199,11 +201,22 @@ fn check_spec(
         history.add(entry)?;
         ui::say(&format!("accepted as the new baseline of {release}, in {}", history.path().display()));
     }
+    add_forecast(args, &budgets, &assessed, &mut report);
     if let Some(before) = before {
         report.changes = Some(before.moved(&project.model, &assessed.figures, data)?);
         report.remarks.extend(before.remarks.iter().cloned());
     }
     Ok(Checked { report, anatomy: anatomy(args, &name, &project.model, Some(baseline))? })
+}
+
+/// How long it will hold, where that was asked.
+fn add_forecast(args: &args::Check, budgets: &Budgeted<'_>, assessed: &Assessed, report: &mut Report) {
+    if !args.forecast {
+        return;
+    }
+    let (forecast, remarks) = budgets.forecast(assessed, world::today());
+    report.forecast = forecast;
+    report.remarks.extend(remarks);
 }
 
 /// Files as the repository names them, which is how annotations find them.

@@ -1,8 +1,8 @@
 //! The report for a pull request's comment.
 
-use plimsoll_record::{Changes, EndpointShift, Report, Row, Verdict};
+use plimsoll_record::{Changes, EndpointShift, Forecast, Report, Row, Verdict};
 
-use super::{changes, evidence::Sources, plain, tally, word};
+use super::{changes, evidence::Sources, forecast, plain, tally, word};
 use crate::endpoint::{COLUMNS, Told};
 
 /// Nodes of a comment, at most.
@@ -73,6 +73,9 @@ pub(super) fn detailed(report: &Report, detail: Detail) -> String {
     for endpoint in &report.endpoints {
         text.push_str(&worst(endpoint));
     }
+    if !report.forecast.is_empty() {
+        text.push_str(&lasting(&report.forecast));
+    }
     if !report.withheld.is_empty() {
         text.push_str("\n<details><summary>withheld figures</summary>\n\n");
         for reason in &report.withheld {
@@ -129,6 +132,19 @@ fn nodes(changes: &Changes) -> String {
         text.push_str(&format!("| {} |\n", row.map(|c| cell(&c)).join(" | ")));
     }
     text.push_str("\n</details>\n");
+    text
+}
+
+/// How long what runs today will do.
+fn lasting(forecasts: &[Forecast]) -> String {
+    let mut text = format!("\n| {} |\n|---|---|---|---|---|\n", forecast::COLUMNS.join(" | "));
+    for forecast in forecasts {
+        text.push_str(&format!("| {} |\n", forecast::row(forecast).map(|c| cell(&c)).join(" | ")));
+    }
+    text.push('\n');
+    for forecast in forecasts {
+        text.push_str(&format!("- {}\n", cell(&forecast::note(forecast))));
+    }
     text
 }
 

@@ -3,6 +3,7 @@
 mod changes;
 mod comment;
 mod evidence;
+mod forecast;
 mod github;
 mod html;
 mod json;

@@ -2,12 +2,12 @@
 
 use comfy_table::{ContentArrangement, LineStyle, Table, presets};
 use plimsoll_profile::{Place, snippet};
-use plimsoll_record::{Changes, EndpointShift, Report, Row, Verdict};
+use plimsoll_record::{Changes, EndpointShift, Forecast, Report, Row, Verdict};
 
 use super::{
     changes,
     evidence::Sources,
-    plain,
+    forecast, plain,
     severity::{end_column, headline, sentences},
     tally, word,
 };
@@ -65,6 +65,9 @@ pub fn terminal(report: &Report) -> String {
     for endpoint in &report.endpoints {
         text.push_str(&worst(endpoint));
     }
+    if !report.forecast.is_empty() {
+        text.push_str(&lasting(&report.forecast));
+    }
     let trend = changes::trend(report);
     if !trend.is_empty() {
         text.push('\n');
@@ -101,6 +104,16 @@ fn moved(changes: &Changes) -> String {
         text.push_str(&format!("{}\n\n", table.trim_fmt()));
     }
     text
+}
+
+/// How long what runs today will do.
+fn lasting(forecasts: &[Forecast]) -> String {
+    let mut table = blank(&forecast::COLUMNS);
+    for forecast in forecasts {
+        table.add_row(forecast::row(forecast).map(|c| plain(&c)));
+    }
+    let notes: String = forecasts.iter().map(|f| format!("  {}\n", plain(&forecast::note(f)))).collect();
+    format!("\nforecast:\n{}\n{notes}", table.trim_fmt())
 }
 
 /// The groups in which an endpoint shifts most.

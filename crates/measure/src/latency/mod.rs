@@ -2,6 +2,7 @@
 
 mod alternation;
 mod inputs;
+mod moments;
 mod steps;
 mod throughput;
 
@@ -17,6 +18,7 @@ pub use self::steps::Commands;
 use self::{
     alternation::{Subject, Timed, alternate},
     inputs::inputs_for,
+    moments::moments,
     steps::Steps,
 };
 use crate::{MeasureError, origin::Origin, statics::open_dimensions};
@@ -78,7 +80,7 @@ impl Default for BenchOptions {
 /// What came out.
 #[derive(Debug, Clone)]
 pub struct Bench {
-    /// The figures: `latency.p50`, `.p90`, `.p99`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
+    /// The figures: `latency.p50`, `.p90`, `.p99`, `.mean`, `.cv`, `latency.normalized`, `latency.ratio` against a baseline, `cold-start`,
     /// `throughput`, `throughput.offline`, `real-time-factor`, `peak-rss`, `allocations`, `allocated-bytes`; with commands `end-to-end.p50`, `.p90`, `.p99`,
     /// `end-to-end.ratio`.
     pub figures: Vec<Figure>,
@@ -144,6 +146,7 @@ pub fn bench(
     let timed = alternate(executor, session, &subject, other.as_ref(), options)?;
     let how = format!("batch {batch}, warm, {}", source(model, data));
     result.percentiles("latency", &origin, &timed, &how)?;
+    result.service(&origin, &timed, &how, options.seed)?;
     result.normalized(&origin, &timed)?;
     result.real_time(&origin, options)?;
     if baseline.is_some() {
@@ -293,6 +296,20 @@ impl Bench {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// Mean and coefficient of variation, for whatever queues in front of the model.
+    fn service(&mut self, origin: &Origin, timed: &Timed, how: &str, seed: u64) -> Result<(), MeasureError> {
+        let seconds: Vec<f64> = timed.runs.iter().map(|ns| *ns as f64 * 1e-9).collect();
+        let Some(m) = moments(&seconds, seed) else {
+            self.withheld.push(format!("latency.mean: {} runs were made, which are too few", seconds.len()));
+            return Ok(());
+        };
+        let (n, method) = (seconds.len(), format!("mean of all runs, {how}; interval from 30 batch means"));
+        self.figures.push(origin.figure("latency.mean", "s", n, m.mean, Some(m.mean_interval), method)?);
+        let method = "standard deviation of all runs over their mean; interval by resampling 30 batches of runs";
+        self.figures.push(origin.figure("latency.cv", "ratio", n, m.variation, Some(m.variation_interval), method)?);
         Ok(())
     }
 

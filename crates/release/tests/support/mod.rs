@@ -80,6 +80,7 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
             accepted: None,
             trend: vec![],
             remarks: vec![],
+            forecast: vec![],
         },
         report_markdown: "# pass\n".into(),
         spec: b"schema = 1\n".to_vec(),
