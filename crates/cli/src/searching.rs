@@ -177,7 +177,8 @@ fn kept(ranking: &Ranking) -> impl Iterator<Item = &Recipe> {
 /// Those that the profiles name, the one that was asked for first where it is among them; without a profile that one.
 fn executors<'w>(world: &'w World, project: &Project) -> Result<Vec<&'w dyn Executor>, Failure> {
     let asked = world.common.executor;
-    let mut names: Vec<ExecutorName> = project.profiles.iter().map(|p| ExecutorName::of(p.executor)).collect();
+    let mut names: Vec<ExecutorName> =
+        project.profiles.iter().filter_map(|p| Some(ExecutorName::of(p.executor?))).collect();
     if names.is_empty() {
         names.push(asked);
     }

@@ -355,6 +355,9 @@ pub(crate) fn below([low, high]: [f64; 2], limit: f64) -> Verdict {
 /// Why a figure settles nothing of a profile: it comes from another executor, another kind of machine, or is none.
 pub fn obstacle(profile: &Profile, figure: &Figure) -> Option<String> {
     let metric = Metric::find(&figure.metric)?;
+    if profile.executor.is_none() && metric.is_measured() {
+        return Some(format!("no executor here runs models for {}", profile.name));
+    }
     let (subject, evidence) = (Subject::profile(profile), Evidence::default());
     Judge { subject: &subject, evidence: &evidence, metric }.obstacle(figure, metric.basis())
 }

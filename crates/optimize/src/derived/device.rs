@@ -8,26 +8,26 @@ use super::{Time, counted, plain};
 
 /// What a measured time takes of a device.
 pub(crate) fn of_time(profile: &Profile, time: Time<'_>) -> Vec<Figure> {
-    let seconds = plain(time.mean.value);
+    let seconds = super::time(time.mean.value);
     let through = |metric, method: String, of: &dyn Fn(f64) -> Option<f64>| {
         let ends = time.mean.interval.map(|[low, high]| Some([of(low)?, of(high)?]));
         time.figure(metric, of(time.mean.value)?, ends.flatten(), method)
     };
     let hop = profile.stream.map(|s| s.hop.0);
     let duty = hop.and_then(|hop| {
-        through(Metric::DutyCycle, format!("{seconds} s (mean) over the hop of {hop} s"), &|s| Some(s / hop))
+        through(Metric::DutyCycle, format!("{seconds} (mean) over the hop of {hop} s"), &|s| Some(s / hop))
     });
     let Some(power) = profile.power else { return duty.into_iter().collect() };
     let active = power.active.map(|p| p.0);
     let energy = active.and_then(|active| {
-        let method = format!("estimate: {active} W, as the profile states, × {seconds} s (mean, measured)");
+        let method = format!("estimate: {active} W, as the profile states, × {seconds} (mean, measured)");
         through(Metric::EnergyPerInference, method, &|s| Some(active * s))
     });
     let parts =
         active.zip(power.idle).zip(hop).map(|((active, idle), hop)| (active - idle.0, Day { idle: idle.0, hop }));
     let share = parts.and_then(|(more, day)| {
         let method = format!(
-            "estimate: {} W more than idling for {seconds} s (mean, measured) of {} s, over all energy",
+            "estimate: {} W more than idling for {seconds} (mean, measured) of {} s, over all energy",
             plain(more),
             day.hop
         );
@@ -36,7 +36,7 @@ pub(crate) fn of_time(profile: &Profile, time: Time<'_>) -> Vec<Figure> {
     let life = parts.zip(power.battery).and_then(|((more, day), battery)| {
         let mean = plain(day.mean_power(more * time.mean.value));
         let method =
-            format!("estimate: {} J at a mean of {mean} W, {seconds} s of each {} s active", plain(battery.0), day.hop);
+            format!("estimate: {} J at a mean of {mean} W, {seconds} of each {} s active", plain(battery.0), day.hop);
         through(Metric::BatteryLife, method, &|s| day.battery_life(battery.0, more * s))
     });
     [duty, energy, share, life].into_iter().flatten().collect()

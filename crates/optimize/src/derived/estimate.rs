@@ -18,7 +18,7 @@ pub(crate) fn estimates(profile: &Profile, figures: &[Figure]) -> Vec<Figure> {
     let time = time(profile, figures);
     let hop = profile.stream.map(|s| s.hop.0);
     let duty = time.as_ref().zip(hop).and_then(|(time, hop)| {
-        let method = format!("estimate: {} over the hop of {hop} s", plain(time.value));
+        let method = format!("estimate: {} over the hop of {hop} s", super::time(time.value));
         counted(time, Metric::DutyCycleEstimate, time.value / hop, method)
     });
     let energy = energy(profile, figures, time.as_ref());
@@ -80,6 +80,6 @@ fn energy<'e>(profile: &Profile, figures: &'e [Figure], time: Option<&'e Figure>
     }
     let (active, time) = (power.active?.0, time?);
     let extra = power.idle.map_or(active, |idle| active - idle.0) * time.value;
-    let method = format!("estimate: {active} W × {} s of the roofline; a lower bound", plain(time.value));
+    let method = format!("estimate: {active} W × {} of the roofline; a lower bound", super::time(time.value));
     Some(Energy { of: time, joules: active * time.value, extra, method })
 }

@@ -8,7 +8,7 @@ pub(crate) mod device;
 pub(crate) mod estimate;
 pub(crate) mod server;
 
-use plimsoll_profile::{Metric, Profile};
+use plimsoll_profile::{Metric, Profile, Unit};
 use plimsoll_record::{Figure, TakenOver};
 
 use crate::Assessed;
@@ -87,6 +87,10 @@ pub(crate) fn derive(profile: &Profile, assessed: &Assessed) -> Derived {
     };
     derived.figures = counts(&assessed.figures);
     derived.baseline = counts(&assessed.baseline);
+    // What was measured here says nothing of where neither executor runs.
+    if profile.executor.is_none() {
+        return derived;
+    }
     let of_time = |time: Time<'_>, withheld: &mut Vec<String>| {
         let mut found = device::of_time(profile, time);
         match server::of_time(profile, time, &assessed.figures) {
@@ -112,6 +116,11 @@ pub(crate) fn derive(profile: &Profile, assessed: &Assessed) -> Derived {
         }
     }
     derived
+}
+
+/// A time of a method's text.
+pub(crate) fn time(seconds: f64) -> String {
+    Unit::Seconds.show(seconds, None)
 }
 
 /// A number of a method's text, in as many digits as tell something.

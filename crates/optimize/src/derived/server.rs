@@ -132,11 +132,11 @@ impl<'p> Plan<'p> {
             plain(self.load.peak_to_mean),
             plain(self.load.peak())
         );
-        let wait = self.limits.patience.map(|p| format!(", waits of {} s at most for 99 in 100", plain(p.seconds)));
+        let wait = self.limits.patience.map(|p| format!(", waits of {} at most for 99 in 100", super::time(p.seconds)));
         let cv = self.time.variation.map_or(0.0, |v| v.value);
         format!(
-            "{peak}; {} s a call (mean), cv {}, M/G/{} on {} up to {} %{}",
-            plain(self.time.mean.value),
+            "{peak}; {} a call (mean), cv {}, M/G/{} on {} up to {} %{}",
+            super::time(self.time.mean.value),
             plain(cv),
             self.servers(self.today).unwrap_or(0),
             self.today.name,

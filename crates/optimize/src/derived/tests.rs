@@ -252,6 +252,21 @@ fn a_device_is_judged_by_hand_arithmetic() {
 }
 
 #[test]
+fn a_time_from_here_says_nothing_of_a_device_that_no_executor_runs_on() {
+    let text: Vec<&str> = DEVICE
+        .lines()
+        .filter(|l| !l.starts_with("duty") && !l.starts_with("battery-life =") && !l.starts_with("energy-"))
+        .collect();
+    let profile = profile(&text.join("\n").replace("\"tract\"", "\"none\""));
+    let assessed = assessed([0.08, 0.1, 0.2], [0.1, 0.1, 0.1]);
+    let derived = derive(&profile, &assessed);
+    assert!(derived.figures.iter().all(|f| f.executor == "static"), "{:?}", derived.figures);
+    let today = Day::parse("2026-11-26").unwrap();
+    let (forecasts, _) = Budgeted { profiles: &[profile], ..Budgeted::default() }.forecast(&assessed, today);
+    assert_eq!(forecasts.iter().map(|f| f.basis.as_str()).collect::<Vec<_>>(), ["counted", "estimated"]);
+}
+
+#[test]
 fn estimates_and_stated_power_are_called_estimates_in_reports() {
     let assessed = assessed([0.08, 0.1, 0.2], [0.1, 0.1, 0.1]);
     let (verdict, text) = row(DEVICE, &assessed, Metric::BatteryLifeEstimate);
