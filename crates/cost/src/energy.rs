@@ -1,22 +1,6 @@
 //! What an inference takes of a device: time of a hop, energy, and how long a battery lasts. Plain arithmetic on stated facts; whether
 //! the time is measured or estimated is not for it to know.
 
-/// Energy of single operations, in joules. Memory and multipliers differ a hundredfold between chips: there is no value for all.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct PerOperation {
-    /// Of a multiply-accumulate.
-    pub mac: f64,
-    /// Of a byte that is moved.
-    pub byte: f64,
-}
-
-impl PerOperation {
-    /// Joules of so many multiply-accumulates and so many bytes.
-    pub fn joules(&self, macs: f64, bytes: f64) -> f64 {
-        macs * self.mac + bytes * self.byte
-    }
-}
-
 /// What a device draws, inference apart, and how often it infers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Day {
@@ -58,7 +42,6 @@ mod tests {
         assert!((DAY.mean_power(extra) - 0.19).abs() < 1e-12);
         assert!((DAY.battery_life(3600.0, extra).unwrap() - 3600.0 / 0.19).abs() < 1e-6);
         assert!((DAY.share(extra).unwrap() - 0.09 / 0.19).abs() < 1e-12);
-        assert!((PerOperation { mac: 1e-12, byte: 1e-10 }.joules(1e6, 1e4) - 2e-6).abs() < 1e-18);
     }
 
     #[test]

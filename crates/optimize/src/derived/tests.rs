@@ -283,7 +283,21 @@ fn energy_of_operations_goes_before_power_times_time() {
     let derived = derive(&profile(&text), &assessed([0.1; 3], [0.1; 3]));
     let energy = get(&derived.figures, Metric::EnergyEstimate);
     near(energy.value, 4e6 * 5e-12 + 1e5 * 100e-12);
-    assert!(energy.method.contains("4,000,000 multiply-accumulates × 5e-12 J + 100,000 bytes"), "{}", energy.method);
+    assert!(energy.method.contains("4,000,000 in f32 × 5e-12 + 100,000 bytes × 1e-10 J"), "{}", energy.method);
+}
+
+#[test]
+fn products_of_each_type_go_by_their_own_peak_or_that_of_floats() {
+    let mut assessed = assessed([0.1; 3], [0.1; 3]);
+    assessed.figures.push(figure("macs.i8", "count", 3e6, None));
+    let seconds = |peaks: &str| {
+        let profile = profile(&DEVICE.replace("{ f32 = 4 }", peaks));
+        derive(&profile, &assessed).figures.into_iter().find(|f| f.metric == "latency.estimate").map(|f| f.value)
+    };
+    near(seconds("{ f32 = 4, i8 = 12 }").unwrap(), 0.5e-3);
+    near(seconds("{ f32 = 4 }").unwrap(), 1e-3);
+    // A million products are left that nothing is said of.
+    assert_eq!(seconds("{ i8 = 12 }"), None);
 }
 
 #[test]
