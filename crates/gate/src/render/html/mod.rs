@@ -11,6 +11,7 @@ mod candidates;
 mod chart;
 mod counted;
 mod endpoints;
+mod forecast;
 mod freeboard;
 mod head;
 mod loads;
@@ -96,6 +97,7 @@ fn sections(outline: &mut Outline, page: &Page<'_>, i: usize, report: &Report) -
     text.push_str(&anatomy.map(|a| sensitivity::section(outline, &a.sensitivity)).unwrap_or_default());
     text.push_str(&endpoints::section(outline, &report.endpoints));
     text.push_str(&trend::section(outline, report));
+    text.push_str(&forecast::section(outline, report));
     text.push_str(&sources::section(outline, report));
     text
 }

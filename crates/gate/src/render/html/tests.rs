@@ -1,8 +1,8 @@
 //! What a page must be whatever it shows: whole, closed to the network, usable without eyes, and proof against hostile names.
 
 use plimsoll_record::{
-    AbsentWeight, BodyCost, Check, Choice, EndpointShift, GroupShift, Inspection, MacsByDtype, Miss, NodeCost,
-    NodeSensitivity, OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Value, Verdict,
+    AbsentWeight, BodyCost, Check, Choice, EndpointShift, Forecast, GroupShift, Inspection, MacsByDtype, Miss, NodeCost,
+    NodeSensitivity, OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Until, Value, Verdict,
 };
 
 use super::{Anatomy, Page, html};
@@ -84,6 +84,16 @@ fn everything() -> (Check, Vec<Anatomy>, Ranking) {
         never_in_model: vec![7],
         never_in_baseline: vec![],
         needed: vec![],
+    }];
+    check.reports[0].forecast = vec![Forecast {
+        profile: "bed".into(),
+        subject: "instances".into(),
+        value: Some(12_000.0),
+        interval: Some([11_000.0, 13_000.0]),
+        unit: "devices".into(),
+        basis: "measured".into(),
+        until: Some(Until { day: "2031-04-30".into(), interval: None }),
+        method: "at 20 % more devices a year".into(),
     }];
     let mut other = check.reports[0].clone();
     other.changes = None;
@@ -243,7 +253,7 @@ fn a_page_asks_for_nothing() {
 /// Puts a text for every text of a document that is somebody's choice.
 fn replace(value: &mut serde_json::Value, text: &str) {
     // What is chosen from a list by the program, not by anybody.
-    const OURS: [&str; 6] = ["schema", "verdict", "level", "unit", "side", "found"];
+    const OURS: [&str; 7] = ["schema", "verdict", "level", "unit", "side", "found", "basis"];
     match value {
         serde_json::Value::String(s) => *s = text.into(),
         serde_json::Value::Array(items) => items.iter_mut().for_each(|item| replace(item, text)),
