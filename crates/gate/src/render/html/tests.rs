@@ -1,8 +1,9 @@
 //! What a page must be whatever it shows: whole, closed to the network, usable without eyes, and proof against hostile names.
 
 use plimsoll_record::{
-    AbsentWeight, BodyCost, Check, Choice, EndpointShift, Forecast, GroupShift, Inspection, MacsByDtype, Miss, NodeCost,
-    NodeSensitivity, OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Until, Value, Verdict,
+    AbsentWeight, BodyCost, Check, Choice, EndpointShift, Forecast, GroupShift, Inspection, MacsByDtype, Miss,
+    NodeCost, NodeSensitivity, OutputDamage, PassRecord, RankedCandidate, Ranking, Recipe, Report, Row, Totals, Until,
+    Value, Verdict,
 };
 
 use super::{Anatomy, Page, html};
