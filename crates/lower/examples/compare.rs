@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use plimsoll_lower::{ISA_VARIABLE, Isa, lower, step_times};
+use plimsoll_lower::{Isa, lower, step_times};
 use tract_onnx::{
     prelude::*,
     tract_core::{
@@ -177,21 +177,17 @@ fn write(folder: &Path, kind: &str, values: &[TValue]) -> TractResult<()> {
     Ok(())
 }
 
-/// Where an instruction set is forced, tract is held to it as well, as on a machine that has no other: it reads its own variable once, so
-/// the program starts itself again.
-fn confined(isa: Isa) -> TractResult<Option<ExitStatus>> {
-    const TRACT_VARIABLE: &str = "TRACT_CPU_ISA";
-    if env::var_os(ISA_VARIABLE).is_none() || env::var_os(TRACT_VARIABLE).is_some() {
-        return Ok(None);
-    }
+/// Where an instruction set is forced, tract is held to it as well: it reads its own variable once, so the program starts itself again.
+fn confined() -> TractResult<Option<ExitStatus>> {
+    let Some((variable, value)) = Isa::confinement() else { return Ok(None) };
     let mut again = Command::new(env::current_exe()?);
-    Ok(Some(again.args(env::args_os().skip(1)).env(TRACT_VARIABLE, isa.tract_features()).status()?))
+    Ok(Some(again.args(env::args_os().skip(1)).env(variable, value).status()?))
 }
 
 fn main() -> TractResult<()> {
     let Arguments { models, dim, time, nodes: by_node, save } = arguments()?;
     let isa = Isa::detect();
-    if let Some(status) = confined(isa)? {
+    if let Some(status) = confined()? {
         exit(status.code().unwrap_or(1));
     }
     let mut plans = vec![("tract".to_owned(), load(&models[0], dim, None)?.0)];

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use plimsoll_lower::Isa;
 use plimsoll_onnx::Tensors;
 
 use crate::{
@@ -202,7 +203,7 @@ impl Child {
             reason: format!("{what} {}: {reason}", command.program.display()),
         };
         let mut process = Command::new(&command.program)
-            .envs(crate::tract::confinement())
+            .envs(Isa::confinement())
             .args(&command.args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use plimsoll_lower::{ISA_VARIABLE, Isa, lower};
+use plimsoll_lower::{Isa, lower};
 use plimsoll_onnx::{DType, Tensor, Tensors};
 use tract_onnx::prelude::{
     self as tract, DatumType, Framework, InferenceFact, InferenceModelExt, IntoRunnable, IntoTValue, TValue, TVec,
@@ -16,15 +16,6 @@ const NAME: &str = "tract";
 /// tract writes out all windows of a convolution before it multiplies them where a kernel has fewer than six elements. Gathering
 /// them as they are needed took 3 to 20 % off the time of models with kernels of three and five elements on x86.
 const KNOBS: [(&str, &str); 1] = [("TRACT_LAZY_IM2COL_MIN_KERNEL", "2")];
-
-/// What the environment of a process has to say so that a forced instruction set binds tract's own kernels too, as on a machine that has no
-/// other. tract reads it once, before the first model.
-pub(crate) fn confinement() -> Option<(&'static str, &'static str)> {
-    const TRACT_VARIABLE: &str = "TRACT_CPU_ISA";
-    let forced = std::env::var_os(ISA_VARIABLE).is_some() && std::env::var_os(TRACT_VARIABLE).is_none();
-    let features = Isa::detect().tract_features();
-    (forced && !features.is_empty()).then_some((TRACT_VARIABLE, features))
-}
 
 /// Runs models by tract, lowered to the fused operators of `plimsoll-lower` for this machine's instruction set, in this process. Panics
 /// become errors.

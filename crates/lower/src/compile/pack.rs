@@ -41,10 +41,8 @@ impl Packing<'_> {
             while first < self.outputs {
                 let left = self.outputs - first;
                 let lanes = self.lanes(left, unit);
-                let (width, together) = match lanes {
-                    BlockLanes::Groups(groups) => (groups * LANES, unit),
-                    BlockLanes::Quads(quads) => (quads * QUAD, unit * QUAD),
-                };
+                let width = lanes.channels();
+                let together = if matches!(lanes, BlockLanes::Quads(_)) { unit * QUAD } else { unit };
                 let channels = left.min(width);
                 let channel = group * self.outputs + first;
                 blocks.push(Block { channel, channels, lanes, offset: group * self.padded, weights: packed.len() });

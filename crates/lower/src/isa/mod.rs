@@ -117,15 +117,20 @@ impl Isa {
         }
     }
 
-    /// What tract's variable `TRACT_CPU_ISA` has to say for tract's kernels to keep to this set: a machine that has no more.
-    pub fn tract_features(self) -> &'static str {
-        match self {
-            _ if !cfg!(target_arch = "x86_64") => "",
+    /// What the environment of a process has to say so that a forced instruction set binds tract's own kernels too, as on a machine that
+    /// has no other: a variable and its value. `None` where no set is forced, tract is told already, or there is nothing to say. tract
+    /// reads it once, before the first model.
+    pub fn confinement() -> Option<(&'static str, &'static str)> {
+        const TRACT_VARIABLE: &str = "TRACT_CPU_ISA";
+        let forced = std::env::var_os(ISA_VARIABLE).is_some() && std::env::var_os(TRACT_VARIABLE).is_none();
+        let lacking = match Self::detect() {
+            _ if !forced || !cfg!(target_arch = "x86_64") => return None,
             Self::Portable => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16,-avxvnni,-avx2,-fma,-f16c,-avx",
             Self::Avx2 => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16,-avxvnni",
             Self::AvxVnni => "-avx512f,-avx512vnni,-avx512fp16,-amx-int8,-amx-bf16",
-            Self::Avx512Vnni => "",
-        }
+            Self::Avx512Vnni => return None,
+        };
+        Some((TRACT_VARIABLE, lacking))
     }
 
     /// Whether it multiplies u8 by i8 faster than f32 by f32.

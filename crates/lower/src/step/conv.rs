@@ -30,12 +30,17 @@ pub(crate) enum BlockLanes {
 }
 
 impl BlockLanes {
-    /// Elements of a pixel's results, in whole lanes.
-    fn width(self) -> usize {
+    /// Channels that are computed, those that are not there included.
+    pub(crate) fn channels(self) -> usize {
         match self {
             Self::Groups(groups) => groups * LANES,
-            Self::Quads(quads) => (quads * QUAD).next_multiple_of(LANES),
+            Self::Quads(quads) => quads * QUAD,
         }
+    }
+
+    /// Elements of a pixel's results, in whole lanes.
+    fn width(self) -> usize {
+        self.channels().next_multiple_of(LANES)
     }
 }
 
