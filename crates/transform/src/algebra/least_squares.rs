@@ -22,6 +22,11 @@ pub(crate) struct Fitted {
 }
 
 impl Fitted {
+    /// The refit to the moments' targets, centred on their means.
+    pub(crate) fn of(w0: &Mat<f64>, moments: &Moments, factor: &Factor) -> Self {
+        Self { weights: refit(w0, moments, factor), centre: moments.mean_t.clone() }
+    }
+
     /// What comes of `n` centred rows `x`, row-major.
     pub(crate) fn of_rows(&self, x: &[f32], n: usize) -> Vec<f32> {
         let (channels, width) = (self.weights.nrows(), self.weights.ncols());

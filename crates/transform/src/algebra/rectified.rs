@@ -43,15 +43,14 @@ impl Rows<'_> {
             return None;
         }
         let factor = damping(&split.fit)?;
-        let plain = least_squares::refit(w0, &split.fit, &factor);
-        let before = Fitted { weights: plain.clone(), centre: split.fit.mean_t.clone() };
-        let after = seen.rounds(w0, &split.fit, &factor, plain, split.centred);
+        let before = Fitted::of(w0, &split.fit, &factor);
+        let after = seen.rounds(w0, &split.fit, &factor, before.clone(), split.centred);
         if unseen.loss(&after) >= unseen.loss(&before) {
             return None;
         }
         let whole = split.whole();
         let factor = damping(&whole)?;
-        let plain = least_squares::refit(w0, &whole, &factor);
+        let plain = Fitted::of(w0, &whole, &factor);
         Some(self.part(&whole, |_| true).rounds(w0, &whole, &factor, plain, split.centred))
     }
 
@@ -65,8 +64,7 @@ impl Rows<'_> {
 }
 
 impl Part {
-    fn rounds(&self, w0: &Mat<f64>, moments: &Moments, factor: &Factor, start: Mat<f64>, centred: bool) -> Fitted {
-        let mut fitted = Fitted { weights: start, centre: moments.mean_t.clone() };
+    fn rounds(&self, w0: &Mat<f64>, moments: &Moments, factor: &Factor, mut fitted: Fitted, centred: bool) -> Fitted {
         let (channels, width) = (w0.nrows(), w0.ncols());
         for _ in 0..ROUNDS {
             let mut targets = fitted.of_rows(&self.x, self.n);
@@ -112,9 +110,8 @@ mod tests {
         let factor = |m: &Moments| Factor::of(&m.gram, 1e-6, &[0, 1, 2]);
         let w0 = Mat::zeros(1, k);
         let whole = split.whole();
-        let plain = least_squares::refit(&w0, &whole, &factor(&whole).unwrap());
         let all = rows.part(&whole, |_| true);
-        let before = all.loss(&Fitted { weights: plain, centre: whole.mean_t.clone() });
+        let before = all.loss(&Fitted::of(&w0, &whole, &factor(&whole).unwrap()));
         (before, rows.refit(&w0, &split, factor).map(|after| all.loss(&after)))
     }
 

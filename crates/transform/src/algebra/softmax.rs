@@ -42,14 +42,21 @@ pub(crate) fn refit(
     }
     let before = start(&split.fit)?;
     let mut best = (unseen.divergence(&before), None);
+    let damped = factor(&split.fit)?;
     for pull in PULLS {
-        let divergence = unseen.divergence(&seen.steps(&before, &split.fit, pull, split.centred)?);
+        let divergence = unseen.divergence(&seen.steps(&before, &damped, pull, split.centred));
         if divergence < best.0 {
             best = (divergence, Some(pull));
         }
     }
+    let pull = best.1?;
     let whole = split.whole();
-    part(&whole, &|_| true).steps(&start(&whole)?, &whole, best.1?, split.centred)
+    Some(part(&whole, &|_| true).steps(&start(&whole)?, &factor(&whole)?, pull, split.centred))
+}
+
+fn factor(moments: &Moments) -> Option<Factor> {
+    let order: Vec<usize> = (0..moments.gram.nrows()).collect();
+    Factor::of(&moments.gram, DAMPING * moments.power(), &order)
 }
 
 impl Part {
@@ -60,11 +67,9 @@ impl Part {
         Self { n: x_rows.len() / x.count.max(1), x: x_rows, wanted }
     }
 
-    /// `moments` are those of the rows.
-    fn steps(&self, start: &Fitted, moments: &Moments, pull: f64, centred: bool) -> Option<Fitted> {
+    /// `factor` is that of the rows' moments.
+    fn steps(&self, start: &Fitted, factor: &Factor, pull: f64, centred: bool) -> Fitted {
         let (channels, width) = (start.weights.nrows(), start.weights.ncols());
-        let order: Vec<usize> = (0..width).collect();
-        let factor = Factor::of(&moments.gram, DAMPING * moments.power(), &order)?;
         let mut now = start.clone();
         for _ in 0..STEPS {
             // What is there and should not be.
@@ -86,7 +91,7 @@ impl Part {
                 }
             }
         }
-        Some(now)
+        now
     }
 
     fn divergence(&self, fitted: &Fitted) -> f64 {
@@ -100,7 +105,8 @@ impl Part {
     }
 }
 
-fn softmax(row: &mut [f32]) {
+/// Makes probabilities of a row of scores.
+pub(crate) fn softmax(row: &mut [f32]) {
     let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     row.iter_mut().for_each(|v| *v = (*v - top).exp());
     let sum: f32 = row.iter().sum();
@@ -112,7 +118,7 @@ mod tests {
     use super::*;
     use faer::Mat;
 
-    use crate::{algebra::least_squares, draw::Dice};
+    use crate::draw::Dice;
 
     /// The divergence on fresh rows of least squares, and of what `refit` makes of it. The score of the first class falls `bend` times
     /// faster where it is below the others anyway.
@@ -133,10 +139,7 @@ mod tests {
         let split = Split::of(columns(&x, k), columns(&t, classes), 1, true);
         let start = |m: &Moments| {
             let factor = Factor::of(&m.gram, 1e-6, &[0, 1, 2, 3])?;
-            Some(Fitted {
-                weights: least_squares::refit(&Mat::zeros(classes, k), m, &factor),
-                centre: m.mean_t.clone(),
-            })
+            Some(Fitted::of(&Mat::zeros(classes, k), m, &factor))
         };
         let whole = split.whole();
         let fresh = Part::of(columns(&fresh_x, k), columns(&fresh_t, classes), &whole, &|_| true);

@@ -173,12 +173,9 @@ fn fit(
         let split = Split::of(x, t, together, centred);
         let whole = split.whole();
         let share = best(&w0, &split)?;
-        let plain = |m: &Moments| -> Option<Fitted> {
-            let weights = match share {
-                Some(share) => least_squares::refit(&w0, m, &factor(m, share)?),
-                None => w0.clone(),
-            };
-            Some(Fitted { weights, centre: m.mean_t.clone() })
+        let plain = |m: &Moments| match share {
+            Some(share) => Some(Fitted::of(&w0, m, &factor(m, share)?)),
+            None => Some(Fitted { weights: w0.clone(), centre: m.mean_t.clone() }),
         };
         let behind = match (reader, share) {
             (Reader::Rectifier, Some(share)) => {

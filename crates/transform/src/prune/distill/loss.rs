@@ -1,6 +1,8 @@
 //! How far a student's outputs are from the teacher's, with gradients: divergence of class probabilities where the first output holds
 //! scores, squared error over energy elsewhere. Knows numbers only.
 
+use crate::algebra::softmax::softmax;
+
 /// What an output is.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Kind {
@@ -43,7 +45,9 @@ impl Kind {
                 Self::Probabilities(_) => v.max(LEAST).ln() / temperature,
                 _ => v / temperature,
             };
-            softmax(&row.iter().map(score).collect::<Vec<_>>())
+            let mut row: Vec<f32> = row.iter().map(score).collect();
+            softmax(&mut row);
+            row
         };
         let mut gradient = Vec::with_capacity(student.len());
         let mut total = 0f64;
@@ -64,10 +68,3 @@ impl Kind {
 
 /// Probabilities below this count as it.
 const LEAST: f32 = 1e-20;
-
-fn softmax(row: &[f32]) -> Vec<f32> {
-    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = row.iter().map(|v| (v - largest).exp()).collect();
-    let total: f32 = powers.iter().sum();
-    powers.into_iter().map(|p| p / total).collect()
-}
