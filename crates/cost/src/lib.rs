@@ -133,7 +133,7 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
     let scope = Scope::of_model(model, shapes);
     let nodes = walk::nodes(&scope);
     let held = walk::held(&scope);
-    let by_dtype = nodes.iter().fold(Macs::default(), |sum, n| sum.plus(n.by_dtype));
+    let (by_dtype, traffic) = walk::sums(&nodes);
     Cost {
         macs: by_dtype.total(),
         by_dtype,
@@ -143,7 +143,7 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
         loaded_bytes: weights::loaded(&scope),
         peak_activation_bytes: memory::peak(&scope, memory::Reuse::None),
         peak_in_place_bytes: memory::peak(&scope, memory::Reuse::InPlace),
-        traffic: nodes.iter().try_fold(0u64, |sum, n| Some(sum.saturating_add(n.traffic?))),
+        traffic,
         unknown: nodes.iter().map(NodeCost::unknown).sum(),
         nodes,
     }

@@ -16,15 +16,10 @@ pub(crate) fn of(scope: &Scope<'_>, n: &NodeProto) -> Option<u64> {
     if still || fused || scope.is_done(n) {
         return Some(0);
     }
+    // What nobody reads need not be known.
+    let written = |o: &String| scope.bytes_of(o).or_else(|| scope.view.uses(o).is_empty().then_some(0));
     let outputs = n.output.iter().filter(|o| !o.is_empty());
-    let written =
-        outputs.filter_map(|o| scope.bytes_of(o).or(if scope.view.uses(o).is_empty() { Some(0) } else { None }));
-    let count = n.output.iter().filter(|o| !o.is_empty()).count();
-    let written: Vec<u64> = written.collect();
-    if written.len() != count {
-        return None;
-    }
-    let written = written.into_iter().fold(0, u64::saturating_add);
+    let written = outputs.map(written).try_fold(0u64, |sum, b| Some(sum.saturating_add(b?)))?;
     if node::is_default_domain(&n.domain)
         && matches!(n.op_type.as_str(), "Gather" | "GatherND" | "GatherElements" | "Slice")
     {

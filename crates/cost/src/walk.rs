@@ -17,6 +17,12 @@ pub(crate) fn nodes(scope: &Scope<'_>) -> Vec<NodeCost> {
     scope.graph.node.iter().enumerate().map(|(index, n)| row(scope, NodeId(index), n, &held)).collect()
 }
 
+/// What nodes come to in one run of each: products, and bytes that they read and write, where these are known of all.
+pub(crate) fn sums(nodes: &[NodeCost]) -> (Macs, Option<u64>) {
+    let macs = nodes.iter().fold(Macs::default(), |sum, n| sum.plus(n.by_dtype));
+    (macs, nodes.iter().try_fold(0u64, |sum, n| Some(sum.saturating_add(n.traffic?))))
+}
+
 fn row(scope: &Scope<'_>, id: NodeId, n: &NodeProto, held: &HashMap<&str, Held>) -> NodeCost {
     let mut own = Held::default();
     let mut seen = HashSet::new();
@@ -76,8 +82,7 @@ fn with_bodies(scope: &Scope<'_>, n: &NodeProto, inner: &Inner, row: NodeCost) -
     let bodies: Option<Vec<BodyCost>> = inner.bodies.iter().enumerate().map(one).collect();
     let Some(bodies) = bodies else { return NodeCost { macs: None, traffic: None, ..row } };
     let costs = bodies.iter().map(|body| {
-        let macs = body.nodes.iter().fold(Macs::default(), |sum, n| sum.plus(n.by_dtype));
-        let traffic = body.nodes.iter().try_fold(0u64, |sum, n| Some(sum.saturating_add(n.traffic?)));
+        let (macs, traffic) = sums(&body.nodes);
         (macs, traffic, body.runs.unwrap_or(1))
     });
     let costs: Vec<(Macs, Option<u64>, u64)> = costs.filter(|(_, _, runs)| *runs > 0).collect();

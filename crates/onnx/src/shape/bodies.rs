@@ -1,10 +1,7 @@
 //! Graphs inside a graph: branches of `If`, bodies of `Loop` and `Scan`, calls of the model's functions. Each is followed with
 //! the types that its inputs have where it is entered; what a loop carries is widened until another iteration changes nothing.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use onnx_protobuf::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
@@ -238,22 +235,7 @@ impl Infer<'_> {
             shapes.types.extend(self.shapes.types.get(name).map(|t| (name.to_owned(), t.clone())));
             shapes.elements.extend(self.shapes.elements.get(name).map(|e| (name.to_owned(), e.clone())));
         }
-        let ir_version = self.functions.ir_version;
-        let view = View::new(body, ir_version);
-        let outer = Some(&*self);
-        let mut inner = Infer {
-            view,
-            outer,
-            functions: self.functions,
-            given: HashMap::new(),
-            shapes,
-            next: self.next,
-            named,
-            opset: self.opset,
-            concrete: self.concrete,
-            left: self.left,
-            depth: self.depth + 1,
-        };
+        let mut inner = Infer { outer: Some(&*self), named, ..self.nested(body, shapes) };
         let found = inner.follow(body, inputs);
         let (next, left, named) = (inner.next, inner.left, std::mem::take(&mut inner.named));
         (self.next, self.left, self.named) = (next, left, named);

@@ -8,7 +8,7 @@ use std::{
 use onnx_protobuf::{AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, ValueInfoProto};
 
 use super::{Body, Infer, Inner, Runs, Shapes, bodies::Types};
-use crate::{Model, NodeId, View, node};
+use crate::{Model, NodeId, node};
 
 /// The functions of a model by domain and name.
 pub(super) struct Functions<'m> {
@@ -55,19 +55,8 @@ impl Infer<'_> {
             shapes.elements.extend(self.shapes.elements.get(actual).map(|e| (formal.clone(), e.clone())));
         }
         let inputs = (0..function.input.len()).map(|i| self.like(n, i)).collect();
-        let mut inner = Infer {
-            view: View::new(&graph, self.functions.ir_version),
-            outer: None,
-            functions: self.functions,
-            given,
-            shapes,
-            next: self.next,
-            named: HashMap::new(),
-            opset: default.map_or(self.functions.opset, |o| o.version),
-            concrete: self.concrete,
-            left: self.left,
-            depth: self.depth + 1,
-        };
+        let opset = default.map_or(self.functions.opset, |o| o.version);
+        let mut inner = Infer { given, opset, ..self.nested(&graph, shapes) };
         let found = inner.follow(&graph, inputs);
         let (next, left) = (inner.next, inner.left);
         (self.next, self.left) = (next, left);

@@ -16,7 +16,7 @@ mod reduce;
 
 use std::collections::{BTreeMap, HashMap};
 
-use onnx_protobuf::{NodeProto, TensorProto};
+use onnx_protobuf::{GraphProto, NodeProto, TensorProto};
 
 pub use bodies::{Body, Inner, Runs};
 
@@ -216,15 +216,31 @@ impl<'m> Infer<'m> {
         }
     }
 
+    /// For a graph inside this one, with what is known in it; it sees nothing of this one.
+    fn nested<'g>(&'g self, graph: &'g GraphProto, shapes: Shapes) -> Infer<'g> {
+        Infer {
+            view: View::new(graph, self.functions.ir_version),
+            outer: None,
+            functions: self.functions,
+            given: HashMap::new(),
+            shapes,
+            next: self.next,
+            named: HashMap::new(),
+            opset: self.opset,
+            concrete: self.concrete,
+            left: self.left,
+            depth: self.depth + 1,
+        }
+    }
+
     /// Takes up the types of initializers.
     fn hold_constants(&mut self) {
-        for proto in &self.view.graph().initializer {
-            let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
-            self.set(&proto.name, ValueType { dtype: DType::from_onnx(proto.data_type), dims });
-        }
-        for proto in &self.view.graph().sparse_initializer {
-            let dims = proto.dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
-            self.set(&proto.values.name, ValueType { dtype: DType::from_onnx(proto.values.data_type), dims });
+        let graph = self.view.graph();
+        let dense = graph.initializer.iter().map(|t| (&t.name, &t.dims, t.data_type));
+        let sparse = graph.sparse_initializer.iter().map(|t| (&t.values.name, &t.dims, t.values.data_type));
+        for (name, dims, data_type) in dense.chain(sparse) {
+            let dims = dims.iter().map(|&d| u64::try_from(d).map(Dim::Known)).collect::<Result<_, _>>().ok();
+            self.set(name, ValueType { dtype: DType::from_onnx(data_type), dims });
         }
     }
 
