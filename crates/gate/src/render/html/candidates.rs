@@ -5,7 +5,7 @@ use plimsoll_record::{Choice, Figure, Miss, PassRecord, RankedCandidate, Ranking
 
 use super::{
     Outline,
-    chart::Scale,
+    chart::{Scale, levels},
     head::{badge, class},
     table,
     text::{breaking, bytes, count, esc, name, prose, px, quantity, some},
@@ -138,15 +138,9 @@ fn scatter(ranking: &Ranking, x: Axis<'_>, y: Axis<'_>) -> String {
             px(bottom + 16.0)
         ));
     }
-    for tick in up.ticks() {
-        let at = up.at(tick);
-        let label = esc(&quantity(tick, &points[0].2.unit, None));
-        drawn.push_str(&format!(
-            "<path class=\"grid\" d=\"M{left} {0}H{right}\"/><text class=\"tick\" x=\"{1}\" y=\"{2}\" text-anchor=\"end\">{label}</text>\n",
-            px(at),
-            px(left - 6.0),
-            px(at + 4.0)
-        ));
+    for level in levels(up, [left, right], &points[0].2.unit) {
+        drawn.push_str(&level);
+        drawn.push('\n');
     }
     let places: Vec<[f64; 2]> = points.iter().map(|(_, fx, fy)| [across.at(fx.value), up.at(fy.value)]).collect();
     let mut labels = Labels::around(&places);
@@ -248,9 +242,8 @@ fn listed(outline: &mut Outline, ranking: &Ranking, axes: &[Axis<'_>]) -> String
 
 /// What the passes of the winner did, or of the best where nothing won.
 fn made(outline: &mut Outline, ranking: &Ranking) -> String {
-    let won = |c: &&RankedCandidate| ranking.winner.as_ref() == Some(&c.recipe.name);
-    let best = ranking.candidates.iter().find(won).or(ranking.candidates.first());
-    let Some(best) = best else { return String::new() };
+    let winner = ranking.winner.as_ref().and_then(|name| ranking.candidate(name));
+    let Some(best) = winner.or(ranking.candidates.first()) else { return String::new() };
     let did: Vec<&PassRecord> = best.passes.iter().filter(|p| p.outcome != "nothing to do").collect();
     if did.is_empty() {
         return String::new();

@@ -1,6 +1,6 @@
 //! What charts share: axes with round numbers, and bars in tables.
 
-use super::text::px;
+use super::text::{esc, px, quantity};
 
 /// What is larger than this is drawn as this: differences of such numbers overflow.
 const LARGEST: f64 = 1e30;
@@ -49,6 +49,21 @@ impl Scale {
         // So few because the step is a quarter of the span at least.
         (first..=last.min(first + 8)).map(|i| i as f64 * step).collect()
     }
+}
+
+/// The lines of round values across a chart, from `left` to `right`, each with its value before it.
+pub(super) fn levels(up: Scale, [left, right]: [f64; 2], unit: &str) -> Vec<String> {
+    let one = |tick: f64| {
+        let at = up.at(tick);
+        format!(
+            "<path class=\"grid\" d=\"M{left} {0}H{right}\"/><text class=\"tick\" x=\"{1}\" y=\"{2}\" text-anchor=\"end\">{3}</text>",
+            px(at),
+            px(left - 6.0),
+            px(at + 4.0),
+            esc(&quantity(tick, unit, None))
+        )
+    };
+    up.ticks().into_iter().map(one).collect()
 }
 
 fn drawable(x: f64) -> f64 {

@@ -4,7 +4,7 @@ use plimsoll_record::{Report, Trend};
 
 use super::{
     Outline,
-    chart::Scale,
+    chart::{Scale, levels},
     text::{esc, name, px, quantity},
 };
 use crate::render::changes;
@@ -38,17 +38,7 @@ fn chart(report: &Report, trend: &Trend, words: &str) -> String {
     let up = Scale::from_zero(values().chain(limits.iter().copied()), [bottom, top]);
     let step = (right - left - 16.0) / trend.points.len().saturating_sub(1).max(1) as f64;
     let x = |i: usize| left + 8.0 + i as f64 * step;
-    let mut drawn = String::new();
-    for tick in up.ticks() {
-        let at = up.at(tick);
-        drawn.push_str(&format!(
-            "<path class=\"grid\" d=\"M{left} {0}H{right}\"/><text class=\"tick\" x=\"{1}\" y=\"{2}\" text-anchor=\"end\">{3}</text>",
-            px(at),
-            px(left - 6.0),
-            px(at + 4.0),
-            esc(&quantity(tick, &trend.unit, None))
-        ));
-    }
+    let mut drawn = levels(up, [left, right], &trend.unit).concat();
     for limit in &limits {
         drawn.push_str(&format!("<path class=\"line\" d=\"M{left} {0}H{right}\"/>", px(up.at(*limit))));
     }
