@@ -56,16 +56,17 @@ pub(crate) struct Searched {
 impl Searched {
     /// The first winner, or what comes nearest where there is none; and its model.
     pub(crate) fn best(&self) -> Option<(&RankedCandidate, &Model)> {
-        let name = best(&self.ranking)?;
-        let candidate = self.ranking.candidates.iter().find(|c| c.recipe.name == *name)?;
-        Some((candidate, self.models.get(name)?))
+        self.candidate(best(&self.ranking)?)
     }
 
     /// The one winner and its model.
     pub(crate) fn winner(&self) -> Option<(&RankedCandidate, &Model)> {
-        let name = self.ranking.winner.as_ref()?;
-        let candidate = self.ranking.candidates.iter().find(|c| c.recipe.name == *name)?;
-        Some((candidate, self.models.get(name)?))
+        self.candidate(self.ranking.winner.as_ref()?)
+    }
+
+    /// The candidate of a recipe and its model, where that is handed on.
+    pub(crate) fn candidate(&self, recipe: &str) -> Option<(&RankedCandidate, &Model)> {
+        Some((self.ranking.candidate(recipe)?, self.models.get(recipe)?))
     }
 }
 
@@ -132,7 +133,7 @@ impl Project {
         let stop = interrupted();
         let deadline = Deadline::after(Duration::from_secs_f64(request.seconds), &stop);
         let mut live = Live::new(&task, &tools, &store, deadline, request.merge)?;
-        let of = live.of()?;
+        let of = live.of();
         let (ranking, recording) = match request.replay {
             Some(path) => {
                 let recording = read(path)?;
@@ -152,7 +153,7 @@ impl Project {
         for recipe in kept(&ranking) {
             models.insert(recipe.name.clone(), live.model(recipe)?);
         }
-        let best = best(&ranking).and_then(|name| ranking.candidates.iter().find(|c| c.recipe.name == *name));
+        let best = best(&ranking).and_then(|name| ranking.candidate(name));
         let nodes = match best.filter(|_| request.shard.is_none()) {
             Some(best) => live.nodes(&best.recipe)?,
             None => vec![],

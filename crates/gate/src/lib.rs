@@ -21,6 +21,6 @@ pub mod render;
 pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec, obstacle};
 pub use kind::Subject;
 pub use loosened::{Set, loosened};
-pub use report::report;
+pub use report::{report, verdict};
 pub use waiver::waive;
 pub use wanted::{Wanted, wanted};

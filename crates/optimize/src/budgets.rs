@@ -3,7 +3,7 @@
 use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, waive, wanted};
 use plimsoll_measure::{Endpoint, EndpointOf, ShiftStatistic};
 use plimsoll_profile::{Day, Metric, Profile, Spec};
-use plimsoll_record::{Forecast, Machine, Report, Row, Verdict};
+use plimsoll_record::{Forecast, Machine, Report, Row};
 
 use crate::{Assessed, derived::derive, forecast};
 
@@ -57,11 +57,6 @@ impl Budgeted<'_> {
     /// The spec's endpoints, as they are measured.
     pub fn endpoints(&self) -> Vec<Endpoint> {
         self.spec.map(|s| s.endpoints.iter().map(measured).collect()).unwrap_or_default()
-    }
-
-    /// The verdict alone.
-    pub(crate) fn verdict(&self, model_digest: &str, assessed: &Assessed) -> Verdict {
-        self.report("", model_digest, assessed).verdict
     }
 
     /// What is left to measure where evidence has been taken over, on a machine like `here`.

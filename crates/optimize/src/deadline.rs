@@ -40,14 +40,14 @@ impl<'d> Deadline<'d> {
     }
 }
 
-/// An executor that runs nothing any more once a deadline has passed, so that a pass which runs models ends soon after it.
+/// An executor that runs nothing any more once a deadline has passed, if it has one, so that a pass which runs models ends soon after it.
 pub(crate) struct Until<'u> {
     inner: &'u dyn Executor,
-    deadline: Deadline<'u>,
+    deadline: Option<Deadline<'u>>,
 }
 
 impl<'u> Until<'u> {
-    pub(crate) fn new(inner: &'u dyn Executor, deadline: Deadline<'u>) -> Self {
+    pub(crate) fn new(inner: &'u dyn Executor, deadline: Option<Deadline<'u>>) -> Self {
         Self { inner, deadline }
     }
 }
@@ -62,15 +62,14 @@ impl Executor for Until<'_> {
     }
 
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
-        check(&self.deadline.end, self.deadline.stop, self.name())?;
+        let Some(deadline) = self.deadline else { return self.inner.load(model, options) };
+        if deadline.passed() {
+            return Err(over(self.name()));
+        }
         let inner = self.inner.load(model, options)?;
         // Sessions outlive borrows: they carry the time, and the flag is looked at when the next model is loaded.
-        Ok(Box::new(Ending { inner, end: self.deadline.end, executor: self.name().to_owned() }))
+        Ok(Box::new(Ending { inner, end: deadline.end, executor: self.name().to_owned() }))
     }
-}
-
-fn check(end: &Instant, stop: &AtomicBool, executor: &str) -> Result<(), ExecError> {
-    if stop.load(Ordering::Relaxed) || Instant::now() >= *end { Err(over(executor)) } else { Ok(()) }
 }
 
 fn over(executor: &str) -> ExecError {

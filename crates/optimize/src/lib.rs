@@ -19,6 +19,7 @@ mod standing;
 mod store;
 
 pub mod recipe;
+pub mod recorded;
 
 pub use assess::{Assessed, Tools};
 pub use budgets::Budgeted;
@@ -31,4 +32,4 @@ pub use live::Live;
 pub use recipe::RecipeError;
 pub use search::{Shard, Task, recipes, search};
 pub use space::ORIGINAL;
-pub use store::{Forgetful, Store};
+pub use store::Store;

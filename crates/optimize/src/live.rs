@@ -1,23 +1,20 @@
 //! The laboratory that runs models: carries recipes out, sharing what they have in common, counts, compares, evaluates, times. Everything
 //! found is kept in a store, and taken from there the next time.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{cell::OnceCell, collections::BTreeMap, time::Instant};
 
 use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_measure::{MeasureError, machine};
 use plimsoll_onnx::Model;
-use plimsoll_record::{Figure, Found, NodeSensitivity, OutputDamage, PassRecord, Recipe, Stage, Step, TrialEnd};
+use plimsoll_record::{Figure, Found, NodeSensitivity, PassRecord, Recipe, Stage, Step, TrialEnd};
 use plimsoll_runtime::Executor;
-use plimsoll_transform::{
-    Context, LatencyOracle, PipelineError, Silent,
-    quantize::{self, Damage},
-};
+use plimsoll_transform::{Context, LatencyOracle, PipelineError, Silent, quantize};
 
 use crate::{
     Assessed, Deadline, Lab, OptimizeError, RecipeError, Store, Task, Tools,
     clock::Stopwatch,
     deadline::Until,
-    recipe,
+    recipe, recorded,
     space::ORIGINAL,
     store::{hash, key, open, seal},
 };
@@ -40,6 +37,10 @@ pub struct Live<'l> {
     stored_only: bool,
     /// What all models depend on.
     base: String,
+    /// Digest of the validation data; empty where there are none.
+    validation: String,
+    /// What is counted of the original.
+    original: OnceCell<Vec<Figure>>,
     compared: Option<Dataset>,
     /// Models made so far, the last of them, by the key of their last step.
     recent: Vec<(String, Model, Vec<PassRecord>)>,
@@ -83,22 +84,39 @@ impl<'l> Live<'l> {
             let batch = d.batch(0..COMPARED.min(d.len()));
             Dataset::new(d.path(), batch, None, None).ok()
         });
-        Ok(Self { task, tools, store, deadline, stored_only, base, compared, recent: vec![], seconds: BTreeMap::new() })
+        let validation = task.validation.map(|d| d.digest().to_string()).unwrap_or_default();
+        Ok(Self {
+            task,
+            tools,
+            store,
+            deadline,
+            stored_only,
+            base,
+            validation,
+            original: OnceCell::new(),
+            compared,
+            recent: vec![],
+            seconds: BTreeMap::new(),
+        })
     }
 
     /// What is searched, by everything that its result depends on besides the clock.
-    pub fn of(&self) -> Result<String, OptimizeError> {
+    pub fn of(&self) -> String {
         let budgets = &self.task.budgets;
         let text = |source: &plimsoll_profile::Source| {
             source.files().map(|f| f.text().to_owned()).collect::<Vec<_>>().join("\n")
         };
         let spec = budgets.spec.map(|s| text(&s.source)).unwrap_or_default();
         let profiles: Vec<String> = budgets.profiles.iter().map(|p| text(&p.source)).collect();
-        Ok(key(&[&self.base, &self.validation()?, &spec, &profiles.join("\n"), &self.executors()]))
+        key(&[&self.base, &self.validation, &spec, &profiles.join("\n"), &self.executors()])
     }
 
-    fn validation(&self) -> Result<String, OptimizeError> {
-        Ok(self.task.validation.map(|d| d.digest().to_string()).unwrap_or_default())
+    /// An executor; `timely` says whether it stops answering at the deadline.
+    fn until<'e>(&self, executor: &'e dyn Executor, timely: bool) -> Until<'e>
+    where
+        'l: 'e,
+    {
+        Until::new(executor, timely.then_some(self.deadline))
     }
 
     fn executors(&self) -> String {
@@ -183,8 +201,7 @@ impl<'l> Live<'l> {
     ) -> Result<(Model, Vec<PassRecord>), Stop> {
         let one = Recipe::new(&recipe.name, vec![recipe.steps[step].clone()]);
         let start = Instant::now();
-        let until = Until::new(self.task.passes, self.deadline);
-        let executor: &dyn Executor = if timely { &until } else { self.task.passes };
+        let executor = &self.until(self.task.passes, timely);
         let clock = self.task.calibration.map(|data| Stopwatch::new(executor, data, 1));
         let context = Context {
             data: self.task.calibration,
@@ -258,21 +275,19 @@ impl<'l> Live<'l> {
     fn work(&mut self, recipe: &Recipe, stage: Stage, model: &Model, passes: Vec<PassRecord>) -> Result<Found, Stop> {
         let digest = model.digest().to_string();
         let mut found = Found { model_digest: digest, ..Found::default() };
-        let until = Until::new(self.tools.executor, self.deadline);
         let timely = recipe.name != ORIGINAL && stage != Stage::Judged;
-        let executor: &dyn Executor = if timely { &until } else { self.tools.executor };
+        let executor = &self.until(self.tools.executor, timely);
         let samples = self.task.validation.or(self.task.calibration).map(|d| d as &dyn Samples);
         let tools = Tools { executor, ..self.tools.clone() };
         match stage {
             Stage::Made => {
-                let counted = Assessed::count(model, Some(self.task.model), samples).map_err(Stop::Unmeasured)?;
-                (found.figures, found.baseline, found.withheld) = (counted.figures, counted.baseline, counted.withheld);
+                take(&mut found, self.counted(model, samples)?);
                 found.passes = passes;
             }
             Stage::Compared => {
                 let context = Context { seed: self.tools.seed, data: self.compared.as_ref(), ..Context::new(executor) };
                 found.damage = match quantize::damage(self.task.model, model, &context) {
-                    Ok(damage) => Some(recorded(&damage)),
+                    Ok(damage) => Some(recorded::damage(&damage)),
                     // Outputs that are no floats: what they are worth shows on the validation data.
                     Err(plimsoll_transform::Refusal::CheckFailed(_)) => None,
                     Err(e) => return Err(Stop::Refused(e.to_string())),
@@ -280,11 +295,7 @@ impl<'l> Live<'l> {
             }
             Stage::Evaluated => {
                 let mut assessed = Assessed::default();
-                if let Some(data) = self.task.validation {
-                    let endpoints = self.task.budgets.endpoints();
-                    let before = Some(self.task.model);
-                    assessed.add_accuracy(&tools, model, before, data, &endpoints).map_err(Stop::Unmeasured)?;
-                }
+                self.evaluate(&mut assessed, &tools, model, self.task.validation.map(|d| d as &dyn Samples))?;
                 take(&mut found, assessed);
             }
             Stage::Timed => {
@@ -294,17 +305,38 @@ impl<'l> Live<'l> {
             }
             Stage::Dissected => found.nodes = self.dissect(recipe, timely)?,
             Stage::Judged => {
-                let mut assessed = Assessed::count(model, Some(self.task.model), samples).map_err(Stop::Unmeasured)?;
-                if let Some(data) = self.task.test {
-                    let endpoints = self.task.budgets.endpoints();
-                    let before = Some(self.task.model);
-                    assessed.add_accuracy(&tools, model, before, data, &endpoints).map_err(Stop::Unmeasured)?;
-                }
+                let mut assessed = self.counted(model, samples)?;
+                self.evaluate(&mut assessed, &tools, model, self.task.test)?;
                 self.time(&mut assessed, &tools, model, self.task.test.or(samples), timely)?;
                 take(&mut found, assessed);
             }
         }
         Ok(found)
+    }
+
+    /// What is counted of a model beside the original, which is counted once.
+    fn counted(&self, model: &Model, samples: Option<&dyn Samples>) -> Result<Assessed, Stop> {
+        let count = |model| Assessed::count(model, None, samples).map_err(Stop::Unmeasured);
+        let baseline = match self.original.get() {
+            Some(counted) => counted.clone(),
+            None => {
+                let counted = count(self.task.model)?.figures;
+                self.original.get_or_init(|| counted).clone()
+            }
+        };
+        Ok(Assessed { baseline, ..count(model)? })
+    }
+
+    fn evaluate(
+        &self,
+        assessed: &mut Assessed,
+        tools: &Tools<'_>,
+        model: &Model,
+        data: Option<&dyn Samples>,
+    ) -> Result<(), Stop> {
+        let Some(data) = data else { return Ok(()) };
+        let endpoints = self.task.budgets.endpoints();
+        assessed.add_accuracy(tools, model, Some(self.task.model), data, &endpoints).map_err(Stop::Unmeasured)
     }
 
     /// In every executor that a profile names.
@@ -317,8 +349,7 @@ impl<'l> Live<'l> {
         timely: bool,
     ) -> Result<(), Stop> {
         for executor in &self.task.executors {
-            let until = Until::new(*executor, self.deadline);
-            let executor: &dyn Executor = if timely { &until } else { *executor };
+            let executor = &self.until(*executor, timely);
             let tools = Tools { executor, ..tools.clone() };
             let timed = assessed.add_latency(&tools, model, Some(self.task.model), samples);
             timed.map_err(Stop::Unmeasured)?;
@@ -330,8 +361,7 @@ impl<'l> Live<'l> {
         let Some(at) = recipe.steps.iter().position(|s| s.pass == "quantize") else { return Ok(vec![]) };
         let quantized = Recipe::new(&recipe.name, recipe.steps[at..].to_vec());
         let (model, _) = self.made(recipe, at, timely)?;
-        let until = Until::new(self.task.passes, self.deadline);
-        let executor: &dyn Executor = if timely { &until } else { self.task.passes };
+        let executor = &self.until(self.task.passes, timely);
         let context = &Context { data: self.task.calibration, seed: self.tools.seed, ..Context::new(executor) };
         let found = match recipe::before_quantization(&quantized, &model, context) {
             Ok(found) => found,
@@ -340,14 +370,7 @@ impl<'l> Live<'l> {
         };
         let Some((model, options)) = found else { return Ok(vec![]) };
         let ranked = quantize::sensitivity(&model, &options, context).map_err(|e| Stop::Refused(e.to_string()))?;
-        let node = |cost: quantize::NodeCost| NodeSensitivity {
-            nodes: cost.nodes,
-            exclude: cost.outputs,
-            operators: cost.operators,
-            bytes_saved: cost.bytes_saved,
-            damage: recorded(&cost.damage),
-        };
-        Ok(ranked.into_iter().map(node).collect())
+        Ok(ranked.into_iter().map(recorded::node).collect())
     }
 
     /// What a stage's result depends on besides the models.
@@ -356,11 +379,11 @@ impl<'l> Live<'l> {
         Ok(match stage {
             Stage::Made | Stage::Dissected => String::new(),
             Stage::Compared => self.executors(),
-            Stage::Evaluated => key(&[&self.validation()?, &asked, &self.executors()]),
+            Stage::Evaluated => key(&[&self.validation, &asked, &self.executors()]),
             Stage::Timed => {
                 let here = machine(self.tools.threads);
                 let here = format!("{} {:?} {}", here.cpu, here.isa, here.threads);
-                key(&[&self.validation()?, &asked, &format!("{:?}", self.tools.bench), &self.executors(), &here])
+                key(&[&self.validation, &asked, &format!("{:?}", self.tools.bench), &self.executors(), &here])
             }
             Stage::Judged => {
                 let test = self.task.test.map(|d| d.digest()).transpose().map_err(MeasureError::from)?;
@@ -434,15 +457,6 @@ fn kind(step: &Step) -> String {
     // Training takes long whatever else is said.
     let repair = if repair.contains("distill") { repair } else { String::new() };
     format!("{}{}{}{repair}", step.pass, said("scheme"), said("allocation"))
-}
-
-fn recorded(found: &Damage) -> OutputDamage {
-    OutputDamage {
-        divergence: found.divergence.filter(|d| d.is_finite()),
-        agreement: found.agreement,
-        sqnr: found.sqnr().filter(|d| d.is_finite()),
-        samples: found.samples as u64,
-    }
 }
 
 /// A finding as it will be read back, and its text: figures are rounded to digits that JSON carries exactly, so that whoever replays a

@@ -78,6 +78,11 @@ impl Pool {
         self.by_name.contains_key(name)
     }
 
+    /// The place of a point's candidate.
+    pub(crate) fn place(&self, point: &Point) -> Option<usize> {
+        self.candidates.iter().position(|(_, k)| k.point.as_ref() == Some(point))
+    }
+
     pub(crate) fn known(&self, at: usize) -> &Known {
         &self.candidates[at].1
     }
@@ -151,14 +156,16 @@ impl Pool {
         budgets: &Budgeted<'_>,
         objective: &Objective,
     ) -> Vec<RankedCandidate> {
-        let in_running = |at: usize| {
-            self.held(at, budgets).is_some_and(|h| h.standing < Standing::Violated)
-                && self.known(at).stage >= Some(Stage::Evaluated)
+        let all: Vec<(usize, Option<Held>)> = order.iter().map(|&at| (at, self.held(at, budgets))).collect();
+        let in_running = |(at, held): &&(usize, Option<Held>)| {
+            held.as_ref().is_some_and(|h| h.standing < Standing::Violated)
+                && self.known(*at).stage >= Some(Stage::Evaluated)
         };
-        let front = |at: usize| in_running(at) && !order.iter().any(|&o| o != at && in_running(o) && self.beats(o, at));
-        let entry = |&at: &usize| {
+        let running: Vec<usize> = all.iter().filter(in_running).map(|(at, _)| *at).collect();
+        let front = |at: usize| running.contains(&at) && !running.iter().any(|&o| o != at && self.beats(o, at));
+        let entry = |(at, held): &(usize, Option<Held>)| {
+            let (at, held) = (*at, held.as_ref());
             let (recipe, known) = &self.candidates[at];
-            let held = self.held(at, budgets);
             let skipped = || Verdict::Skipped("the recipe was refused".into());
             RankedCandidate {
                 recipe: recipe.clone(),
@@ -169,12 +176,12 @@ impl Pool {
                 figures: known.assessed.figures.clone(),
                 score: self.score(at, objective, false),
                 front: front(at),
-                verdict: held.as_ref().map_or_else(skipped, |h| h.verdict.clone()),
-                misses: held.map(|h| h.misses).unwrap_or_default(),
+                verdict: held.map_or_else(skipped, |h| h.verdict.clone()),
+                misses: held.map(|h| h.misses.clone()).unwrap_or_default(),
                 refused: known.refused.clone().or_else(|| known.left.clone()),
             }
         };
-        order.iter().map(entry).collect()
+        all.iter().map(entry).collect()
     }
 
     /// Whether one candidate is at least as good as another in everything that is known of both, and better in something.

@@ -81,9 +81,15 @@ pub fn search(
     judge: bool,
 ) -> Result<Ranking, OptimizeError> {
     let more = task.test.zip(task.validation).map(|(test, here)| test.count() as f64 / here.len().max(1) as f64);
-    let pool = Pool::new(more);
-    let (complete, lossy_from) = (true, f64::INFINITY);
-    let mut search = Search { task, lab, progress, pool, complete, lossy_from, required: Standing::Kept };
+    let mut search = Search {
+        task,
+        lab,
+        progress,
+        pool: Pool::new(more),
+        complete: true,
+        lossy_from: f64::INFINITY,
+        required: Standing::Kept,
+    };
     let original = search.pool.enter(Recipe::new(ORIGINAL, vec![]), None);
     for stage in [Stage::Made, Stage::Evaluated, Stage::Timed] {
         search.take(original, stage)?;
@@ -335,8 +341,7 @@ impl<'s> Search<'s> {
         }
         // The scheme that makes most of the objective is bisected first: what it stands, others mostly do.
         let score = |point: &Point| {
-            let at = self.pool.candidates.iter().position(|(_, k)| k.point.as_ref() == Some(point));
-            at.and_then(|at| self.pool.score(at, &self.task.objective, true)).unwrap_or(0.0)
+            self.pool.place(point).and_then(|at| self.pool.score(at, &self.task.objective, true)).unwrap_or(0.0)
         };
         let mut scored: Vec<(f64, Point)> = seeds.into_iter().map(|p| (score(&p), p)).collect();
         scored.sort_by(|(a, _), (b, _)| a.total_cmp(b));
@@ -374,8 +379,7 @@ impl<'s> Search<'s> {
         let mut late = 0;
         loop {
             let order = self.pool.order(budgets, &self.task.objective, last);
-            let Some(&centre) = order.iter().find(|at| self.pool.known(**at).point.is_some()) else { return Ok(()) };
-            let Some(point) = self.pool.known(centre).point.clone() else { return Ok(()) };
+            let Some(point) = order.iter().find_map(|at| self.pool.known(*at).point.clone()) else { return Ok(()) };
             let bar = self.best(budgets).and_then(|b| self.pool.score(b, &self.task.objective, true));
             let next = space.neighbours(&point).into_iter().find(|n| !self.pool.holds(&n.recipe().name));
             let next = match next {
@@ -402,7 +406,7 @@ impl<'s> Search<'s> {
             return Ok(None);
         }
         let lossy = |p: &Point| {
-            let at = self.pool.candidates.iter().position(|(_, k)| k.point.as_ref() == Some(p))?;
+            let at = self.pool.place(p)?;
             let held = self.pool.held(at, budgets)?;
             let evaluated = self.pool.known(at).stage == Some(Stage::Evaluated);
             (evaluated && held.of_data > self.required).then_some((held.excess(), at))

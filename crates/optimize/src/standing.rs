@@ -1,5 +1,6 @@
 //! How a candidate stands to its budgets: kept, likely, unlikely, violated; which budget it misses by how much.
 
+use plimsoll_gate::verdict;
 use plimsoll_profile::{Basis, Metric};
 use plimsoll_record::{Load, Miss, Side, Verdict};
 
@@ -45,7 +46,7 @@ impl Held {
     pub(crate) fn of(budgets: &Budgeted<'_>, digest: &str, assessed: &Assessed, more: Option<f64>) -> Self {
         let mut rows = budgets.rows(digest, assessed);
         budgets.waive(&mut rows);
-        let verdict = budgets.verdict(digest, assessed);
+        let verdict = verdict(&rows);
         let (mut standing, mut of_data) = (Standing::Kept, Standing::Kept);
         let mut misses = Vec::new();
         for row in rows.iter().filter(|r| r.level == "error") {

@@ -3,8 +3,9 @@
 //! Where entries lie is for whoever implements [`Store`]; an entry carries a checksum, so that one which was cut short or changed counts
 //! as absent.
 
-use std::{cell::RefCell, collections::HashMap, io};
+use std::io;
 
+use plimsoll_onnx::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Entries by key. A key is the digest of what the entry depends on, so that an entry never changes and any number of writers may
@@ -16,21 +17,6 @@ pub trait Store {
     fn put(&self, key: &str, entry: &[u8]) -> io::Result<()>;
 }
 
-/// A store that is gone with the process.
-#[derive(Debug, Default)]
-pub struct Forgetful(RefCell<HashMap<String, Vec<u8>>>);
-
-impl Store for Forgetful {
-    fn get(&self, key: &str) -> Option<Vec<u8>> {
-        self.0.borrow().get(key).cloned()
-    }
-
-    fn put(&self, key: &str, entry: &[u8]) -> io::Result<()> {
-        self.0.borrow_mut().insert(key.to_owned(), entry.to_vec());
-        Ok(())
-    }
-}
-
 /// The key of whatever depends on these parts and nothing else.
 pub(crate) fn key(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -38,16 +24,12 @@ pub(crate) fn key(parts: &[&str]) -> String {
         hash.update((part.len() as u64).to_le_bytes());
         hash.update(part.as_bytes());
     }
-    hex(&hash.finalize())
+    Digest(hash.finalize().into()).to_string()
 }
 
 /// The digest of bytes.
 pub(crate) fn hash(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    Digest(Sha256::digest(bytes).into()).to_string()
 }
 
 /// A text and bytes as one entry.

@@ -142,3 +142,10 @@ pub struct Ranking {
     /// none.
     pub judged: Vec<FinalJudgement>,
 }
+
+impl Ranking {
+    /// The candidate of a recipe.
+    pub fn candidate(&self, recipe: &str) -> Option<&RankedCandidate> {
+        self.candidates.iter().find(|c| c.recipe.name == recipe)
+    }
+}

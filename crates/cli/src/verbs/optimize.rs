@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use plimsoll_onnx::Model;
 use plimsoll_optimize::{Shard, recipe};
 use plimsoll_record::{Choice, RankedCandidate, Ranking, Recipe, Verdict};
 use plimsoll_transform::Context;
@@ -67,13 +66,11 @@ fn carry_out(world: &World, project: &Project, file: &Path, folder: &Path) -> Re
     let ranges = project.ranges();
     let executor = project.passes(world)?;
     let context = Context {
+        data: project.calibration.as_ref(),
         ranges: ranges.as_ref(),
-        ..Context {
-            data: project.calibration.as_ref(),
-            seed: world.common.seed,
-            progress: &world.bar,
-            ..Context::new(executor)
-        }
+        seed: world.common.seed,
+        progress: &world.bar,
+        ..Context::new(executor)
     };
     let made = recipe::apply(&recipe, &project.model, &context)?;
     let output = folder.join("winner.onnx");
@@ -119,7 +116,8 @@ fn write(folder: &Path, searched: &Searched, page: String) -> Result<(), Failure
         files.insert(candidates.join(format!("{name}.onnx")), model.to_bytes()?);
     }
     for choice in &searched.ranking.choices {
-        let Some((winner, model)) = chosen(searched, choice) else { continue };
+        let chosen = choice.winner.as_ref().and_then(|name| searched.candidate(name));
+        let Some((winner, model)) = chosen else { continue };
         let of = choice.profile.as_ref().map(|p| format!("-{p}")).unwrap_or_default();
         files.insert(folder.join(format!("winner{of}.onnx")), model.to_bytes()?);
         files.insert(folder.join(format!("recipe{of}.json")), world::json(&winner.recipe)?.into_bytes());
@@ -144,12 +142,6 @@ fn write(folder: &Path, searched: &Searched, page: String) -> Result<(), Failure
         }
     }
     Ok(())
-}
-
-fn chosen<'s>(searched: &'s Searched, choice: &Choice) -> Option<(&'s RankedCandidate, &'s Model)> {
-    let name = choice.winner.as_ref()?;
-    let candidate = searched.ranking.candidates.iter().find(|c| c.recipe.name == *name)?;
-    Some((candidate, searched.models.get(name)?))
 }
 
 fn text(ranking: &Ranking, folder: &Path) -> String {

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, path::Path};
 
 use plimsoll_dataset::Dataset;
 use plimsoll_onnx::Model;
-use plimsoll_record::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};
-use plimsoll_transform::quantize::{self, Damage, NodeCost, QuantizeOptions};
+use plimsoll_optimize::recorded;
+use plimsoll_record::{NodeSensitivity, QuantizedComparison, Standing};
+use plimsoll_transform::quantize::{self, QuantizeOptions};
 
 use crate::{
     failure::{Failure, Named},
@@ -21,26 +22,7 @@ pub(crate) fn sensitivity(
     options: &QuantizeOptions,
 ) -> Result<Vec<NodeSensitivity>, Failure> {
     let ranked = quantize::sensitivity(simple, options, &world.context(Some(data))?)?;
-    Ok(ranked.into_iter().map(node).collect())
-}
-
-fn node(cost: NodeCost) -> NodeSensitivity {
-    NodeSensitivity {
-        nodes: cost.nodes,
-        exclude: cost.outputs,
-        operators: cost.operators,
-        bytes_saved: cost.bytes_saved,
-        damage: damage(&cost.damage),
-    }
-}
-
-fn damage(found: &Damage) -> OutputDamage {
-    OutputDamage {
-        divergence: found.divergence.filter(|d| d.is_finite()),
-        agreement: found.agreement,
-        sqnr: found.sqnr().filter(|d| d.is_finite()),
-        samples: found.samples as u64,
-    }
+    Ok(ranked.into_iter().map(recorded::node).collect())
 }
 
 /// The model made beside another quantized file of the same original. `names` are the old names of values by their new ones.
@@ -57,7 +39,7 @@ pub(crate) fn against(
     let standing = |path: &Path, model: &Model, alone: Vec<String>| -> Result<Standing, Failure> {
         let found = quantize::damage(as_read, model, &context).of_model(path)?;
         let bytes = model.to_bytes()?.len() as u64;
-        Ok(Standing { model: path.display().to_string(), bytes, damage: damage(&found), alone })
+        Ok(Standing { model: path.display().to_string(), bytes, damage: recorded::damage(&found), alone })
     };
     let (ours, theirs) =
         (quantize::quantized_of(simple, made.1, made.2), quantize::quantized_of(simple, &rival, &BTreeMap::new()));
