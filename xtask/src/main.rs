@@ -3,6 +3,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, ExitCode, ExitStatus},
 };
@@ -48,12 +49,23 @@ fn code_of(status: ExitStatus) -> ExitCode {
     ExitCode::from(status.code().and_then(|c| u8::try_from(c).ok()).unwrap_or(OTHER))
 }
 
+/// A verb that takes what the main job does without: a telemetry store, object stores, registries.
+fn asks_for_all(args: &[OsString]) -> bool {
+    args.first().is_some_and(|verb| verb == "rollout") || args.iter().any(|a| a.to_string_lossy().contains("://"))
+}
+
 /// Builds the command line and runs the verb in the caller's folder.
-fn hand_over(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |t| root().join(t));
-    let binary = target.join("release").join(format!("plimsoll{}", env::consts::EXE_SUFFIX));
+fn hand_over(args: &[OsString]) -> Result<ExitCode, String> {
+    let release =
+        env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |t| root().join(t)).join("release");
+    let binary = release.join(format!("plimsoll{}", env::consts::EXE_SUFFIX));
+    // Once all of it was built it stays so: going back and forth would build the command line each time.
+    let all = release.join(".plimsoll-has-all");
     let mut build = cargo();
     build.args(["build", "--release", "--locked", "--package", "plimsoll-cli"]);
+    if !all.exists() && !asks_for_all(args) {
+        build.arg("--no-default-features");
+    }
     if binary.is_file() {
         build.arg("--quiet");
     } else {
@@ -61,6 +73,9 @@ fn hand_over(args: &[std::ffi::OsString]) -> Result<ExitCode, String> {
     }
     if !status(&mut build)?.success() {
         return Err("the build of plimsoll failed".into());
+    }
+    if asks_for_all(args) {
+        std::fs::write(&all, "").map_err(|e| format!("failed to write {}: {e}", all.display()))?;
     }
     let args = if args.is_empty() { vec!["--help".into()] } else { args.to_vec() };
     Ok(code_of(status(Command::new(binary).args(args).env("PLIMSOLL_ROOT", root()))?))
@@ -85,6 +100,7 @@ fn count_crates() -> Result<ExitCode, String> {
         "--locked",
         "--package",
         "plimsoll-cli",
+        "--no-default-features",
         "--edges",
         "normal,build",
         "--prefix",

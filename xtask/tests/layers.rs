@@ -4,10 +4,10 @@ use std::{env, path::Path, process::Command};
 
 const LAYERS: &[&[&str]] = &[
     &["onnx", "profile", "record", "stats", "trust", "lower"],
-    &["dataset", "runtime", "cost"],
+    &["dataset", "runtime", "cost", "remote"],
     &["transform", "measure"],
     &["gate"],
-    &["optimize", "release"],
+    &["optimize", "release", "rollout", "device"],
     &["cli"],
     &["benches"],
 ];

@@ -57,10 +57,15 @@ fn a_bench_carries_percentiles_ratio_and_intervals() {
     let options = BenchOptions { time_budget: Duration::from_secs(2), ..BenchOptions::default() };
     let model = linear(0, &[-1.0, 1.0]);
     let found = bench(&TractExecutor, &model, Some(&model), None, &options).unwrap();
-    for metric in ["latency.p50", "latency.p90", "latency.p99", "latency.ratio"] {
+    for metric in ["latency.p50", "latency.p90", "latency.p99"] {
         let figure = found.figures.iter().find(|f| f.metric == metric);
         let figure = figure.unwrap_or_else(|| panic!("{metric} is withheld: {:?}", found.withheld));
         assert!(figure.n > 0 && figure.interval.is_some(), "{metric}");
+    }
+    // On a busy machine two seconds of a model this small may settle nothing, which is said and not guessed.
+    match found.figures.iter().find(|f| f.metric == "latency.ratio") {
+        Some(ratio) => assert!(ratio.n > 0 && ratio.interval.is_some()),
+        None => assert!(found.withheld.iter().any(|w| w.starts_with("latency.ratio: ")), "{:?}", found.withheld),
     }
 }
 

@@ -1,0 +1,1 @@
+//! From beta to everybody.
