@@ -48,7 +48,7 @@ pub struct ChannelPointer {
     pub percent_bp: u16,
     /// Draws devices into the share: first 8 bytes of SHA-256(salt, 0, device id) modulo 10000 is below `percent_bp`.
     pub salt: String,
-    /// Share that never takes a release early, to compare with.
+    /// Share that never takes a release early, to compare with: the highest buckets ([`ChannelPointer::holds_back`]).
     pub holdback_bp: u16,
     /// What devices do.
     pub state: PointerState,
@@ -61,4 +61,54 @@ pub struct ChannelPointer {
 impl ChannelPointer {
     /// The schema's name.
     pub const SCHEMA: &'static str = "plimsoll.channel/1";
+
+    /// Whether devices of a bucket (0 to 9999) are the holdback: the last ones, which a growing share reaches last.
+    pub fn holds_back(&self, bucket: u16) -> bool {
+        bucket >= 10_000_u16.saturating_sub(self.holdback_bp)
+    }
+
+    /// Whether devices of a bucket take the release now, as far as the share decides. The holdback takes it with everybody: at 100 %
+    /// only once `holdback_bp` is 0.
+    pub fn takes(&self, bucket: u16) -> bool {
+        bucket < self.percent_bp && !self.holds_back(bucket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(percent_bp: u16, holdback_bp: u16, bucket: u16) -> (bool, bool) {
+        let digests = PointedRelease {
+            release: "m".into(),
+            version: "1".into(),
+            manifest_sha256: String::new(),
+            release_digest: String::new(),
+        };
+        let pointer = ChannelPointer {
+            schema: ChannelPointer::SCHEMA.into(),
+            channel: "general".into(),
+            trial: true,
+            epoch: 1,
+            target: digests,
+            previous: None,
+            percent_bp,
+            salt: "salt".into(),
+            holdback_bp,
+            state: PointerState::Active,
+            not_before: None,
+            decision_sha256: None,
+        };
+        (pointer.takes(bucket), pointer.holds_back(bucket))
+    }
+
+    #[test]
+    fn a_growing_share_never_reaches_the_holdback() {
+        assert_eq!(check(500, 1_000, 499), (true, false));
+        assert_eq!(check(500, 1_000, 500), (false, false));
+        assert_eq!(check(10_000, 1_000, 8_999), (true, false));
+        assert_eq!(check(10_000, 1_000, 9_000), (false, true));
+        assert_eq!(check(10_000, 0, 9_999), (true, false));
+        assert_eq!(check(0, 10_000, 0), (false, true));
+    }
 }

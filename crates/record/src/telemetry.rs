@@ -15,8 +15,12 @@ pub struct DeviceDay {
     pub day: String,
     /// Digest of the release that ran.
     pub release: String,
-    /// `treatment` or `holdback`.
+    /// `treatment` (runs what the channel is at), `holdback` (kept from it, to compare with) or `waiting` (not yet in the share), as
+    /// the channel's pointer draws it by bucket.
     pub cohort: String,
+    /// The release channel that the device follows: `beta` for who enrolled, else `general`.
+    #[serde(default = "general")]
+    pub channel: String,
     /// Inferences made.
     pub inferences: u64,
     /// Inferences that took longer than the budget (daily percentiles do not merge; counts do).
@@ -25,10 +29,37 @@ pub struct DeviceDay {
     pub crashes: u64,
     /// Restarts for any reason.
     pub restarts: u64,
+    /// How long inferences took, in bins that merge by addition: bin `i` counts those of at least 2^i and less than 2^(i+1)
+    /// microseconds, bin 0 what was shorter, too. Trailing zeros may be left out; at most [`DeviceDay::LATENCY_BINS`].
+    #[serde(default)]
+    pub latency_log2_us: Option<Vec<u64>>,
     /// Shadow runs against the previous release, and how many agreed.
+    #[serde(default)]
     pub shadow: Option<[u64; 2]>,
+    /// How far the day's inputs lie from the reference inputs that the release ships: the largest Kolmogorov-Smirnov distance
+    /// of all inputs, 0 (alike) to 1 (apart).
+    #[serde(default)]
+    pub input_drift: Option<f64>,
+    /// The same of the outputs.
+    #[serde(default)]
+    pub output_drift: Option<f64>,
     /// Energy spent on inference, in joules.
+    #[serde(default)]
     pub energy_joules: Option<f64>,
+}
+
+impl DeviceDay {
+    /// Bins of the latency histogram: the last one begins at about 36 minutes.
+    pub const LATENCY_BINS: usize = 32;
+
+    /// The bin that a latency is counted in.
+    pub fn latency_bin(microseconds: u64) -> usize {
+        (microseconds.max(1).ilog2() as usize).min(Self::LATENCY_BINS - 1)
+    }
+}
+
+fn general() -> String {
+    "general".into()
 }
 
 /// What one user said.
@@ -47,8 +78,14 @@ pub struct Review {
     pub release: String,
     /// 1 (bad) to 5 (good).
     pub rating: u8,
-    /// In their words.
+    /// In their words; not stored unless somebody asked for it.
+    #[serde(default)]
     pub text: String,
+}
+
+impl TelemetryRecord {
+    /// What `schema` says in every record.
+    pub const SCHEMA: &'static str = "plimsoll.telemetry/1";
 }
 
 /// One line of telemetry.
