@@ -10,6 +10,7 @@ mod figure;
 mod forecast;
 mod history;
 mod inspect;
+pub mod names;
 mod pointer;
 mod recipe;
 mod release;
@@ -31,7 +32,9 @@ pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
 pub use inspect::{AbsentWeight, BodyCost, Inspection, MacsByDtype, NodeCost, StoredType, Totals, Value};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{Choice, FinalJudgement, Miss, PassRecord, RankedCandidate, Ranking, Recipe, Step};
-pub use release::{ManifestFile, ReleaseManifest, ReleaseRecord, Released, ReleasedModel};
+pub use release::{
+    ManifestFile, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseManifest, ReleaseRecord, Released, ReleasedModel, SIGNATURE,
+};
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
 pub use search::{Found, Recording, Stage, Trial, TrialEnd};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};

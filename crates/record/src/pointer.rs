@@ -2,6 +2,11 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::names::{is_digest, is_name, is_version};
+
+const WHOLE: u16 = 10_000;
 
 /// What devices do with a pointer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,7 +69,7 @@ impl ChannelPointer {
 
     /// Whether devices of a bucket (0 to 9999) are the holdback: the last ones, which a growing share reaches last.
     pub fn holds_back(&self, bucket: u16) -> bool {
-        bucket >= 10_000_u16.saturating_sub(self.holdback_bp)
+        bucket >= WHOLE.saturating_sub(self.holdback_bp)
     }
 
     /// Whether devices of a bucket take the release now, as far as the share decides. The holdback takes it with everybody: at 100 %
@@ -72,20 +77,50 @@ impl ChannelPointer {
     pub fn takes(&self, bucket: u16) -> bool {
         bucket < self.percent_bp && !self.holds_back(bucket)
     }
+
+    /// The bucket of a device, or of whatever else the share draws from (a user of a server): 0 to 9999.
+    pub fn bucket(&self, id: &str) -> u16 {
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(&self.salt).chain_update([0]).chain_update(id).finalize().into();
+        let [a, b, c, d, e, f, g, h, ..] = digest;
+        (u64::from_be_bytes([a, b, c, d, e, f, g, h]) % u64::from(WHOLE)) as u16
+    }
+
+    /// Why clients refuse it as the pointer of a channel.
+    pub fn check(&self, channel: &str) -> Result<(), String> {
+        if self.schema != Self::SCHEMA {
+            return Err(format!("its schema is `{}`", self.schema.escape_default()));
+        }
+        if self.channel != channel {
+            return Err(format!("it is the pointer of the channel `{}`", self.channel.escape_default()));
+        }
+        if self.percent_bp > WHOLE || self.holdback_bp > WHOLE {
+            return Err("it has a share above 100 %".into());
+        }
+        for target in [Some(&self.target), self.previous.as_ref()].into_iter().flatten() {
+            if !is_name(&target.release) || !is_version(&target.version) {
+                return Err("it points to a name or a version that no release has".into());
+            }
+            if !is_digest(&target.manifest_sha256) || !is_digest(&target.release_digest) {
+                return Err("it has a digest that is no SHA-256".into());
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(percent_bp: u16, holdback_bp: u16, bucket: u16) -> (bool, bool) {
+    fn pointer(percent_bp: u16, holdback_bp: u16) -> ChannelPointer {
         let digests = PointedRelease {
             release: "m".into(),
             version: "1".into(),
             manifest_sha256: String::new(),
             release_digest: String::new(),
         };
-        let pointer = ChannelPointer {
+        ChannelPointer {
             schema: ChannelPointer::SCHEMA.into(),
             channel: "general".into(),
             trial: true,
@@ -98,8 +133,19 @@ mod tests {
             state: PointerState::Active,
             not_before: None,
             decision_sha256: None,
-        };
+        }
+    }
+
+    fn check(percent_bp: u16, holdback_bp: u16, bucket: u16) -> (bool, bool) {
+        let pointer = pointer(percent_bp, holdback_bp);
         (pointer.takes(bucket), pointer.holds_back(bucket))
+    }
+
+    #[test]
+    fn buckets_are_those_of_the_specification() {
+        // python: int.from_bytes(hashlib.sha256(b"salt\0device-1").digest()[:8], "big") % 10000
+        let pointer = pointer(0, 0);
+        assert_eq!(["device-1", "device-2", ""].map(|id| pointer.bucket(id)), [7112, 4352, 7940]);
     }
 
     #[test]

@@ -1,9 +1,25 @@
 //! Releases: the record inside a signed payload, and the manifest that a repository lists it by.
 
+use std::collections::BTreeSet;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Verdict;
+use crate::{
+    Verdict,
+    names::{is_digest, is_safe_path},
+};
+
+/// What is signed, in a release folder.
+pub const PAYLOAD: &str = "payload";
+/// The OpenSSF Model Signing bundle beside it.
+pub const SIGNATURE: &str = "model.sig";
+/// The key that it can be verified with.
+pub const PUBLIC_KEY: &str = "public_key.pem";
+/// The record in the payload that says what it is.
+pub const RECORD: &str = "release.json";
+/// More files than any release has.
+const MOST_FILES: usize = 10_000;
 
 /// The model of a release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +97,37 @@ pub struct ReleaseManifest {
 impl ReleaseManifest {
     /// The schema's name.
     pub const SCHEMA: &'static str = "plimsoll.manifest/1";
+
+    /// Why clients refuse it, whatever release it is of.
+    pub fn check(&self) -> Result<(), String> {
+        if self.schema != Self::SCHEMA {
+            return Err(format!("its schema is `{}`", self.schema.escape_default()));
+        }
+        if !is_digest(&self.release_digest) || !is_digest(&self.signing_key) {
+            return Err("it has a digest that is no SHA-256".into());
+        }
+        if self.files.len() > MOST_FILES {
+            return Err(format!("it lists {} files", self.files.len()));
+        }
+        let mut paths = BTreeSet::new();
+        for file in &self.files {
+            if !is_safe_path(&file.path) || !is_digest(&file.sha256) {
+                return Err(format!("it lists `{}`, which is no file of a release", file.path.escape_default()));
+            }
+            if !paths.insert(file.path.as_str()) {
+                return Err(format!("it lists `{}` twice", file.path));
+            }
+        }
+        for needed in [SIGNATURE, PUBLIC_KEY] {
+            if !paths.contains(needed) {
+                return Err(format!("it lists no `{needed}`"));
+            }
+        }
+        if !paths.iter().any(|p| p.strip_prefix(PAYLOAD).is_some_and(|rest| rest.starts_with('/'))) {
+            return Err("it lists no payload".into());
+        }
+        Ok(())
+    }
 }
 
 /// What `release` prints.

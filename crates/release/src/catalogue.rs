@@ -1,20 +1,16 @@
 //! What a repository says, read as a client does: manifests and pointers, each held against the other.
 
-use std::collections::BTreeSet;
-
 use plimsoll_record::{ChannelPointer, PointedRelease, ReleaseManifest};
 use plimsoll_trust::tuf::{Client, TufError};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    PAYLOAD, PUBLIC_KEY, ReleaseError, SIGNATURE,
-    names::{check_name, check_version, is_safe_path, manifest_target, pointer_target},
+    ReleaseError,
+    names::{check_name, check_version, manifest_target, pointer_target},
 };
 
 const POINTER_LIMIT: u64 = 64 << 10;
 const MANIFEST_LIMIT: u64 = 4 << 20;
-const MOST_FILES: usize = 10_000;
-const WHOLE: u16 = 10_000;
 
 fn refused(what: &str, reason: impl Into<String>) -> ReleaseError {
     ReleaseError::Refused { what: what.into(), reason: reason.into() }
@@ -28,10 +24,6 @@ fn read<T: DeserializeOwned>(client: &Client, target: &str, limit: u64) -> Resul
     Ok(Some((document, info.sha256)))
 }
 
-fn is_digest(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// The manifest of a release and its digest.
 pub(crate) fn manifest(
     client: &Client,
@@ -42,7 +34,7 @@ pub(crate) fn manifest(
     check_version(version)?;
     let target = manifest_target(name, version);
     let Some((manifest, sha256)) = read::<ReleaseManifest>(client, &target, MANIFEST_LIMIT)? else { return Ok(None) };
-    check_manifest(&manifest).map_err(|reason| refused(&target, reason))?;
+    manifest.check().map_err(|reason| refused(&target, reason))?;
     // Two releases may share a target name: `a` 1.0.0-b.2.0.0 and `a.1.0.0-b` 2.0.0.
     if manifest.name != name || manifest.version != version {
         return Err(refused(&target, format!("it is the manifest of {} {}", manifest.name, manifest.version)));
@@ -50,62 +42,12 @@ pub(crate) fn manifest(
     Ok(Some((manifest, sha256)))
 }
 
-fn check_manifest(manifest: &ReleaseManifest) -> Result<(), String> {
-    if manifest.schema != ReleaseManifest::SCHEMA {
-        return Err(format!("its schema is `{}`", manifest.schema));
-    }
-    if !is_digest(&manifest.release_digest) || !is_digest(&manifest.signing_key) {
-        return Err("it has a digest that is no SHA-256".into());
-    }
-    if manifest.files.len() > MOST_FILES {
-        return Err(format!("it lists {} files", manifest.files.len()));
-    }
-    let mut paths = BTreeSet::new();
-    for file in &manifest.files {
-        if !is_safe_path(&file.path) || !is_digest(&file.sha256) {
-            return Err(format!("it lists `{}`, which is no file of a release", file.path.escape_default()));
-        }
-        if !paths.insert(file.path.as_str()) {
-            return Err(format!("it lists `{}` twice", file.path));
-        }
-    }
-    for needed in [SIGNATURE, PUBLIC_KEY] {
-        if !paths.contains(needed) {
-            return Err(format!("it lists no `{needed}`"));
-        }
-    }
-    if !paths.iter().any(|p| p.strip_prefix(PAYLOAD).is_some_and(|rest| rest.starts_with('/'))) {
-        return Err("it lists no payload".into());
-    }
-    Ok(())
-}
-
 /// What a channel is at; nothing where it is at nothing yet.
 pub(crate) fn pointer(client: &Client, channel: &str) -> Result<Option<ChannelPointer>, ReleaseError> {
     let target = pointer_target(channel);
     let Some((pointer, _)) = read::<ChannelPointer>(client, &target, POINTER_LIMIT)? else { return Ok(None) };
-    check_pointer(&pointer, channel).map_err(|reason| refused(&target, reason))?;
+    pointer.check(channel).map_err(|reason| refused(&target, reason))?;
     Ok(Some(pointer))
-}
-
-/// Why clients would refuse a pointer.
-pub(crate) fn check_pointer(pointer: &ChannelPointer, channel: &str) -> Result<(), String> {
-    if pointer.schema != ChannelPointer::SCHEMA {
-        return Err(format!("its schema is `{}`", pointer.schema));
-    }
-    if pointer.channel != channel {
-        return Err(format!("it is the pointer of the channel `{}`", pointer.channel.escape_default()));
-    }
-    if pointer.percent_bp > WHOLE || pointer.holdback_bp > WHOLE {
-        return Err("it has a share above 100 %".into());
-    }
-    for target in [Some(&pointer.target), pointer.previous.as_ref()].into_iter().flatten() {
-        check_name(&target.release).and(check_version(&target.version)).map_err(|e| e.to_string())?;
-        if !is_digest(&target.manifest_sha256) || !is_digest(&target.release_digest) {
-            return Err("it has a digest that is no SHA-256".into());
-        }
-    }
-    Ok(())
 }
 
 /// The manifest that a pointer means: by name, and by both digests.

@@ -27,19 +27,11 @@ pub use error::{ErrorKind, ReleaseError};
 pub use evidence::{EvidenceError, FIGURES_TYPE, Judged, Mismatch, SignedFigures, read_evidence, sign_figures};
 pub use fetch::fetch;
 pub use input::{DatasetUse, Licence, ReleaseInput, SourceModel};
-pub use plimsoll_record::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
+pub use plimsoll_record::{ChannelStatus, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseStatus, RoleStatus, SIGNATURE, Status};
 pub use repository::{Placement, Published, Repository};
 pub use roles::{BETA, GENERAL, ROLES};
 pub use status::status;
 pub use verify::{VerifyOptions, verify, verify_release, verify_repository};
 
-/// What is signed.
-pub const PAYLOAD: &str = "payload";
-/// The OpenSSF Model Signing bundle beside it.
-pub const SIGNATURE: &str = "model.sig";
-/// The key that it can be verified with.
-pub const PUBLIC_KEY: &str = "public_key.pem";
 /// DSSE envelopes about the payload.
 pub const ATTESTATIONS: &str = "attestations";
-/// The record in the payload that says what it is.
-pub const RECORD: &str = "release.json";

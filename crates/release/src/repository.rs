@@ -305,7 +305,7 @@ impl Repository {
         now: SystemTime,
     ) -> Result<Published, ReleaseError> {
         if moved {
-            catalogue::check_pointer(&pointer, &pointer.channel).map_err(ReleaseError::Inconsistent)?;
+            pointer.check(&pointer.channel).map_err(ReleaseError::Inconsistent)?;
             let name = pointer_target(&pointer.channel);
             let bytes = encode(&name, &pointer)?;
             editor.set_target(&pointer.channel, &name, bytes)?;
