@@ -98,8 +98,11 @@ impl ChannelPointer {
             return Err("it has a share above 100 %".into());
         }
         for target in [Some(&self.target), self.previous.as_ref()].into_iter().flatten() {
-            if !is_name(&target.release) || !is_version(&target.version) {
-                return Err("it points to a name or a version that no release has".into());
+            if !is_name(&target.release) {
+                return Err(format!("`{}` is no name", target.release.escape_default()));
+            }
+            if !is_version(&target.version) {
+                return Err(format!("`{}` is no version", target.version.escape_default()));
             }
             if !is_digest(&target.manifest_sha256) || !is_digest(&target.release_digest) {
                 return Err("it has a digest that is no SHA-256".into());
