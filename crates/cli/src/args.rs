@@ -142,6 +142,16 @@ pub(crate) enum Verb {
     /// both alike, and the ratio is taken block by block. A percentile is withheld where the runs do not carry it.
     #[command(after_help = "Example:\n  plimsoll bench int8.onnx --baseline model.onnx --data test.npz")]
     Bench(Bench),
+    /// Several models on the same samples: the best first, each beside the one that has to be beaten
+    ///
+    /// Each spec names a model and its test data; the data may hold other features, but labels and groups must be the same, in the
+    /// same order. The baseline is the spec that `[compare] baseline` names, else the first. Intervals are paired. A model is better
+    /// where the whole interval is in its favour, not worse where it is within the margin of its spec, worse where the whole interval is
+    /// against it; else nobody can tell.
+    #[command(
+        after_help = "Example:\n  plimsoll compare today/plimsoll.toml wider/plimsoll.toml recurrent/plimsoll.toml -o board.html"
+    )]
+    Compare(Compare),
     /// Hold a model against budgets: pass, fail or inconclusive
     ///
     /// A budget is kept where the whole interval of its figure keeps it, and violated where the whole interval does; otherwise, and
@@ -462,6 +472,16 @@ pub(crate) struct Evaluate {
     pub(crate) save_scores: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) record: evidence::Record,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Compare {
+    /// Release specs, TOML files
+    #[arg(required = true, value_name = "SPEC")]
+    pub(crate) specs: Vec<PathBuf>,
+    /// Write a page as well
+    #[arg(short, long, value_name = "HTML")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -176,6 +176,7 @@ impl From<MeasureError> for Failure {
                     MeasureError::Label { .. }
                     | MeasureError::UnknownMetric(_)
                     | MeasureError::Targets { .. }
+                    | MeasureError::OtherSamples
                     | MeasureError::Margin(_) => Code::BadData,
                     MeasureError::Figure(_) => Code::Internal,
                     MeasureError::Step(_) | MeasureError::NotHanded(_) => Code::CommandFailed,

@@ -59,6 +59,7 @@ fn run() -> Exit {
         Verb::Optimize(args) => verbs::optimize::run(&world, &args),
         Verb::Evaluate(args) => verbs::evaluate::run(&world, &args),
         Verb::Bench(args) => verbs::bench::run(&world, &args),
+        Verb::Compare(args) => verbs::compare::run(&world, &args),
         Verb::Check(args) => verbs::check::run(&world, &args),
         Verb::Release(args) => verbs::release::run(&world, &args),
         Verb::Verify(args) => verbs::verify::run(&world, &args),

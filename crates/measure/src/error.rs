@@ -69,6 +69,9 @@ pub enum MeasureError {
         /// Classes of the baseline.
         baseline: usize,
     },
+    /// Models that are compared have other samples.
+    #[error("the samples are not those of the baseline: labels, groups and their order must be the same")]
+    OtherSamples,
     /// The targets of a regression do not fit the model's outputs.
     #[error("the labels are {width} floating-point values a sample; the model has {outputs} outputs")]
     Targets {
@@ -124,6 +127,7 @@ impl MeasureError {
             }
             Self::Label { .. } => "labels are class numbers from 0, in the order of the model's scores".into(),
             Self::Classes { .. } => "a baseline must solve the same task".into(),
+            Self::OtherSamples => "export the features of each model from the same samples, in the same order".into(),
             Self::Targets { .. } => "class numbers are whole numbers: array.astype(\"int64\"); targets of a regression are as many floats as the model has outputs".into(),
             Self::NoGroups { .. } => {
                 "write an array `group` into the archive: for each sample, in the order of time, the number of its record".into()

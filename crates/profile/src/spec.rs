@@ -94,6 +94,8 @@ pub struct Spec {
     pub endpoints: Vec<Endpoint>,
     /// Commands around the model, for the time end to end.
     pub pipeline: Pipeline,
+    /// What a new idea must beat: the spec of another model on the same samples.
+    pub incumbent: Option<PathAt>,
     /// Budgets that may be violated until a day.
     pub waivers: Vec<Waiver>,
     /// What the search makes small.
@@ -210,6 +212,12 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         t.finish();
         pipeline
     });
+    let incumbent = table.table("compare").and_then(|t| {
+        let help = "the spec of the model that this one must beat, relative to this file";
+        let baseline = t.need::<String>("baseline", help).map(resolve);
+        t.finish();
+        baseline
+    });
     let (objective, models, recipes) = table.table("optimize").map_or((Objective::default(), Models::One, None), |t| {
         let objective = objective::read(&t);
         let models = t.get::<Models>("models").map_or(Models::One, |m| m.value);
@@ -236,6 +244,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         budgets: budgets_of(budgets),
         endpoints,
         pipeline,
+        incumbent,
         waivers,
         objective,
         models,

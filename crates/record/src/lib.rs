@@ -10,6 +10,7 @@ mod figure;
 mod forecast;
 mod history;
 mod inspect;
+mod leaderboard;
 pub mod names;
 mod pointer;
 mod recipe;
@@ -30,6 +31,7 @@ pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use forecast::{Forecast, Until};
 pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
 pub use inspect::{AbsentWeight, BodyCost, Inspection, MacsByDtype, NodeCost, StoredType, Totals, Value};
+pub use leaderboard::{Leaderboard, Place, Rank};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{Choice, FinalJudgement, Miss, PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{
@@ -53,6 +55,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
         ("inspect", schemars::schema_for!(Inspection)),
+        ("leaderboard", schemars::schema_for!(Leaderboard)),
         ("manifest", schemars::schema_for!(ReleaseManifest)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),

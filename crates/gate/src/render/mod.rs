@@ -15,7 +15,7 @@ mod terminal;
 
 pub use comment::{comment, summary};
 pub use github::github;
-pub use html::{Anatomy, Page, html};
+pub use html::{Anatomy, Page, html, leaderboard};
 pub use json::json;
 pub use junit::junit;
 pub use markdown::markdown;

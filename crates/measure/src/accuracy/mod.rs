@@ -4,6 +4,7 @@
 //! become figures.
 
 mod classes;
+mod compare;
 mod judge;
 mod relative;
 mod slices;
@@ -22,6 +23,8 @@ use crate::{
     scores::outputs,
 };
 use judge::Judge;
+
+pub use compare::{Contender, compare};
 
 /// How to evaluate.
 #[derive(Debug, Clone, Default)]
@@ -86,20 +89,37 @@ pub fn evaluate(
     data: &dyn Samples,
     options: &EvaluationOptions,
 ) -> Result<Evaluation, MeasureError> {
-    if let Some(unknown) = options.metrics.iter().chain(&options.besides).find(|m| !NAMES.contains(&m.as_str())) {
-        return Err(MeasureError::UnknownMetric(unknown.clone()));
-    }
-    if let Some((unknown, _)) = options.margins.iter().find(|(m, _)| !comparisons().contains(&m.as_str())) {
-        return Err(MeasureError::Margin(unknown.clone()));
-    }
+    known(options)?;
     let threads = options.threads.max(1);
     let found = outputs(executor, model, data, options.batch, threads)?;
     let reference = baseline.map(|b| outputs(executor, b, data, options.batch, threads)).transpose()?;
+    judged(Origin::new(executor, model, baseline, Some(data), threads)?, found, reference, data, options)
+}
+
+/// Refuses metrics and margins that nobody knows.
+fn known(options: &EvaluationOptions) -> Result<(), MeasureError> {
+    if let Some(unknown) = options.metrics.iter().chain(&options.besides).find(|m| !NAMES.contains(&m.as_str())) {
+        return Err(MeasureError::UnknownMetric(unknown.clone()));
+    }
+    match options.margins.iter().find(|(m, _)| !comparisons().contains(&m.as_str())) {
+        Some((unknown, _)) => Err(MeasureError::Margin(unknown.clone())),
+        None => Ok(()),
+    }
+}
+
+/// What outputs say of a model, beside those of the baseline.
+fn judged(
+    origin: Origin,
+    found: Scores,
+    reference: Option<Scores>,
+    data: &dyn Samples,
+    options: &EvaluationOptions,
+) -> Result<Evaluation, MeasureError> {
     if let Some(r) = reference.as_ref().filter(|r| r.classes != found.classes) {
         return Err(MeasureError::Classes { model: found.classes, baseline: r.classes });
     }
     let groups = data.group().map(Groups::new);
-    let mut judge = Judge::new(Origin::new(executor, model, baseline, Some(data), threads)?, groups.as_ref(), options);
+    let mut judge = Judge::new(origin, groups.as_ref(), options);
     if let Some(reference) = &reference {
         relative::outputs(&mut judge, &found, reference)?;
     } else {

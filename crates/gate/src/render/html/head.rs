@@ -22,19 +22,23 @@ pub(super) const FOOTER: &str = "<footer>\n<p>A hull is a budget. While the line
     figure, and all of it has to be on one side of the water: what straddles it is inconclusive. This page holds everything that it \
     shows and loads nothing.</p>\n</footer>\n";
 
-/// The `head` element.
-pub(super) fn document(check: &Check) -> String {
-    let title = match check.reports.as_slice() {
+/// The title of a page of reports.
+pub(super) fn title(check: &Check) -> String {
+    match check.reports.as_slice() {
         [one] if check.faults.is_empty() => format!("{}: {}", one.verdict, one.model),
         _ => summary(check),
-    };
+    }
+}
+
+/// The `head` element.
+pub(super) fn document(title: &str) -> String {
     // Nothing may be loaded; without an icon of its own the page would be asked for one.
     format!(
         "<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
          <link rel=\"icon\" href=\"data:,\">\n<title>{}</title>\n<style>\n{STYLE}</style>\n</head>\n",
-        esc(&title)
+        esc(title)
     )
 }
 

@@ -14,6 +14,7 @@ mod endpoints;
 mod forecast;
 mod freeboard;
 mod head;
+mod leaderboard;
 mod loads;
 mod moved;
 mod nodes;
@@ -25,6 +26,7 @@ mod trend;
 use plimsoll_record::{Check, Fault, Inspection, NodeSensitivity, Ranking, Report};
 
 use self::text::{esc, name, prose};
+pub use leaderboard::leaderboard;
 
 /// What is known of a model besides its report.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +82,7 @@ pub fn html(page: &Page<'_>) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n{}<body>\n<a class=\"skip\" href=\"#content\">Skip to the report</a>\n{}{}\
          <main id=\"content\">\n{body}</main>\n{}</body>\n</html>\n",
-        head::document(page.check),
+        head::document(&head::title(page.check)),
         head::masthead(page.check),
         outline.navigation(),
         head::FOOTER,
