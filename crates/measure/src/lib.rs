@@ -12,7 +12,7 @@ mod origin;
 mod scores;
 mod statics;
 
-pub use accuracy::{Contender, Evaluation, EvaluationOptions, NonInferiority, compare, evaluate};
+pub use accuracy::{Contender, ContenderError, Evaluation, EvaluationOptions, NonInferiority, compare, evaluate};
 pub use endpoints::{Endpoint, EndpointOf, ShiftStatistic};
 pub use error::MeasureError;
 pub use latency::{Bench, BenchOptions, Commands, bench};

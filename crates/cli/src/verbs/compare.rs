@@ -129,7 +129,7 @@ fn played(world: &World, entries: &[Entry], baseline: usize, metric: Metric) -> 
         })
         .collect();
     let found = compare(world.executor()?, &contenders, baseline, &options)
-        .or_else(|(i, e)| Err(e).of_model(&entries[i].spec.model.path))?;
+        .or_else(|e| Err(*e.error).of_model(&entries[e.contender].spec.model.path))?;
     let places = entries.iter().zip(&found).enumerate().map(|(i, (entry, evaluation))| {
         place(entry, evaluation, i == baseline, metric.name(), entry.margin(comparison))
     });

@@ -16,6 +16,17 @@ pub struct Contender<'c> {
     pub data: &'c dyn Samples,
 }
 
+/// Why models cannot be compared.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct ContenderError {
+    /// Position of the model.
+    pub contender: usize,
+    /// What is wrong with it.
+    #[source]
+    pub error: Box<MeasureError>,
+}
+
 /// Runs each model once on every sample, and holds it against the one at `baseline`, whose own evaluation has no comparison.
 /// `options` are one for each model.
 ///
@@ -25,24 +36,29 @@ pub fn compare(
     contenders: &[Contender<'_>],
     baseline: usize,
     options: &[EvaluationOptions],
-) -> Result<Vec<Evaluation>, (usize, MeasureError)> {
+) -> Result<Vec<Evaluation>, ContenderError> {
     let reference = contenders[baseline];
-    for (i, (contender, options)) in contenders.iter().zip(options).enumerate() {
-        known(options).map_err(|e| (i, e))?;
-        let of = |data: &dyn Samples| (data.count(), data.label().map(<[_]>::to_vec), data.target().map(<[_]>::to_vec));
-        if of(contender.data) != of(reference.data) || contender.data.group() != reference.data.group() {
-            return Err((i, MeasureError::OtherSamples));
+    let of = |contender| move |e| ContenderError { contender, error: Box::new(e) };
+    for (i, (c, options)) in contenders.iter().zip(options).enumerate() {
+        known(options).map_err(of(i))?;
+        if !are_same(c.data, reference.data) {
+            return Err(of(i)(MeasureError::OtherSamples));
         }
     }
-    let run = |(i, (c, options)): (usize, (&Contender<'_>, &EvaluationOptions))| {
-        outputs(executor, c.model, c.data, options.batch, options.threads.max(1)).map_err(|e| (i, e))
-    };
-    let scores = contenders.iter().zip(options).enumerate().map(run).collect::<Result<Vec<_>, _>>()?;
-    let one = |(i, (c, options)): (usize, (&Contender<'_>, &EvaluationOptions))| {
-        let beside = (i != baseline).then(|| (reference.model, scores[baseline].clone()));
-        let origin = Origin::new(executor, c.model, beside.as_ref().map(|b| b.0), Some(c.data), options.threads.max(1));
-        let judged = |origin| judged(origin, scores[i].clone(), beside.map(|b| b.1), c.data, options);
-        origin.and_then(judged).map_err(|e| (i, e))
-    };
-    contenders.iter().zip(options).enumerate().map(one).collect()
+    let mut scores = Vec::new();
+    for (i, (c, options)) in contenders.iter().zip(options).enumerate() {
+        scores.push(outputs(executor, c.model, c.data, options.batch, options.threads.max(1)).map_err(of(i))?);
+    }
+    let mut found = Vec::new();
+    for (i, (c, options)) in contenders.iter().zip(options).enumerate() {
+        let beside = (i != baseline).then_some(reference.model);
+        let origin = Origin::new(executor, c.model, beside, Some(c.data), options.threads.max(1)).map_err(of(i))?;
+        let against = beside.map(|_| scores[baseline].clone());
+        found.push(judged(origin, scores[i].clone(), against, c.data, options).map_err(of(i))?);
+    }
+    Ok(found)
+}
+
+fn are_same(a: &dyn Samples, b: &dyn Samples) -> bool {
+    a.count() == b.count() && a.label() == b.label() && a.target() == b.target() && a.group() == b.group()
 }

@@ -24,7 +24,7 @@ use crate::{
 };
 use judge::Judge;
 
-pub use compare::{Contender, compare};
+pub use compare::{Contender, ContenderError, compare};
 
 /// How to evaluate.
 #[derive(Debug, Clone, Default)]
