@@ -8,6 +8,7 @@ mod endpoint;
 mod evidence;
 mod figure;
 mod forecast;
+mod halt;
 mod history;
 mod inspect;
 mod leaderboard;
@@ -29,6 +30,7 @@ pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
 pub use forecast::{Forecast, Until};
+pub use halt::Halt;
 pub use history::{Accepted, AcceptedBy, Trend, TrendPoint};
 pub use inspect::{AbsentWeight, BodyCost, Inspection, MacsByDtype, NodeCost, StoredType, Totals, Value};
 pub use leaderboard::{Leaderboard, Place, Rank};
@@ -54,6 +56,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("check", schemars::schema_for!(Check)),
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
+        ("halt", schemars::schema_for!(Halt)),
         ("inspect", schemars::schema_for!(Inspection)),
         ("leaderboard", schemars::schema_for!(Leaderboard)),
         ("manifest", schemars::schema_for!(ReleaseManifest)),

@@ -43,6 +43,11 @@ pub fn pointer_target(channel: &str) -> String {
     format!("channel.{channel}.json")
 }
 
+/// Target name of a channel's halt.
+pub fn halt_target(channel: &str) -> String {
+    format!("halt.{channel}.json")
+}
+
 /// Where a repository keeps content, by its digest.
 pub fn blob(sha256: &str) -> String {
     format!("blobs/sha256/{sha256}")

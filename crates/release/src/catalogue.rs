@@ -1,12 +1,12 @@
 //! What a repository says, read as a client does: manifests and pointers, each held against the other.
 
-use plimsoll_record::{ChannelPointer, PointedRelease, ReleaseManifest};
+use plimsoll_record::{ChannelPointer, Halt, PointedRelease, ReleaseManifest};
 use plimsoll_trust::tuf::{Client, TufError};
 use serde::de::DeserializeOwned;
 
 use crate::{
     ReleaseError,
-    names::{check_name, check_version, manifest_target, pointer_target},
+    names::{check_name, check_version, halt_target, manifest_target, pointer_target},
 };
 
 const POINTER_LIMIT: u64 = 64 << 10;
@@ -48,6 +48,20 @@ pub(crate) fn pointer(client: &Client, channel: &str) -> Result<Option<ChannelPo
     let Some((pointer, _)) = read::<ChannelPointer>(client, &target, POINTER_LIMIT)? else { return Ok(None) };
     pointer.check(channel).map_err(|reason| refused(&target, reason))?;
     Ok(Some(pointer))
+}
+
+/// What halts a channel; nothing where nobody has.
+pub(crate) fn halt(client: &Client, channel: &str) -> Result<Option<Halt>, ReleaseError> {
+    let target = halt_target(channel);
+    let Some((halt, _)) = read::<Halt>(client, &target, POINTER_LIMIT)? else { return Ok(None) };
+    halt.check(channel).map_err(|reason| refused(&target, reason))?;
+    Ok(Some(halt))
+}
+
+/// A pointer as devices have to take it: halted where the channel's halt file names its epoch.
+pub(crate) fn under_halt(client: &Client, pointer: ChannelPointer) -> Result<ChannelPointer, ReleaseError> {
+    let halt = halt(client, &pointer.channel)?;
+    Ok(pointer.under(halt.as_ref()))
 }
 
 /// The manifest that a pointer means: by name, and by both digests.

@@ -83,6 +83,24 @@ pub enum ReleaseError {
         /// What it is at.
         at: Option<String>,
     },
+    /// A halted channel takes a decision to move again.
+    #[error("the {channel} channel is halted")]
+    Halted {
+        /// The channel.
+        channel: String,
+    },
+    /// A channel that is at nothing cannot be moved.
+    #[error("the {channel} channel is at nothing yet")]
+    AtNothing {
+        /// The channel.
+        channel: String,
+    },
+    /// There is nothing to go back to.
+    #[error("the {channel} channel has no release to fall back on")]
+    NoFallback {
+        /// The channel.
+        channel: String,
+    },
     /// Something that was signed does not hold.
     #[error("{what} does not verify: {reason}")]
     Refused {
@@ -130,6 +148,7 @@ impl ReleaseError {
         match self {
             Self::Name { .. } | Self::Inconsistent(_) | Self::Taken { .. } | Self::Encode { .. } => ErrorKind::BadInput,
             Self::OtherModel { .. } | Self::NotInBeta { .. } => ErrorKind::BadInput,
+            Self::Halted { .. } | Self::AtNothing { .. } | Self::NoFallback { .. } => ErrorKind::BadInput,
             Self::Gate(_) => ErrorKind::GateFailed,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Refused { .. } | Self::Dsse(_) => ErrorKind::VerificationRefused,
@@ -165,6 +184,11 @@ impl ReleaseError {
             Self::NotFound { .. } => "`plimsoll release` makes the first release and its repository".into(),
             Self::OtherModel { .. } => "give each model a repository of its own (`--output`)".into(),
             Self::NotInBeta { .. } => "publish it to beta first, and let it soak there".into(),
+            Self::Halted { .. } => {
+                "`plimsoll channel resume` goes on with the same release, `plimsoll channel rollback` back to the one before".into()
+            }
+            Self::AtNothing { .. } => "publish a release there first".into(),
+            Self::NoFallback { .. } => "publish a release that is good; until then halted devices keep what they have".into(),
             Self::Refused { .. } => "do not install or publish it; fetch it again, or release anew".into(),
             Self::Io { .. } => "check that the folder is there, may be written and has room".into(),
             Self::Encode { .. } => return None,

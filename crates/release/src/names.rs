@@ -1,6 +1,8 @@
 //! Names that become file and target names, refused with an error that says which.
 
-pub(crate) use plimsoll_record::names::{blob, folder_name, is_safe_path, manifest_target, pointer_target};
+pub(crate) use plimsoll_record::names::{
+    blob, folder_name, halt_target, is_safe_path, manifest_target, pointer_target,
+};
 use plimsoll_record::names::{is_name, is_version};
 
 use crate::ReleaseError;

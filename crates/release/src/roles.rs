@@ -11,6 +11,8 @@ pub const GENERAL: &str = "general";
 pub(crate) const CHANNELS: &[&str] = &[BETA, GENERAL];
 /// The role that lists releases.
 pub(crate) const RELEASES: &str = "releases";
+/// The role that halts channels.
+pub(crate) const HALT: &str = "halt";
 /// The key that signs payloads and attestations.
 pub(crate) const SIGNING: &str = "signing";
 
@@ -36,7 +38,7 @@ pub const ROLES: &[RoleSpec] = &[
         paths: &["channel.general.json"],
     },
     RoleSpec {
-        name: "halt",
+        name: HALT,
         keys: &["beta-1", "beta-2", "general-1", "general-2", "general-3"],
         threshold: 1,
         days: 30,

@@ -14,7 +14,9 @@ pub fn status(repository: &Path, now: SystemTime) -> Result<Status, ReleaseError
     let client = catalogue::open(repository)?;
     let mut channels = Vec::new();
     for channel in CHANNELS {
-        channels.push(ChannelStatus { channel: (*channel).into(), pointer: catalogue::pointer(&client, channel)? });
+        let pointer = catalogue::pointer(&client, channel)?;
+        let pointer = pointer.map(|p| catalogue::under_halt(&client, p)).transpose()?;
+        channels.push(ChannelStatus { channel: (*channel).into(), pointer });
     }
     let roles = client.authorities().into_iter().map(|a| RoleStatus {
         role: a.role,

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use plimsoll_record::{Verdict, Verification};
+use plimsoll_record::{PointerState, Verdict, Verification};
 use plimsoll_release::{
     BETA, Built, ErrorKind, GENERAL, Placement, Published, ROLES, ReleaseError, Repository, VerifyOptions, build,
     fetch, status, verify,
@@ -142,6 +142,59 @@ fn publishing_again_moves_nothing_and_renews_signatures() {
     fixture.keeper.refresh(late).unwrap();
     let verification = check(fixture.keeper.folder(), |o| o.now = Some(late));
     assert_eq!(verification.verdict, Verdict::Pass, "{verification:#?}");
+}
+
+#[test]
+fn one_key_halts_and_two_go_on() {
+    let fixture = Fixture::with_beta();
+    fixture.promote("1.0.0").unwrap();
+    fixture.publish("1.1.0").unwrap();
+    fixture.promote("1.1.0").unwrap();
+    let mut ring = fixture.ring();
+    for name in ROLES.iter().flat_map(|r| r.keys).chain(&["signing"]) {
+        if !["beta-1", "snapshot", "timestamp"].contains(name) {
+            ring.remove(name);
+        }
+    }
+    let one = Repository::with_store(Box::new(FolderStore::new(fixture.keeper.folder())), ring).unwrap();
+    let halted = one.halt(GENERAL, "crashes at night", None, start()).unwrap();
+    assert_eq!((halted.moved, halted.pointer.state, halted.pointer.epoch), (true, PointerState::Halted, 2));
+    assert_eq!(halted.pointer.previous.as_ref().unwrap().version, "1.0.0");
+    assert_eq!(one.pointer(GENERAL).unwrap().unwrap().state, PointerState::Halted);
+    assert_eq!(one.pointer(BETA).unwrap().unwrap().state, PointerState::Active);
+    let error = one.resume(GENERAL, None, start()).unwrap_err();
+    assert!(error.to_string().contains("`general` needs 2 of its keys"), "{error}");
+    let error = fixture.keeper.advance(GENERAL, &Placement::default(), start()).unwrap_err();
+    assert!(matches!(error, ReleaseError::Halted { .. }), "{error}");
+    assert!(matches!(fixture.promote("1.1.0"), Err(ReleaseError::Halted { .. })));
+    let seen = passes(&fixture);
+    assert!(seen.steps.iter().any(|s| s.detail.contains("halted")), "{seen:#?}");
+    let resumed = fixture.keeper.resume(GENERAL, None, start()).unwrap();
+    assert_eq!((resumed.pointer.state, resumed.pointer.epoch), (PointerState::Active, 3));
+    assert_eq!(one.pointer(GENERAL).unwrap().unwrap(), resumed.pointer);
+    passes(&fixture);
+}
+
+#[test]
+fn going_back_is_a_higher_epoch_and_a_halted_release_is_nobodys_fallback() {
+    let fixture = Fixture::with_beta();
+    assert!(matches!(fixture.keeper.halt(GENERAL, "x", None, start()), Err(ReleaseError::AtNothing { .. })));
+    fixture.promote("1.0.0").unwrap();
+    assert!(matches!(fixture.keeper.rollback(GENERAL, None, start()), Err(ReleaseError::NoFallback { .. })));
+    fixture.publish("1.1.0").unwrap();
+    let share = Placement { percent_bp: 100, ..Placement::default() };
+    fixture.keeper.promote("sleep-wake", "1.1.0", GENERAL, &share, start()).unwrap();
+    let wider = Placement { percent_bp: 2_000, ..Placement::default() };
+    let advanced = fixture.keeper.advance(GENERAL, &wider, start()).unwrap();
+    assert_eq!((advanced.pointer.epoch, advanced.pointer.percent_bp), (3, 2_000));
+    fixture.keeper.halt(GENERAL, "x", None, start()).unwrap();
+    fixture.publish("1.2.0").unwrap();
+    let next = fixture.promote("1.2.0").unwrap();
+    assert_eq!(next.pointer.previous.as_ref().unwrap().version, "1.0.0");
+    let back = fixture.keeper.rollback(GENERAL, None, start()).unwrap();
+    assert_eq!((back.pointer.epoch, back.pointer.target.version.as_str()), (5, "1.0.0"));
+    assert_eq!((back.pointer.previous, back.pointer.percent_bp), (None, 10_000));
+    passes(&fixture);
 }
 
 #[test]

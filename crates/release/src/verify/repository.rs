@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use plimsoll_record::{ChannelPointer, PointedRelease, ReleaseManifest, Verification};
+use plimsoll_record::{ChannelPointer, PointedRelease, PointerState, ReleaseManifest, Verification};
 use plimsoll_trust::{
     sha256_hex,
     tuf::{Client, TufError},
@@ -114,9 +114,21 @@ fn pointer(
     if pointer.trial != trial {
         return Err("its trial mark is not that of the repository".into());
     }
+    let halt = catalogue::halt(client, channel).map_err(|e| e.to_string())?;
+    if halt.as_ref().is_some_and(|h| h.trial != trial) {
+        return Err("the trial mark of its halt is not that of the repository".into());
+    }
+    let pointer = pointer.under(halt.as_ref());
     let PointedRelease { release, version, release_digest, .. } = &pointer.target;
     let share = f64::from(pointer.percent_bp) / 100.0;
-    let detail = format!("epoch {}: {release} {version} for {share} %, release digest {release_digest}", pointer.epoch);
+    let state = match (pointer.state, &halt) {
+        (PointerState::Active, _) => String::new(),
+        (PointerState::Paused, _) => ", paused".into(),
+        (PointerState::Halted, Some(halt)) => format!(", halted at {}: {}", halt.utc, halt.reason.escape_debug()),
+        (PointerState::Halted, None) => ", halted".into(),
+    };
+    let epoch = pointer.epoch;
+    let detail = format!("epoch {epoch}: {release} {version} for {share} %{state}, release digest {release_digest}");
     Ok((Some(pointer), detail))
 }
 

@@ -44,6 +44,11 @@ const METADATA: &str = "metadata";
 const TARGETS: &str = "targets";
 const TIMESTAMP: &str = "metadata/timestamp.json";
 
+/// A time as documents write it: UTC, whole seconds, RFC 3339.
+pub fn utc(now: std::time::SystemTime) -> Result<String, TufError> {
+    Ok(sign::instant(now)?.to_string())
+}
+
 /// Whether a target name is one that all clients find: no folders, nothing that a shell or a URL would read otherwise.
 pub fn is_flat_name(name: &str) -> bool {
     !name.is_empty()

@@ -1,5 +1,7 @@
 //! The repository as its keepers see it: releases go in, channels move.
 
+mod moves;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -272,15 +274,22 @@ impl Repository {
             });
         }
         let same = current.as_ref().is_some_and(|c| c.target == target);
+        let halted = match &current {
+            Some(current) => catalogue::under_halt(client, current.clone())?.state == PointerState::Halted,
+            None => false,
+        };
+        if halted && same {
+            return Err(ReleaseError::Halted { channel: channel.into() });
+        }
         let pointer = ChannelPointer {
             schema: ChannelPointer::SCHEMA.into(),
             channel: channel.into(),
             trial: self.trial,
             epoch: current.as_ref().map_or(0, |c| c.epoch),
-            // Drawn anew for each release, so that not always the same devices go first; kept while its share grows.
-            salt: sha256_hex(format!("plimsoll.salt/1\n{channel}\n{}\n", target.release_digest).as_bytes()),
+            salt: salt(channel, &target),
             previous: match &current {
-                Some(current) if same => current.previous.clone(),
+                // What was halted is nothing to fall back on.
+                Some(current) if same || halted => current.previous.clone(),
                 other => other.as_ref().map(|c| c.target.clone()),
             },
             target,
@@ -293,8 +302,7 @@ impl Repository {
         if current.as_ref() == Some(&pointer) {
             return Ok((pointer, false));
         }
-        let full = || ReleaseError::Inconsistent(format!("the {channel} channel has run out of epochs"));
-        let epoch = pointer.epoch.checked_add(1).ok_or_else(full)?;
+        let epoch = next_epoch(channel, pointer.epoch)?;
         Ok((ChannelPointer { epoch, ..pointer }, true))
     }
 
@@ -313,6 +321,16 @@ impl Repository {
         editor.commit(&self.keys, now)?;
         Ok(Published { repository: self.folder.clone(), pointer, moved })
     }
+}
+
+/// Drawn anew for each release, so that not always the same devices go first; kept while its share grows.
+fn salt(channel: &str, target: &PointedRelease) -> String {
+    sha256_hex(format!("plimsoll.salt/1\n{channel}\n{}\n", target.release_digest).as_bytes())
+}
+
+fn next_epoch(channel: &str, epoch: u64) -> Result<u64, ReleaseError> {
+    let full = || ReleaseError::Inconsistent(format!("the {channel} channel has run out of epochs"));
+    epoch.checked_add(1).ok_or_else(full)
 }
 
 fn check_channel(channel: &str) -> Result<(), ReleaseError> {

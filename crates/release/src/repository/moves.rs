@@ -1,0 +1,121 @@
+//! Moves of a channel that carry no new release: its share grows, it halts, goes on, or goes back.
+//!
+//! Asymmetric: any one key of those who may advance halts; everything else takes the channel's own keys and threshold.
+
+use std::time::SystemTime;
+
+use plimsoll_record::{ChannelPointer, Halt, PointerState};
+use plimsoll_trust::tuf::{self, Editor};
+
+use super::{Placement, Published, Repository, check_channel, encode};
+use crate::{
+    ReleaseError, catalogue,
+    names::halt_target,
+    roles::{HALT, ROLES},
+};
+
+impl Repository {
+    /// Where a channel is, as devices see it: halted where a halt file says so. Nothing where it is at nothing yet.
+    pub fn pointer(&self, channel: &str) -> Result<Option<ChannelPointer>, ReleaseError> {
+        check_channel(channel)?;
+        let client = catalogue::open(&self.folder)?;
+        catalogue::pointer(&client, channel)?.map(|p| catalogue::under_halt(&client, p)).transpose()
+    }
+
+    /// Gives the release that a channel is at to another share of devices, under another epoch.
+    pub fn advance(&self, channel: &str, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
+        let (editor, current) = self.current(channel)?;
+        let next = self.next(editor.client(), channel, current.target, placement)?;
+        self.point(editor, next, now)
+    }
+
+    /// Nobody new takes the release; who has it keeps it.
+    pub fn pause(&self, channel: &str, decision: Option<String>, now: SystemTime) -> Result<Published, ReleaseError> {
+        let (editor, current) = self.current(channel)?;
+        if current.state == PointerState::Halted {
+            return Err(ReleaseError::Halted { channel: channel.into() });
+        }
+        let paused = ChannelPointer { state: PointerState::Paused, decision_sha256: decision, ..current };
+        self.replace(editor, paused, now)
+    }
+
+    /// Halts a channel as it is, by any one key that may: devices go back to the fallback that its pointer names. Halting again
+    /// changes the reason.
+    pub fn halt(
+        &self,
+        channel: &str,
+        reason: &str,
+        decision: Option<String>,
+        now: SystemTime,
+    ) -> Result<Published, ReleaseError> {
+        let (mut editor, current) = self.current(channel)?;
+        let halt = Halt {
+            schema: Halt::SCHEMA.into(),
+            channel: channel.into(),
+            trial: self.trial,
+            epoch: current.epoch,
+            reason: reason.into(),
+            utc: tuf::utc(now)?,
+            decision_sha256: decision,
+        };
+        halt.check(channel).map_err(ReleaseError::Inconsistent)?;
+        let moved = current.state != PointerState::Halted;
+        let name = halt_target(channel);
+        editor.set_target(HALT, &name, encode(&name, &halt)?)?;
+        editor.commit(&self.keys, now)?;
+        Ok(Published { repository: self.folder.clone(), pointer: current.under(Some(&halt)), moved })
+    }
+
+    /// Ends a halt or a pause with the same release: a new epoch, signed by the channel's own keys.
+    pub fn resume(&self, channel: &str, decision: Option<String>, now: SystemTime) -> Result<Published, ReleaseError> {
+        let (editor, current) = self.current(channel)?;
+        if current.state == PointerState::Active {
+            return Ok(Published { repository: self.folder.clone(), pointer: current, moved: false });
+        }
+        let resumed = ChannelPointer { state: PointerState::Active, decision_sha256: decision, ..current };
+        self.replace(editor, resumed, now)
+    }
+
+    /// Points a channel at its fallback, for every device: a higher epoch at the older release.
+    pub fn rollback(
+        &self,
+        channel: &str,
+        decision: Option<String>,
+        now: SystemTime,
+    ) -> Result<Published, ReleaseError> {
+        let (editor, current) = self.current(channel)?;
+        let no_fallback = || ReleaseError::NoFallback { channel: channel.into() };
+        let target = current.previous.clone().ok_or_else(no_fallback)?;
+        // Devices must find it whole.
+        catalogue::pointed(editor.client(), &target)?;
+        let back = ChannelPointer {
+            salt: super::salt(channel, &target),
+            target,
+            // What is left behind is nothing to fall back on.
+            previous: None,
+            percent_bp: 10_000,
+            holdback_bp: 0,
+            state: PointerState::Active,
+            not_before: None,
+            decision_sha256: decision,
+            ..current
+        };
+        self.replace(editor, back, now)
+    }
+
+    /// The repository under its lock, with where a channel is.
+    fn current(&self, channel: &str) -> Result<(Editor<'_>, ChannelPointer), ReleaseError> {
+        check_channel(channel)?;
+        let editor = Editor::open(self.store.as_ref(), ROLES)?;
+        let current = catalogue::pointer(editor.client(), channel)?;
+        let current = current.ok_or_else(|| ReleaseError::AtNothing { channel: channel.into() })?;
+        let current = catalogue::under_halt(editor.client(), current)?;
+        Ok((editor, current))
+    }
+
+    /// Signs a pointer under the next epoch.
+    fn replace(&self, editor: Editor<'_>, pointer: ChannelPointer, now: SystemTime) -> Result<Published, ReleaseError> {
+        let epoch = super::next_epoch(&pointer.channel, pointer.epoch)?;
+        self.point(editor, (ChannelPointer { epoch, ..pointer }, true), now)
+    }
+}
