@@ -172,7 +172,7 @@ impl Judge<'_> {
         let verdict = settle(figure.bounds());
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
-            Verdict::Inconclusive => note::straddles(self.metric, figure.n),
+            Verdict::Inconclusive => note::straddles(self.metric, &figure, Some(limit)),
             _ => note::caveat(self.metric).to_owned(),
         };
         let evidence = picked.source.cloned();
@@ -192,7 +192,7 @@ impl Judge<'_> {
         let verdict = below([low, high], 1.0 + most);
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
-            Verdict::Inconclusive => note::straddles(of_times, ratio.n),
+            Verdict::Inconclusive => note::straddles(of_times, &ratio, None),
             _ => String::new(),
         };
         let (evidence, grown) = (picked.source.cloned(), Some((grown, span)));
@@ -239,7 +239,7 @@ impl Judge<'_> {
         let found = format!("{}: {} after {}", note::increase(grown.0, grown.1), shown(figure), shown(baseline));
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
-            Verdict::Inconclusive => note::straddles(self.metric, figure.n),
+            Verdict::Inconclusive => note::straddles(self.metric, figure, None),
             _ => String::new(),
         };
         Finding {

@@ -29,14 +29,48 @@ pub(crate) fn increase(value: f64, [low, high]: [f64; 2]) -> String {
     if low == high { percent(value) } else { format!("{} ({} … {})", percent(value), percent(low), percent(high)) }
 }
 
-/// What would settle an interval that straddles its limit.
-pub(crate) fn straddles(metric: Metric, n: u64) -> String {
+/// What would settle an interval that straddles its limit; `limit` is in the figure's unit, where it is one on the figure itself.
+pub(crate) fn straddles(metric: Metric, figure: &Figure, limit: Option<f64>) -> String {
     let more = match metric.basis() {
-        Basis::Data => "more test samples narrow it",
-        Basis::Machine | Basis::Paired => "a longer measurement on an idle machine narrows it",
-        Basis::Counted | Basis::Estimated => "set an absolute limit",
+        Basis::Data => match limit.and_then(|limit| samples_to_settle(figure, limit)) {
+            Some(n) => format!(
+                "about {} samples of the same kind would settle it, if the value is as found",
+                thousands(n as u64)
+            ),
+            None => "more test samples narrow it".to_owned(),
+        },
+        Basis::Machine | Basis::Paired => "a longer measurement on an idle machine narrows it".to_owned(),
+        Basis::Counted | Basis::Estimated => "set an absolute limit".to_owned(),
     };
-    format!("the interval straddles the limit (n = {n}); {more}")
+    format!("the interval straddles the limit (n = {}); {more}", figure.n)
+}
+
+/// A whole number with its thousands apart.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let apart = |(i, c): (usize, char)| {
+        let comma = (i > 0 && (digits.len() - i).is_multiple_of(3)).then_some(',');
+        comma.into_iter().chain([c])
+    };
+    digits.chars().enumerate().flat_map(apart).collect()
+}
+
+/// How many samples give an interval that lies on one side of the limit with a chance of 80 %, if the value is as found: intervals
+/// narrow with the square root of the number of samples (of the same groups, where there are groups). In two digits, since no more is
+/// known.
+fn samples_to_settle(figure: &Figure, limit: f64) -> Option<f64> {
+    /// Standard normal quantiles: of 80 %, and of an interval of 95 %.
+    const POWER: f64 = 0.8416;
+    const LEVEL: f64 = 1.96;
+    let [low, high] = figure.interval?;
+    let half = if limit > figure.value { high - figure.value } else { figure.value - low };
+    let times = ((LEVEL + POWER) / LEVEL * half / (limit - figure.value).abs()).powi(2);
+    let n = figure.n as f64 * times;
+    if !n.is_finite() || n > 1e9 || times <= 1.0 {
+        return None;
+    }
+    let unit = 10f64.powf(n.log10().floor() - 1.0).max(1.0);
+    Some((n / unit).ceil() * unit)
 }
 
 /// Why there may be no figure.
@@ -126,5 +160,26 @@ pub(crate) fn caveat(metric: Metric) -> &'static str {
         BatteryLifeEstimate => "an estimate, not a measurement: the real battery lasts shorter",
         _ if metric.basis() == Basis::Estimated => "an estimate, not a measurement: the real time is longer",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drop(n: u64, value: f64, interval: [f64; 2]) -> Figure {
+        let blank = r#"{"metric":"accuracy-drop","value":0,"unit":"share","n":1,"interval":null,"method":"","executor":"tract",
+            "executor_version":"1","machine":{"cpu":"","isa":[],"threads":1},"build":"release","model_digest":"","data_digest":"",
+            "baseline_digest":""}"#;
+        Figure { n, value, interval: Some(interval), ..serde_json::from_str(blank).unwrap() }
+    }
+
+    #[test]
+    fn as_many_samples_settle_it_as_narrow_the_interval_enough() {
+        // Half a width of 0.01 is to become 0.005 · 1.96 / 2.80: (2.80 / 1.96 · 2)² times as many.
+        assert_eq!(samples_to_settle(&drop(1000, 0.005, [-0.005, 0.015]), 0.01), Some(8200.0));
+        // Where the value exceeds the limit, it is the lower end that has to leave it behind.
+        assert_eq!(samples_to_settle(&drop(1000, 0.015, [0.005, 0.025]), 0.01), Some(8200.0));
+        assert_eq!(samples_to_settle(&drop(1000, 0.01, [0.0, 0.02]), 0.01), None);
     }
 }

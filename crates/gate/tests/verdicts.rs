@@ -243,7 +243,7 @@ fn every_drop_and_increase_needs_to_say_what_it_compares_with() {
         let of = |low: f64, high: f64| figure(metric, unit, (low + high) / 2.0, Some([low, high]));
         check(&budget, &[of(-0.02, 0.01)], &[], Pass, "");
         check(&budget, &[of(0.02, 0.03)], &[], Fail, "milder recipe");
-        check(&budget, &[of(-0.02, 0.03)], &[], Inconclusive, "more test samples");
+        check(&budget, &[of(-0.02, 0.03)], &[], Inconclusive, "about 21,000 samples");
         check(&budget, &[Figure { interval: None, ..of(0.0, 0.0) }], &[], Inconclusive, "no interval");
         let blank = Figure { baseline_digest: String::new(), ..of(-0.02, 0.01) };
         check(&budget, &[blank], &[], Inconclusive, "which model it compares with");
