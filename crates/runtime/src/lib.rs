@@ -15,6 +15,7 @@ mod protocol;
 mod quiet;
 mod summary;
 mod tract;
+mod wanted;
 
 pub mod worker;
 

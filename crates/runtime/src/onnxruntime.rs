@@ -10,7 +10,7 @@ use ort::{
 };
 use plimsoll_onnx::{DType, Element, Model, Tensor, Tensors, proto::ValueInfoProto};
 
-use crate::{Allocated, ExecError, Executor, LoadOptions, Session, Summary, quiet::guard};
+use crate::{Allocated, ExecError, Executor, LoadOptions, Session, Summary, quiet::guard, wanted::Wanted};
 
 const NAME: &str = "onnxruntime";
 
@@ -73,28 +73,19 @@ struct Loaded {
     session: ort::session::Session,
     inputs: Vec<(String, Option<TensorElementType>)>,
     shapes: BTreeMap<String, Vec<usize>>,
-    /// Outputs, then what is captured; a summary where one is kept and nothing returned.
-    outputs: Vec<(String, Option<Summary>)>,
+    outputs: Vec<Wanted>,
 }
 
 fn load(environment: &Environment, bytes: &[u8], options: &LoadOptions) -> Result<Loaded, ExecError> {
     let unsupported = |reason: String| ExecError::Unsupported { executor: NAME.into(), reason };
     let model = Model::from_bytes(bytes).map_err(|e| unsupported(e.to_string()))?;
-    let mut outputs: Vec<(String, Option<Summary>)> = model.outputs().into_iter().map(|o| (o.name, None)).collect();
+    let outputs = Wanted::all(model.outputs().into_iter().map(|o| o.name), options);
+    let inner = &outputs[model.outputs().len()..];
     let mut proto = model.proto().clone();
-    let captured = options.capture.iter().map(|name| (name, None));
-    let summarised = options.summarise.iter().map(|(name, keep)| (name, Some(Summary::new(*keep))));
-    for (name, summary) in captured.chain(summarised) {
-        if let Some(known) = outputs.iter_mut().find(|(o, _)| o == name) {
-            known.1 = known.1.take().or(summary);
-            continue;
-        }
-        // Types of inner values are inferred.
-        let info = ValueInfoProto { name: name.clone(), ..Default::default() };
-        proto.graph.mut_or_insert_default().output.push(info);
-        outputs.push((name.clone(), summary));
-    }
-    let widened = model.outputs().len() < outputs.len();
+    // Types of inner values are inferred.
+    let declared = inner.iter().map(|w| ValueInfoProto { name: w.name.clone(), ..Default::default() });
+    proto.graph.mut_or_insert_default().output.extend(declared);
+    let widened = !inner.is_empty();
     let widened = if widened { model.with_proto(proto).to_bytes().map_err(failed)? } else { bytes.to_vec() };
     let start = || -> Result<ort::session::Session, String> {
         let builder = ort::session::Session::builder(environment).map_err(text)?;
@@ -145,7 +136,7 @@ impl Session for Loaded {
     }
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
-        Ok(self.outputs.iter().filter_map(|(name, summary)| Some((name.clone(), summary.clone()?))).collect())
+        Ok(Wanted::summaries(&self.outputs))
     }
 
     /// The library allocates by itself.
@@ -171,23 +162,20 @@ impl Session for Loaded {
 }
 
 /// What is returned of a run; what is summarised is taken in.
-fn collect(outputs: &mut [(String, Option<Summary>)], computed: &SessionOutputs<'_>) -> Result<Tensors, ExecError> {
-    let mut returned = Tensors::new();
-    for (name, summary) in outputs {
+fn collect(outputs: &mut [Wanted], computed: &SessionOutputs<'_>) -> Result<Tensors, ExecError> {
+    let mut tensors = Tensors::new();
+    for Wanted { name, returned, summary } in outputs {
         let value = computed.get(name.as_str()).ok_or_else(|| failed(format!("no value `{name}` came out")))?;
-        match summary {
-            Some(summary) => {
-                let (_, values) = value
-                    .try_extract_tensor::<f32>()
-                    .map_err(|e| failed(format!("value `{name}` is not float32: {e}")))?;
-                summary.observe(values);
-            }
-            None => {
-                _ = returned.insert(name.clone(), from_ort(value).map_err(|e| failed(format!("output `{name}`: {e}")))?)
-            }
+        if let Some(summary) = summary {
+            let float = |e| failed(format!("value `{name}` is not float32: {e}"));
+            summary.observe(value.try_extract_tensor::<f32>().map_err(float)?.1);
+        }
+        if *returned {
+            let tensor = from_ort(value).map_err(|e| failed(format!("output `{name}`: {e}")))?;
+            tensors.insert(name.clone(), tensor);
         }
     }
-    Ok(returned)
+    Ok(tensors)
 }
 
 fn to_ort(tensor: &Tensor) -> Result<DynValue, String> {

@@ -10,7 +10,7 @@ use tract_onnx::prelude::{
 
 use tract_onnx::{tract_core::knobs::KnobScope, tract_hir::infer::Factoid};
 
-use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet::guard};
+use crate::{ExecError, Executor, LoadOptions, Session, Summary, quiet::guard, wanted::Wanted};
 
 const NAME: &str = "tract";
 /// tract writes out all windows of a convolution before it multiplies them where a kernel has fewer than six elements. Gathering
@@ -80,14 +80,7 @@ fn one_line(error: &impl std::fmt::Debug) -> String {
 struct Loaded {
     plan: Arc<tract::TypedRunnableModel>,
     inputs: Vec<(String, DatumType, Vec<usize>)>,
-    outputs: Vec<Output>,
-}
-
-/// What becomes of a value that the plan computes.
-struct Output {
-    name: String,
-    returned: bool,
-    summary: Option<Summary>,
+    outputs: Vec<Wanted>,
 }
 
 /// `lowered` is the instruction set that the plan is lowered for; `None` leaves it tract's own.
@@ -113,24 +106,15 @@ fn load(bytes: &[u8], options: &LoadOptions, lowered: Option<Isa>) -> Result<Loa
     }
     let names: Vec<String> = input_outlets.iter().map(|o| model.node(o.node).name.clone()).collect();
     let mut outlets = model.output_outlets().map_err(unsupported)?.to_vec();
-    let mut outputs: Vec<Output> = outlets
-        .iter()
-        .map(|o| model.outlet_label(*o).map_or_else(|| model.node(o.node).name.clone(), str::to_owned))
-        .map(|name| Output { name, returned: true, summary: None })
-        .collect();
-    let captured = options.capture.iter().map(|name| (name, None));
-    let summarised = options.summarise.iter().map(|(name, keep)| (name, Some(Summary::new(*keep))));
-    for (name, summary) in captured.chain(summarised) {
-        if let Some(known) = outputs.iter_mut().find(|o| o.name == *name) {
-            known.summary = known.summary.take().or(summary);
-            continue;
-        }
+    let own =
+        outlets.iter().map(|o| model.outlet_label(*o).map_or_else(|| model.node(o.node).name.clone(), str::to_owned));
+    let outputs = Wanted::all(own, options);
+    for Wanted { name, .. } in &outputs[outlets.len()..] {
         // Inputs and initializers have no label; they are nodes without inputs that bear the value's name.
         let source = |n: &&tract_onnx::tract_hir::infer::InferenceNode| n.name == *name && n.inputs.is_empty();
         let by_node = || model.nodes().iter().find(source).map(|n| tract::OutletId::new(n.id, 0));
         let outlet = model.find_outlet_label(name).or_else(by_node);
         outlets.push(outlet.ok_or_else(|| failed(format!("no value `{name}` to capture")))?);
-        outputs.push(Output { name: name.clone(), returned: summary.is_none(), summary });
     }
     model.select_output_outlets(&outlets).map_err(unsupported)?;
     let mut model = model.into_typed().map_err(unsupported)?;
@@ -192,8 +176,7 @@ impl Session for Loaded {
     }
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {
-        let kept = |o: &Output| Some((o.name.clone(), o.summary.clone()?));
-        Ok(self.outputs.iter().filter_map(kept).collect())
+        Ok(Wanted::summaries(&self.outputs))
     }
 
     fn time(&mut self, inputs: &Tensors, runs: usize) -> Result<Vec<u64>, ExecError> {
