@@ -1,1 +1,28 @@
-//! The reference device agent.
+//! The reference agent of a device: follows a channel, verifies, tests, swaps, runs, reports, goes back.
+//!
+//! It must not know the optimizer, nor how a release is made: what it links is what a small device needs. The clock, the executor
+//! and the file system come in as values.
+//!
+//! - [`Agent`] looks at the channel and keeps two slots, one of which is active; an update is the replacement of one small file.
+//! - [`Runner`] runs the active release, the other one in shadow or for a share of the requests, and keeps the day's record.
+//! - [`Reference`] is what a release ships for the self-test.
+
+mod agent;
+mod channel;
+mod day;
+mod decide;
+mod disk;
+mod error;
+mod install;
+mod reference;
+mod runner;
+mod selftest;
+mod state;
+
+pub use agent::Agent;
+pub use day::records;
+pub use disk::{Disk, RealDisk};
+pub use error::DeviceError;
+pub use reference::{CASES, DISTRIBUTIONS, Distributions, Quantiles, Reference};
+pub use runner::{Answer, Runner};
+pub use state::{Installed, Slot, State};

@@ -5,7 +5,7 @@
 //! with one is reported at once, each problem with its place and its remedy.
 //!
 //! - [`Spec`] is `plimsoll.toml`, [`Profile`] a server or device, [`Contract`] what a running pipeline delivers and expects,
-//!   [`Policy`] how a release reaches everybody.
+//!   [`Policy`] how a release reaches everybody, [`DeviceSpec`] a device as its agent sees it.
 //! - [`Metric`] is the closed list of what may be budgeted; [`Budgets`] are limits on metrics.
 //! - A file is read in two steps: text → TOML tree with spans (the unvalidated form) → the type. [`ConfigError`] holds every
 //!   [`Problem`] of both.
@@ -13,6 +13,7 @@
 mod budget;
 mod contract;
 mod day;
+mod device;
 mod endpoint;
 mod error;
 mod extends;
@@ -36,6 +37,7 @@ mod waiver;
 pub use budget::{Bound, Budget, Budgets, Level, Limit};
 pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
 pub use day::Day;
+pub use device::{DeviceSpec, Enrolled, Enrolment};
 pub use endpoint::{Endpoint, EndpointOf, ShiftLimit, ShiftStatistic};
 pub use error::{ConfigError, Problem};
 pub use extends::read_text;

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_profile::{
-    Aim, Basis, Bound, ConfigError, Contract, Dim, Kind, Level, Metric, Missing, Normalisation, Objective, Policy,
-    Profile, RolloutMetric, Spec,
+    Aim, Basis, Bound, ConfigError, Contract, Day, DeviceSpec, Dim, Enrolment, Kind, Level, Metric, Missing,
+    Normalisation, Objective, Policy, Profile, RolloutMetric, Spec,
 };
 
 fn root() -> PathBuf {
@@ -69,6 +69,21 @@ fn the_example_contract_and_policy_say_what_their_comments_say() {
     assert_eq!(policy.beta.soak.0, 30.0 * 86_400.0);
     let rating = policy.tolerances.iter().find(|t| t.metric == RolloutMetric::Rating).unwrap();
     assert_eq!((rating.margin, rating.limit), (0.3, Some(3.0)));
+}
+
+#[test]
+fn the_example_device_and_enrolment_say_what_their_comments_say() {
+    let device = check(DeviceSpec::read, "docs/examples/device.toml");
+    assert_eq!((device.beta, device.trial, device.routes, device.crashes), (true, false, false, 3));
+    assert_eq!((device.shadow, device.quiet_hours), (0.05, Some([20 * 60, 6 * 60])));
+    assert!(device.is_quiet(23 * 60) && device.is_quiet(0) && !device.is_quiet(6 * 60) && !device.is_quiet(12 * 60));
+    assert!(device.contract.unwrap().path.exists() && device.enrolment.as_ref().unwrap().path.exists());
+
+    let enrolment = check(Enrolment::read, "docs/examples/enrolment.toml");
+    let takes_part = |id, day| enrolment.has(id, Day::parse(day).unwrap());
+    assert!(takes_part(&device.id, "2026-11-03") && !takes_part(&device.id, "2026-11-02"));
+    assert!(takes_part("07aa93bc5d12", "2026-11-19") && !takes_part("07aa93bc5d12", "2026-11-20"));
+    assert!(!takes_part("stranger", "2026-11-19"));
 }
 
 #[test]

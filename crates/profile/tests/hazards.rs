@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use plimsoll_profile::{ConfigError, Contract, Policy, Profile, Spec};
+use plimsoll_profile::{ConfigError, Contract, DeviceSpec, Enrolment, Policy, Profile, Spec};
 use proptest::prelude::*;
 
 const PROFILE: &str = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n";
@@ -25,6 +25,14 @@ fn contract(text: &str) -> Result<(), ConfigError> {
 
 fn policy(text: &str) -> Result<(), ConfigError> {
     Policy::from_text("r.toml", text).map(|_| ())
+}
+
+fn device(text: &str) -> Result<(), ConfigError> {
+    DeviceSpec::from_text("d.toml", text).map(|_| ())
+}
+
+fn enrolment(text: &str) -> Result<(), ConfigError> {
+    Enrolment::from_text("e.toml", text).map(|_| ())
 }
 
 /// The problems of a text: one for each expectation, and each shows all that is expected of it.
@@ -268,12 +276,14 @@ fn thousands_of_problems_are_not_all_shown() {
 
 proptest! {
     #[test]
-    fn mangled_files_never_panic(cut in 0usize..7, at in 0usize..2000, junk in "\\PC{0,8}", which in 0usize..4) {
+    fn mangled_files_never_panic(cut in 0usize..7, at in 0usize..2000, junk in "\\PC{0,8}", which in 0usize..6) {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let (name, read): (&str, Read) = [
             ("docs/examples/plimsoll.toml", spec as Read),
             ("docs/examples/contract.toml", contract),
             ("docs/examples/policy.toml", policy),
+            ("docs/examples/device.toml", device),
+            ("docs/examples/enrolment.toml", enrolment),
             ("profiles/server-x86.toml", profile),
         ][which];
         let text: Vec<char> = fs::read_to_string(root.join(name)).unwrap().chars().collect();
@@ -284,6 +294,29 @@ proptest! {
             prop_assert!(!error.render().is_empty());
         }
     }
+}
+
+#[test]
+fn a_device_without_identity_consent_or_sense_is_refused() {
+    let text = |lines: &str| {
+        format!(
+            "schema = 1\n[device]\nid = \"d1\"\nstate = \"s\"\n[channel]\nrepository = \"r\"\nroot = \"root.json\"\nname = \"m\"\n{lines}\n"
+        )
+    };
+    device(&text("")).unwrap();
+    check(device, &text("follow = \"beta\""), &[&["following beta needs an enrolment list", "help: add"]]);
+    check(device, &text("").replace("d1", "Ada's bed"), &[&["no pseudonym", "drawn at random"]]);
+    check(device, &text("").replace("\"m\"", "\"../m\""), &[&["no name"]]);
+    check(device, &text("[run]\nshadow-energy = \"2J\""), &[&["without the power", "help: add `power`"]]);
+    check(device, &text("[run]\ncrashes = 0"), &[&["this is zero"]]);
+    check(device, &text("[install]\nquiet-hours = [\"20:00\"]"), &[&["no two times of day"]]);
+    check(device, &text("[install]\nquiet-hours = [\"20:00\", \"24:00\"]"), &[&["no time of day", "in UTC"]]);
+    let enrolled =
+        |lines: &str| format!("schema = 1\n[[enrolled]]\ndevice = \"d\"\nconsent = \"2026-11-03\"\n{lines}\n");
+    enrolment(&enrolled("")).unwrap();
+    check(enrolment, &enrolled("left = \"2026-11-02\""), &[&["left before it agreed"]]);
+    check(enrolment, &enrolled("[[enrolled]]\ndevice = \"d\"\nconsent = \"2026-11-03\""), &[&["there twice"]]);
+    check(enrolment, &enrolled("user = \"Ada\""), &[&["unknown key `user`"]]);
 }
 
 #[test]

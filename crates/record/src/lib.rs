@@ -4,6 +4,7 @@
 //! in `schemas/` and a test holds them to the types.
 
 mod changes;
+mod device;
 mod endpoint;
 mod evidence;
 mod figure;
@@ -26,6 +27,7 @@ mod verdict;
 mod verification;
 
 pub use changes::{Changes, Check, Fault, Moved, NodeMoved};
+pub use device::{DeviceAction, DeviceStatus};
 pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
@@ -54,6 +56,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("accepted", schemars::schema_for!(Accepted)),
         ("channel", schemars::schema_for!(ChannelPointer)),
         ("check", schemars::schema_for!(Check)),
+        ("device", schemars::schema_for!(DeviceStatus)),
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
         ("halt", schemars::schema_for!(Halt)),

@@ -1,0 +1,81 @@
+//! The few things that are done to the device's file system, behind a trait: a test puts a file system under the agent that
+//! forgets what was not synced.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::Path,
+};
+
+use plimsoll_trust::atomic;
+
+/// A file system that may lose power between any two calls.
+pub trait Disk: Send + Sync {
+    /// Makes a folder; one that is there is fine.
+    fn make_folder(&self, path: &Path) -> io::Result<()>;
+    /// Writes a new file. Its bytes last once it is synced, its name once its folder is.
+    fn write(&self, path: &Path, content: &mut dyn Read) -> io::Result<()>;
+    /// Makes the bytes of a file last.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a folder last.
+    fn sync_folder(&self, path: &Path) -> io::Result<()>;
+    /// Gives a file another name; what had it is gone.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Removes a folder with all that it holds; none is fine.
+    fn remove_folder(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RealDisk;
+
+impl Disk for RealDisk {
+    fn make_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn write(&self, path: &Path, content: &mut dyn Read) -> io::Result<()> {
+        io::copy(content, &mut File::create_new(path)?).map(drop)
+    }
+
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+
+    fn sync_folder(&self, path: &Path) -> io::Result<()> {
+        atomic::sync_folder(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        match fs::remove_dir_all(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Writes a file, or replaces it: after a crash or a power cut it has the old content or the new.
+pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // One writer at a time, by the lock of the state; what a killed one left is overwritten.
+    let staged = folder.join(format!("{}{name}", atomic::TEMPORARY));
+    match disk.remove(&staged) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    disk.write(&staged, &mut &*bytes)?;
+    disk.sync(&staged)?;
+    disk.rename(&staged, path)?;
+    disk.sync_folder(folder)
+}

@@ -1,0 +1,136 @@
+//! The self-test before a swap: the model as it lies on the device, run on the device, held against what the release ships.
+
+use std::{fs, path::Path};
+
+use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
+use plimsoll_profile::{Contract, Dim};
+use plimsoll_runtime::{Executor, LoadOptions};
+
+use crate::reference::{Reference, draw};
+
+/// How far an output may lie from the reference, as a share of the reference's largest value: float sums in another order.
+const TOLERANCE: f64 = 1e-3;
+
+/// What a passed test says of itself, or why it failed.
+pub(crate) fn self_test(
+    executor: &dyn Executor,
+    payload: &Path,
+    model: &str,
+    memory: Option<u64>,
+) -> Result<String, String> {
+    let path = payload.join(model);
+    let bytes = fs::read(&path).map_err(|e| format!("{model}: {e}"))?;
+    let model = Model::from_bytes(&bytes).map_err(|e| e.to_string())?;
+    let reference = Reference::read(payload)?;
+    let (cases, how) = match &reference {
+        Some(reference) if !reference.cases.is_empty() => {
+            let cases = reference.cases.iter().map(|(i, o)| (i.clone(), Some(o))).collect();
+            (cases, "shipped reference inputs, outputs as where the release was made")
+        }
+        _ => (vec![(drawn(&model, payload)?, None)], "inputs drawn from declared ranges, since the release ships none"),
+    };
+    let cases: Vec<(Tensors, Option<&Tensors>)> = cases;
+    let first = cases.first().map(|(inputs, _)| inputs).ok_or("there is nothing to run")?;
+    let mut session = executor.load(&bytes, &LoadOptions::for_inputs(first)).map_err(|e| e.to_string())?;
+    for (i, (inputs, expected)) in cases.iter().enumerate() {
+        let outputs = session.run(inputs).map_err(|e| format!("case {i}: {e}"))?;
+        check(&outputs, *expected).map_err(|e| format!("case {i}: {e}"))?;
+    }
+    let peak = session.peak_memory();
+    let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+    if let (Some(peak), Some(most)) = (peak, memory.filter(|most| peak.is_some_and(|p| p > *most))) {
+        let [peak, most] = [peak, most].map(mebibytes);
+        return Err(format!("it needs {peak:.1} MiB of memory to run; the device has {most:.1} MiB for it"));
+    }
+    let memory = peak.map_or_else(String::new, |p| format!(", {:.1} MiB at most", mebibytes(p)));
+    Ok(format!("{} runs on {how}{memory}", cases.len()))
+}
+
+fn check(outputs: &Tensors, expected: Option<&Tensors>) -> Result<(), String> {
+    if let Some((name, _)) = outputs.iter().find(|(_, t)| !t.is_finite()) {
+        return Err(format!("the output `{name}` holds values that are no numbers"));
+    }
+    let Some(expected) = expected else { return Ok(()) };
+    for (name, expected) in expected {
+        let found = outputs.get(name).ok_or_else(|| format!("there is no output `{name}`"))?;
+        if found.shape() != expected.shape() {
+            return Err(format!("the output `{name}` is {:?}, expected {:?}", found.shape(), expected.shape()));
+        }
+        let [found, expected] = [found, expected].map(Tensor::to_f64);
+        let (found, expected) = (found.map_err(|e| e.to_string())?, expected.map_err(|e| e.to_string())?);
+        let scale = expected.iter().fold(1e-6_f64, |most, v| most.max(v.abs()));
+        let far = found.iter().zip(&expected).map(|(a, b)| (a - b).abs() / scale).fold(0.0, f64::max);
+        if far > TOLERANCE {
+            return Err(format!("the output `{name}` is off by {far:.2e} of its range; {TOLERANCE:.0e} is allowed"));
+        }
+    }
+    Ok(())
+}
+
+/// Inputs in the ranges of the payload's contract, or from 0 to 1 where it gives none.
+fn drawn(model: &Model, payload: &Path) -> Result<Tensors, String> {
+    let contract = payload.join("contract.toml");
+    let contract = contract.is_file().then(|| Contract::read(&contract)).transpose().map_err(|e| e.to_string())?;
+    let mut inputs = Tensors::new();
+    for spec in model.inputs() {
+        let dims = spec.dims.unwrap_or_default();
+        let shape: Vec<usize> = dims.iter().map(|d| if let DimSpec::Fixed(n) = d { *n as usize } else { 1 }).collect();
+        let dtype = spec.dtype.ok_or_else(|| format!("the input `{}` is no tensor of numbers", spec.name))?;
+        let declared = contract.as_ref().and_then(|c| c.inputs.iter().find(|i| i.name.value == spec.name)?.range);
+        let range = declared.unwrap_or([0.0, 1.0]);
+        inputs.insert(spec.name.clone(), draw(&spec.name, dtype, &shape, &range).map_err(|e| e.to_string())?);
+    }
+    Ok(inputs)
+}
+
+/// Whether a model takes what the device's pipeline delivers and gives what it reads: names, types, shapes.
+pub(crate) fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
+    let same = |what: &str, name: &str, dtype: &str, shape: &[Dim], found: &[plimsoll_onnx::ValueSpec]| {
+        let spec = found.iter().find(|s| s.name == name);
+        let spec = spec.ok_or_else(|| format!("the pipeline has the {what} `{name}`, the model has none"))?;
+        if spec.dtype != DType::from_name(dtype).or_else(|| short(dtype)) {
+            let found = spec.dtype.map_or("no numbers".to_owned(), |d| d.to_string());
+            return Err(format!("the {what} `{name}` is {dtype} in the pipeline and {found} in the model"));
+        }
+        let Some(dims) = &spec.dims else { return Ok(()) };
+        let fits = |(a, b): (&DimSpec, &Dim)| !matches!((a, b), (DimSpec::Fixed(a), Dim::Fixed(b)) if a != b);
+        if dims.len() != shape.len() || !dims.iter().zip(shape).all(fits) {
+            let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
+            let found = dims.join(", ");
+            return Err(format!("the {what} `{name}` is [{found}] in the model, which the pipeline's contract is not"));
+        }
+        Ok(())
+    };
+    let (inputs, outputs) = (model.inputs(), model.outputs());
+    for input in &contract.inputs {
+        same("input", &input.name.value, input.dtype, &input.shape, &inputs)?;
+    }
+    let delivered = |name: &str| contract.inputs.iter().any(|i| i.name.value == name);
+    if let Some(extra) = inputs.iter().find(|i| !delivered(&i.name)) {
+        return Err(format!("the model needs the input `{}`, which the pipeline does not deliver", extra.name));
+    }
+    for output in &contract.outputs {
+        same("output", &output.name.value, output.dtype, &output.shape, &outputs)?;
+    }
+    Ok(())
+}
+
+/// Element types as contracts abbreviate them.
+fn short(name: &str) -> Option<DType> {
+    let long = match name {
+        "f32" => "float32",
+        "f64" => "float64",
+        "f16" => "float16",
+        "bf16" => "bfloat16",
+        "i8" => "int8",
+        "u8" => "uint8",
+        "i16" => "int16",
+        "u16" => "uint16",
+        "i32" => "int32",
+        "u32" => "uint32",
+        "i64" => "int64",
+        "u64" => "uint64",
+        other => other,
+    };
+    DType::from_name(long)
+}
