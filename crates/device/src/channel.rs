@@ -9,8 +9,8 @@ use std::{
 
 use plimsoll_profile::{Day, DeviceSpec, Enrolment};
 use plimsoll_record::{
-    ChannelPointer, PointedRelease, ReleaseManifest,
-    names::{manifest_target, pointer_target},
+    ChannelPointer, Halt, PointedRelease, ReleaseManifest,
+    names::{halt_target, manifest_target, pointer_target},
 };
 use plimsoll_trust::{atomic, read_bounded, tuf::Client};
 use serde::de::DeserializeOwned;
@@ -115,18 +115,20 @@ impl View {
         if let Some(seen) = seen.filter(|seen| *seen > pointer.epoch) {
             return Err(refused(format!("it went back to epoch {} from {seen}", pointer.epoch)));
         }
-        // Two pointers of one epoch: one of them was never meant to be.
-        if seen == Some(pointer.epoch)
-            && memory
-                .pointer
-                .as_ref()
-                .is_some_and(|m| m.channel == channel && m.epoch == pointer.epoch && *m != pointer)
-        {
+        // Two pointers of one epoch, a halt apart: one of them was never meant to be.
+        let before = memory.pointer.as_ref().filter(|m| m.channel == channel && m.epoch == pointer.epoch);
+        if before.is_some_and(|m| *m != ChannelPointer { state: m.state, ..pointer.clone() }) {
             return Err(refused(format!("it is another pointer of the epoch {} that was seen before", pointer.epoch)));
         }
         if pointer.target.release != spec.name {
             return Err(refused(format!("it is at {}, and this device runs {}", pointer.target.release, spec.name)));
         }
+        let target = halt_target(channel);
+        let halt = self.document::<Halt>(&target, POINTER_LIMIT)?.map(|(halt, _)| halt);
+        if let Some(halt) = &halt {
+            halt.check(channel).map_err(|reason| DeviceError::refused(&target, reason))?;
+        }
+        let pointer = pointer.under(halt.as_ref());
         memory.epochs.insert(channel.into(), pointer.epoch);
         memory.pointer = Some(pointer.clone());
         Ok(Some(pointer))
