@@ -12,7 +12,7 @@ use plimsoll_dataset::Samples as _;
 use plimsoll_measure::BenchOptions;
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Deadline, Live, Recorded, Replayed, Shard, Store, Task, Tools, recipe, recipes, search};
-use plimsoll_profile::Metric;
+use plimsoll_profile::{Aim, Metric, Profile};
 use plimsoll_record::{NodeSensitivity, RankedCandidate, Ranking, Recipe, Recording};
 use plimsoll_runtime::{Executor, LoadOptions};
 use plimsoll_trust::atomic;
@@ -97,12 +97,29 @@ impl Project {
         if takes { Ok(tract) } else { self.executor(world) }
     }
 
+    /// Refuses to look for the least cost where no profile says what is charged and for how much.
+    fn can_be_charged(&self) -> Result<(), Failure> {
+        let charged = |p: &Profile| {
+            p.server
+                .as_ref()
+                .is_some_and(|s| s.price.is_some() && s.inferences_per_day.is_some() && s.peak_to_mean.is_some())
+        };
+        if self.spec.objective.weight(Aim::Cost) == 0.0 || self.profiles.iter().any(charged) {
+            return Ok(());
+        }
+        let message =
+            format!("{}: the objective `cost` needs a server that is charged", self.spec.source.path().display());
+        Err(Failure::new(Code::BadConfig, message)
+            .help("name a profile whose [server] has `price`, `inferences-per-device`, `devices` and `peak-to-mean`"))
+    }
+
     /// Searches for the lightest model that keeps the budgets.
     pub(crate) fn search(&self, world: &World, request: &Request<'_>) -> Result<Searched, Failure> {
         let recipes = recipes(&self.spec);
         recipes.iter().flatten().try_for_each(recipe::check)?;
         let ranges = self.ranges();
         let budgets = self.budgeted(false);
+        self.can_be_charged()?;
         let executors = executors(world, self)?;
         let first = self.executor(world)?;
         let task = Task {

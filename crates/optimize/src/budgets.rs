@@ -3,7 +3,7 @@
 use plimsoll_gate::{Evidence, Scope, Subject, Wanted, judge_profile, judge_spec, report, waive, wanted};
 use plimsoll_measure::{Endpoint, EndpointOf, ShiftStatistic};
 use plimsoll_profile::{Day, Metric, Profile, Spec};
-use plimsoll_record::{Forecast, Machine, Report, Row};
+use plimsoll_record::{Figure, Forecast, Machine, Report, Row};
 
 use crate::{Assessed, derived::derive, forecast};
 
@@ -52,6 +52,21 @@ impl Budgeted<'_> {
         let of_one = |p: &Profile| forecast::forecast(p, assessed, &derive(p, assessed), today);
         let remarks = self.profiles.iter().filter_map(|p| forecast::remark(p, assessed));
         (self.profiles.iter().flat_map(of_one).collect(), remarks.collect())
+    }
+
+    /// What a month costs over all profiles that say what they are charged and how much is asked of them; `None` where one of them cannot
+    /// be worked out, or none is charged anything.
+    pub fn monthly_cost(&self, assessed: &Assessed) -> Option<f64> {
+        let charged = self.profiles.iter().filter(|p| p.server.as_ref().is_some_and(|s| s.price.is_some()));
+        let of = |profile: &Profile| {
+            let derived = derive(profile, assessed);
+            let here = |f: &&Figure| {
+                f.metric == Metric::MonthlyCost.figure() && profile.executor.is_some_and(|e| e.name() == f.executor)
+            };
+            derived.figures.iter().find(here).map(|f| f.value)
+        };
+        let costs: Vec<f64> = charged.map(of).collect::<Option<_>>()?;
+        (!costs.is_empty()).then(|| costs.iter().sum())
     }
 
     /// The spec's endpoints, as they are measured.

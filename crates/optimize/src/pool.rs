@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_profile::{Aim, Objective};
-use plimsoll_record::{Figure, Found, OutputDamage, PassRecord, RankedCandidate, Recipe, Stage, Verdict};
+use plimsoll_record::{Found, OutputDamage, PassRecord, RankedCandidate, Recipe, Stage, Verdict};
 
 use crate::{
     Assessed, Budgeted,
@@ -20,6 +20,8 @@ pub(crate) struct Known {
     pub(crate) passes: Vec<PassRecord>,
     pub(crate) damage: Option<OutputDamage>,
     pub(crate) assessed: Assessed,
+    /// What a month costs with it, once it was timed.
+    pub(crate) cost: Option<f64>,
     pub(crate) refused: Option<String>,
     /// Why it was left where it is, though nothing speaks against it.
     pub(crate) left: Option<String>,
@@ -88,7 +90,10 @@ impl Pool {
     }
 
     fn figure(&self, at: usize, aim: Aim) -> Option<f64> {
-        self.known(at).assessed.get(aim.metric().figure()).map(|f| f.value)
+        match aim {
+            Aim::Cost => self.known(at).cost,
+            _ => self.known(at).assessed.get(aim.metric().figure()).map(|f| f.value),
+        }
     }
 
     /// The candidate of a scheme without pruning.
@@ -97,25 +102,27 @@ impl Pool {
         self.candidates.iter().position(|(_, k)| seed(k))
     }
 
-    /// The objective of a candidate, less being better; `None` where a figure is missing. Before it is timed its time is guessed, where
-    /// that is asked for: as much less than that of its scheme without pruning as its multiply-accumulates are.
+    /// The objective of a candidate, less being better; `None` where a figure is missing. Before it is timed what takes a time is guessed,
+    /// where that is asked for: as much less than that of its scheme without pruning as its multiply-accumulates are.
     pub(crate) fn score(&self, at: usize, objective: &Objective, guess: bool) -> Option<f64> {
         let original = self.by_name.get(ORIGINAL).copied()?;
         let mut score = 0.0;
         for &(aim, weight) in &objective.aims {
-            let (value, reference) = match aim {
-                Aim::Latency => (self.figure(at, aim).or_else(|| self.guessed(at).filter(|_| guess))?, 1.0),
-                _ => (self.figure(at, aim)?, self.figure(original, aim)?),
+            let reference = match aim {
+                // It is a ratio to the original already.
+                Aim::Latency => 1.0,
+                _ => self.figure(original, aim)?,
             };
+            let value = self.figure(at, aim).or_else(|| self.guessed(at, aim).filter(|_| guess))?;
             score += weight * (value.max(f64::MIN_POSITIVE) / reference.max(f64::MIN_POSITIVE)).ln();
         }
         Some(score)
     }
 
-    fn guessed(&self, at: usize) -> Option<f64> {
+    fn guessed(&self, at: usize, aim: Aim) -> Option<f64> {
         let seed = self.seed(self.known(at).point.as_ref()?.scheme())?;
         let (macs, of_seed) = (self.figure(at, Aim::Macs)?, self.figure(seed, Aim::Macs)?);
-        Some(self.figure(seed, Aim::Latency)? * (macs / of_seed.max(1.0)))
+        Some(self.figure(seed, aim).filter(|_| aim.is_timed())? * (macs / of_seed.max(1.0)))
     }
 
     /// Against budgets, as far as the figures go.
@@ -186,14 +193,12 @@ impl Pool {
 
     /// Whether one candidate is at least as good as another in everything that is known of both, and better in something.
     fn beats(&self, a: usize, b: usize) -> bool {
-        let get =
-            |at: usize, metric: &str| self.known(at).assessed.figures.iter().find(|f: &&Figure| f.metric == metric);
         let mut better = self.known(a).damage() < self.known(b).damage();
         let mut worse = self.known(a).damage() > self.known(b).damage();
         for aim in Aim::ALL {
-            if let (Some(x), Some(y)) = (get(a, aim.metric().figure()), get(b, aim.metric().figure())) {
-                better |= x.value < y.value;
-                worse |= x.value > y.value;
+            if let (Some(x), Some(y)) = (self.figure(a, aim), self.figure(b, aim)) {
+                better |= x < y;
+                worse |= x > y;
             }
         }
         better && !worse

@@ -6,7 +6,7 @@
 
 use plimsoll_dataset::{Dataset, Samples};
 use plimsoll_onnx::Model;
-use plimsoll_profile::{Aim, Models, Objective, Profile, Spec};
+use plimsoll_profile::{Models, Objective, Profile, Spec};
 use plimsoll_record::{Choice, FinalJudgement, Ranking, Recipe, Report, Stage, Step, TrialEnd, Verdict};
 use plimsoll_runtime::Executor;
 use plimsoll_transform::{Progress, Ranges};
@@ -164,7 +164,10 @@ impl<'s> Search<'s> {
         let end = self.lab.examine(&recipe, stage)?;
         let known = &mut self.pool.candidates[at].1;
         match end {
-            TrialEnd::Found(found) => known.add(stage, *found),
+            TrialEnd::Found(found) => {
+                known.add(stage, *found);
+                known.cost = self.task.budgets.monthly_cost(&known.assessed);
+            }
             TrialEnd::Refused(reason) => known.refused = Some(reason),
             TrialEnd::OutOfTime => {
                 known.left = Some("there was no time left".into());
@@ -182,7 +185,7 @@ impl<'s> Search<'s> {
             matches!(m.basis(), plimsoll_profile::Basis::Machine | plimsoll_profile::Basis::Paired)
                 || m.paired_ratio().is_some()
         });
-        if timed || self.task.objective.weight(Aim::Latency) > 0.0 { Stage::Timed } else { Stage::Evaluated }
+        if timed || self.task.objective.is_timed() { Stage::Timed } else { Stage::Evaluated }
     }
 
     /// The best candidate so far, where it may be chosen.

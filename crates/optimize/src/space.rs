@@ -65,7 +65,7 @@ impl Space {
     /// What is worth trying for an objective, in these executors, with or without calibration samples.
     pub(crate) fn new(objective: &Objective, executors: &[&str], calibrated: bool) -> Self {
         let small = objective.weight(Aim::ArtifactSize) > 0.0;
-        let quick = objective.weight(Aim::Latency) > 0.0;
+        let quick = objective.is_timed();
         // What is loaded and what gains is settled by trying each once without pruning; tract is known not to load four bits.
         let narrow = small && !executors.contains(&"tract");
         let mut schemes = Vec::new();

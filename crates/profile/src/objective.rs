@@ -18,11 +18,13 @@ pub enum Aim {
     Latency,
     /// Multiply-accumulates.
     Macs,
+    /// What a month costs, over all profiles that have a load and a price.
+    Cost,
 }
 
 impl Aim {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ArtifactSize, Self::Latency, Self::Macs];
+    pub const ALL: [Self; 4] = [Self::ArtifactSize, Self::Latency, Self::Macs, Self::Cost];
 
     /// As written.
     pub fn name(self) -> &'static str {
@@ -30,6 +32,7 @@ impl Aim {
             Self::ArtifactSize => "artifact-size",
             Self::Latency => "latency",
             Self::Macs => "macs",
+            Self::Cost => "cost",
         }
     }
 
@@ -39,7 +42,13 @@ impl Aim {
             Self::ArtifactSize => Metric::ArtifactSize,
             Self::Latency => Metric::LatencyRatio,
             Self::Macs => Metric::Macs,
+            Self::Cost => Metric::MonthlyCost,
         }
+    }
+
+    /// Whether it takes a time.
+    pub fn is_timed(self) -> bool {
+        matches!(self, Self::Latency | Self::Cost)
     }
 }
 
@@ -72,6 +81,11 @@ impl Objective {
     /// The weight of a figure; 0 where it does not count.
     pub fn weight(&self, aim: Aim) -> f64 {
         self.aims.iter().filter(|(a, _)| *a == aim).map(|(_, w)| w).sum()
+    }
+
+    /// Whether any figure takes a time.
+    pub fn is_timed(&self) -> bool {
+        self.aims.iter().any(|(aim, _)| aim.is_timed())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The search on landscapes that are known: laboratories which make figures up.
 
 use plimsoll_onnx::{Model, proto::ModelProto};
-use plimsoll_profile::Spec;
+use plimsoll_profile::{Aim, Spec};
 use plimsoll_record::{Figure, Found, Machine, OutputDamage};
 use plimsoll_runtime::TractExecutor;
 use plimsoll_transform::Silent;
@@ -40,6 +40,12 @@ impl Landscape {
             size *= if get("granularity") == "per-tensor" { 0.97 } else { 1.0 };
         }
         size.round()
+    }
+
+    /// Weights alone in eight bits make it small and slow.
+    fn time(&self, recipe: &Recipe) -> f64 {
+        let slow = recipe.steps.iter().any(|s| s.parameters.get("scheme").is_some_and(|s| s == "int8-weights"));
+        Self::size(recipe) * if slow { 1e-6 } else { 1e-7 }
     }
 
     fn loss(&self, recipe: &Recipe) -> f64 {
@@ -95,7 +101,14 @@ impl Lab for Landscape {
                 self.evaluated += 1;
                 vec![of("accuracy-drop", "share", loss, Some([loss - self.noise, loss + self.noise]))]
             }
-            Stage::Timed => vec![of("latency.ratio", "ratio", 1.0, Some([0.9, 1.1]))],
+            Stage::Timed => {
+                let time = self.time(recipe);
+                vec![
+                    of("latency.ratio", "ratio", 1.0, Some([0.9, 1.1])),
+                    of("latency.mean", "s", time, Some([time * 0.99, time * 1.01])),
+                    of("latency.cv", "ratio", 0.1, Some([0.09, 0.11])),
+                ]
+            }
             Stage::Compared | Stage::Dissected => vec![],
         };
         let damage = OutputDamage { divergence: Some(loss), agreement: Some(1.0 - loss), sqnr: None, samples: 100 };
@@ -113,6 +126,10 @@ const SPEC: &str = "schema = 1\nprofiles = []\n[release]\nname = \"n\"\nversion 
 
 /// Searches a landscape under a limit on the size.
 fn check(lab: &mut dyn Lab, limit: &str) -> Ranking {
+    check_for(lab, limit, Objective::default(), &[])
+}
+
+fn check_for(lab: &mut dyn Lab, limit: &str, objective: Objective, profiles: &[Profile]) -> Ranking {
     let spec = Spec::from_text("spec.toml", &SPEC.replace("LIMIT", limit)).unwrap();
     let model = Model::from_proto(ModelProto { graph: Some(Default::default()).into(), ..Default::default() }).unwrap();
     let task = Task {
@@ -121,10 +138,10 @@ fn check(lab: &mut dyn Lab, limit: &str) -> Ranking {
         ranges: None,
         validation: None,
         test: None,
-        budgets: Budgeted { spec: Some(&spec), ..Budgeted::default() },
+        budgets: Budgeted { spec: Some(&spec), profiles, ..Budgeted::default() },
         passes: &TractExecutor,
         executors: vec![&TractExecutor],
-        objective: Objective::default(),
+        objective,
         models: Models::One,
         recipes: None,
         shard: None,
@@ -148,6 +165,25 @@ fn the_largest_share_that_keeps_the_margin_is_found_wherever_it_lies() {
         assert!(found < best * 1.04, "cliff {cliff}: {} is {found}, {best} can be had", winner(&ranking).recipe.name);
         assert!(ranking.complete && lab.evaluated < 30, "cliff {cliff}: {} were evaluated", lab.evaluated);
     }
+}
+
+/// A server whose load takes some ninety instances of one core at 10 ms an inference.
+const SERVER: &str = "schema = 1\nkind = \"server\"\nexecutor = \"tract\"\n[hardware]\ncores = 1\nmemory = \"4GiB\"\n[server]\n\
+                      devices = 1_000_000\ninferences-per-device = 400\npeak-to-mean = 1\nutilization = \"50%\"\ninstances = 200\n\
+                      type = \"small\"\nprice = \"0.1 USD/h\"\n[budget]\nmonthly-cost = \"10000 USD\"\n";
+
+#[test]
+fn what_costs_least_a_month_is_chosen_though_something_else_is_smaller() {
+    let servers = [Profile::from_text("p.toml", SERVER).unwrap_or_else(|e| panic!("{}", e.render()))];
+    let mut lab = Landscape::new(0.3);
+    let ranking = check_for(&mut lab, "1MB", Objective::of(Aim::Cost), &servers);
+    let chosen = winner(&ranking);
+    let smaller = ranking.candidates.iter().find(|c| Landscape::size(&c.recipe) < Landscape::size(&chosen.recipe));
+    assert!(lab.time(&chosen.recipe) < 0.007, "{} takes {} s", chosen.recipe.name, lab.time(&chosen.recipe));
+    assert!(smaller.is_some() && chosen.score.is_some_and(|s| s < 0.0), "{:?}", chosen.score);
+    // Without a price there is nothing to go by, and the original stays.
+    let ranking = check_for(&mut Landscape::new(0.0), "1MB", Objective::of(Aim::Cost), &[]);
+    assert_eq!(ranking.winner, None);
 }
 
 #[test]
