@@ -138,14 +138,15 @@ impl Isa {
         matches!(self, Self::AvxVnni | Self::Avx512Vnni)
     }
 
-    /// Whether its f32 kernels are faster than those that tract has on the same machine.
+    /// Whether its f32 kernels are faster than those that tract has for the same instructions: for other processors than x86 tract has
+    /// kernels in assembler, and the portable ones were never held against these.
     pub(crate) fn has_f32(self) -> bool {
-        self != Self::Portable
+        self != Self::Portable || cfg!(target_arch = "x86_64")
     }
 
-    /// Whether its f32 kernels have sixteen lanes.
+    /// Whether that holds for products of any width: with eight lanes tract's own are as good where many channels come together.
     pub(crate) fn has_wide_f32(self) -> bool {
-        self == Self::Avx512Vnni
+        self.has_f32() && matches!(self, Self::Portable | Self::Avx512Vnni)
     }
 
     /// Whether its kernels take blocks of a few quads of channels faster than whole vector groups.
