@@ -173,7 +173,7 @@ impl Judge<'_> {
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(self.metric, &figure, Some(limit)),
-            _ => note::caveat(self.metric).to_owned(),
+            _ => self.lowered_elsewhere(&figure).unwrap_or_else(|| note::caveat(self.metric).to_owned()),
         };
         let evidence = picked.source.cloned();
         Finding { figure: Some(figure), evidence, baseline: None, grown: None, found, verdict, note }
@@ -193,7 +193,7 @@ impl Judge<'_> {
         let note = match verdict {
             Verdict::Fail => note::remedy(self.metric).to_owned(),
             Verdict::Inconclusive => note::straddles(of_times, &ratio, None),
-            _ => String::new(),
+            _ => self.lowered_elsewhere(&ratio).unwrap_or_default(),
         };
         let (evidence, grown) = (picked.source.cloned(), Some((grown, span)));
         Finding { figure: Some(ratio), evidence, baseline: None, grown, found, verdict, note }
@@ -284,6 +284,12 @@ impl Judge<'_> {
             }
         };
         Err(Box::new(finding))
+    }
+
+    /// Ratios hold on any machine, as far as machines run the same plans: what else is to be known of one.
+    fn lowered_elsewhere(&self, figure: &Figure) -> Option<String> {
+        let is_ratio = Metric::find(&figure.metric).is_some_and(|m| m.basis() == Basis::Paired);
+        (is_ratio && self.subject.stranger(&figure.machine).is_some()).then(|| note::lowered_elsewhere(figure))?
     }
 
     /// Why a figure cannot settle a limit; `None` where it can.

@@ -45,6 +45,14 @@ pub(crate) fn straddles(metric: Metric, figure: &Figure, limit: Option<f64>) -> 
     format!("the interval straddles the limit (n = {}); {more}", figure.n)
 }
 
+/// What a ratio from another kind of machine leaves open, where its plans were rewritten for that machine.
+pub(crate) fn lowered_elsewhere(ratio: &Figure) -> Option<String> {
+    let (_, set) = ratio.executor_version.split_once("lowered for ")?;
+    Some(format!(
+        "taken in plans lowered for {set}, which are others on this profile's machines: `device bench` there, or --no-lower here, tells more"
+    ))
+}
+
 /// A whole number with its thousands apart.
 fn thousands(n: u64) -> String {
     let digits = n.to_string();

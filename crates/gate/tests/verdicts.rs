@@ -155,7 +155,23 @@ fn figure_of_another_machine_is_inconclusive_in_time_and_memory() {
     check("latency.p50 = \"8ms\"", &[away(fast.clone()), near, fast], &[], Pass, "");
     // What compares within one run holds anywhere.
     let ratio = figure("latency.ratio", "ratio", 0.5, Some([0.4, 0.6]));
-    check("latency.ratio = 1.0", &[away(ratio)], &[], Pass, "0.500");
+    check("latency.ratio = 1.0", &[away(ratio.clone())], &[], Pass, "0.500");
+    // As far as both run the same plans.
+    let lowered = Figure { executor_version: "1, lowered for avx2".into(), ..away(ratio) };
+    check(
+        "latency.ratio = 1.0",
+        std::slice::from_ref(&lowered),
+        &[],
+        Pass,
+        "in plans lowered for avx2, which are others",
+    );
+    check(
+        "latency.p50 = { max-increase = \"5%\" }",
+        &[lowered],
+        &[],
+        Pass,
+        "in plans lowered for avx2, which are others",
+    );
 }
 
 #[test]
