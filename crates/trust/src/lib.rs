@@ -13,5 +13,7 @@ mod read;
 pub mod tuf;
 
 pub use json::to_sorted_json;
-pub use keys::{FileKey, KeyError, KeySource, Keyring, PublicKey};
+#[cfg(feature = "pkcs11")]
+pub use keys::TokenKey;
+pub use keys::{Asked, FileKey, KeyError, KeySource, Keyring, NoSecrets, PublicKey, Secret, Secrets, open_key};
 pub use read::{ReadError, hex, open_regular, read_bounded, sha256_hex, sha256_of_file};
