@@ -5,14 +5,17 @@
 //! with one is reported at once, each problem with its place and its remedy.
 //!
 //! - [`Spec`] is `plimsoll.toml`, [`Profile`] a server or device, [`Contract`] what a running pipeline delivers and expects,
-//!   [`Policy`] how a release reaches everybody, [`DeviceSpec`] a device as its agent sees it.
+//!   [`Policy`] how a release reaches everybody, [`DeviceSpec`] a device as its agent sees it, [`Demands`] what whoever takes a
+//!   release wants to see of it.
 //! - [`Metric`] is the closed list of what may be budgeted; [`Budgets`] are limits on metrics.
 //! - A file is read in two steps: text → TOML tree with spans (the unvalidated form) → the type. [`ConfigError`] holds every
 //!   [`Problem`] of both.
 
 mod budget;
+mod change;
 mod contract;
 mod day;
+mod demands;
 mod device;
 mod endpoint;
 mod error;
@@ -35,8 +38,10 @@ mod version;
 mod waiver;
 
 pub use budget::{Bound, Budget, Budgets, Level, Limit};
+pub use change::{Change, TraceSpec};
 pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
 pub use day::Day;
+pub use demands::Demands;
 pub use device::{DeviceSpec, Enrolled, Enrolment};
 pub use endpoint::{Endpoint, EndpointOf, ShiftLimit, ShiftStatistic};
 pub use error::{ConfigError, Problem};

@@ -7,6 +7,7 @@ use std::{
 
 use crate::{
     budget::{self, Budgets},
+    change::{self, Change},
     endpoint::{self, Endpoint},
     error::{ConfigError, Problem},
     metric::Metric,
@@ -98,6 +99,8 @@ pub struct Spec {
     pub incumbent: Option<PathAt>,
     /// Budgets that may be violated until a day.
     pub waivers: Vec<Waiver>,
+    /// Why there is a release, for those who keep records of changes.
+    pub change: Option<Change>,
     /// What the search makes small.
     pub objective: Objective,
     /// Whether one model serves all profiles.
@@ -175,6 +178,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
     let endpoints = endpoint::read(table, model.as_ref().map(|(_, labels)| labels.as_slice()), source);
 
     let waivers = waiver::read(table, &endpoints);
+    let change = change::read(table, &endpoints);
 
     let mut metric = Metric::Accuracy;
     let data = table.table("data").map_or_else(DataPaths::default, |t| {
@@ -246,6 +250,7 @@ fn spec(table: &Table<'_>, source: &Arc<Source>) -> Option<Spec> {
         pipeline,
         incumbent,
         waivers,
+        change,
         objective,
         models,
         recipes,

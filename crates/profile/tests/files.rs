@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_profile::{
-    Aim, Basis, Bound, ConfigError, Contract, Day, DeviceSpec, Dim, Enrolment, Kind, Level, Metric, Missing,
+    Aim, Basis, Bound, ConfigError, Contract, Day, Demands, DeviceSpec, Dim, Enrolment, Kind, Level, Metric, Missing,
     Normalisation, Objective, Policy, Profile, RolloutMetric, Spec,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use plimsoll_profile::{ConfigError, Contract, DeviceSpec, Enrolment, Policy, Profile, Spec};
+use plimsoll_profile::{ConfigError, Contract, Demands, DeviceSpec, Policy, Profile, Spec};
 use proptest::prelude::*;
 
 const PROFILE: &str = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n";
@@ -33,6 +33,8 @@ fn device(text: &str) -> Result<(), ConfigError> {
 
 fn enrolment(text: &str) -> Result<(), ConfigError> {
     Enrolment::from_text("e.toml", text).map(|_| ())
+fn demands(text: &str) -> Result<(), ConfigError> {
+    Demands::from_text("d.toml", text).map(|_| ())
 }
 
 /// The problems of a text: one for each expectation, and each shows all that is expected of it.
@@ -50,6 +52,37 @@ fn check(read: Read, text: &str, expected: &[&[&str]]) {
 /// A profile with one line of budget has one problem.
 fn budget(line: &str, says: &str) {
     check(profile, &format!("{PROFILE}[budget]\n{line}\n"), &[&[says, "help: "]]);
+}
+
+#[test]
+fn a_trace_to_nowhere_is_refused_where_it_stands() {
+    let change = "[change]\nticket = \"T\"\nin-plan = false\nrequirements = [\"R1\"]\nrisks = [\"K1\", \"K1\"]\n\
+                  [[change.trace]]\nrequirement = \"R2\"\nrisks = [\"K2\"]\nbudgets = [\"latency.p98\"]\n";
+    let expected: &[&[&str]] = &[
+        &["this id is there twice", ":12:"],
+        &["unknown requirement `R2`", "`R1`", ":14:"],
+        &["unknown risk `K2`", ":15:"],
+        &["unknown metric `latency.p98`", "did you mean `latency.p9", ":16:"],
+    ];
+    check(spec, &format!("{SPEC}{change}"), expected);
+    let missing: &[&[&str]] = &[&["the key `ticket` is missing"], &["the key `in-plan` is missing", "true or false"]];
+    check(spec, &format!("{SPEC}[change]\n"), missing);
+}
+
+#[test]
+fn demands_that_demand_nothing_that_can_be_shown_are_refused_where_they_stand() {
+    let text = "schema = 1\n[signers]\nkeys = []\n[built]\ncommit = \"main\"\nsource-model = \"12\"\n\
+                [coverage]\nbudgets = [\"acuracy\"]\nsamples = -1\n[gate]\npased = []\n";
+    let expected: &[&[&str]] = &[
+        &["no key is in this list", "d.toml:3:"],
+        &["no digest of that length", "12 to 64 hex digits", "d.toml:5:"],
+        &["no digest of that length", "write 64 hex digits", "d.toml:6:"],
+        &["unknown metric `acuracy`", "did you mean `accuracy`?", "d.toml:8:"],
+        &["d.toml:9:"],
+        &["unknown key `pased` in `gate`", "`passed`"],
+    ];
+    check(demands, text, expected);
+    check(demands, "schema = 1\n[signers]\n", &[&["the key `keys` is missing in `signers`"]]);
 }
 
 #[test]

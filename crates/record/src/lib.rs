@@ -39,7 +39,8 @@ pub use leaderboard::{Leaderboard, Place, Rank};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{Choice, FinalJudgement, Miss, PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{
-    ManifestFile, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseManifest, ReleaseRecord, Released, ReleasedModel, SIGNATURE,
+    ChangeTrace, ManifestFile, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseChange, ReleaseManifest, ReleaseRecord, Released,
+    ReleasedModel, SIGNATURE,
 };
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
 pub use search::{Found, Recording, Stage, Trial, TrialEnd};

@@ -57,6 +57,43 @@ pub struct ReleaseRecord {
     pub minimum_client: String,
     /// SPDX expression of the licence; `null` where none was stated.
     pub licence: Option<String>,
+    /// Seed of whatever was drawn while the model was made; absent of releases from before there was such a thing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// The day by which waivers were judged; absent where the spec has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_on: Option<String>,
+    /// Why there is this release; absent where the spec does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<ReleaseChange>,
+}
+
+/// A requirement with the risks that it controls and the budgets that show that it is met.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeTrace {
+    /// Id of the requirement.
+    pub requirement: String,
+    /// Ids of risks.
+    pub risks: Vec<String>,
+    /// Metrics whose budgets are the gate.
+    pub budgets: Vec<String>,
+}
+
+/// Why there is a release, by the ids of whoever keeps them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReleaseChange {
+    /// The ticket.
+    pub ticket: String,
+    /// Whether a predetermined change control plan covers it.
+    pub in_plan: bool,
+    /// Ids of requirements.
+    pub requirements: Vec<String>,
+    /// Ids of risks.
+    pub risks: Vec<String>,
+    /// Anomalies that are known and shipped.
+    pub anomalies: Vec<String>,
+    /// What belongs together; a requirement that none names is traced to every risk and every budget.
+    pub trace: Vec<ChangeTrace>,
 }
 
 impl ReleaseRecord {
@@ -149,10 +186,13 @@ pub struct Released {
     pub signature: String,
     /// The key that it was made with.
     pub public_key: String,
-    /// The repository.
-    pub repository: String,
+    /// The repository; `null` where it was put into none.
+    pub repository: Option<String>,
     /// The channel that it is in.
-    pub channel: String,
+    pub channel: Option<String>,
     /// Epoch of the channel's pointer.
-    pub epoch: u64,
+    pub epoch: Option<u64>,
+    /// The address in a registry that it was pushed to, pinned to its digest; absent where it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed: Option<String>,
 }

@@ -1,4 +1,7 @@
-//! In-toto statements about a release, each in a DSSE envelope: how it was made (SLSA provenance), what it was tested for.
+//! In-toto statements about a release, each in a DSSE envelope: how it was made (SLSA provenance v1), what it was tested for
+//! (test-result v0.1), and what each gate said (SLSA verification summary v1).
+
+use std::collections::BTreeMap;
 
 use plimsoll_record::{Report, Row, Verdict};
 use plimsoll_trust::{
@@ -9,11 +12,12 @@ use plimsoll_trust::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{PAYLOAD, ReleaseError, ReleaseInput};
+use crate::{ATTESTATIONS, EVIDENCE, Gate, PAYLOAD, ReleaseError, ReleaseInput, SPEC};
 
 const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 pub(crate) const PROVENANCE: &str = "https://slsa.dev/provenance/v1";
 pub(crate) const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
+pub(crate) const SUMMARY: &str = "https://slsa.dev/verification_summary/v1";
 /// No statement about a release is longer.
 pub(crate) const LIMIT: u64 = 16 << 20;
 
@@ -28,13 +32,8 @@ pub(crate) fn attestations(
     input: &ReleaseInput,
     subject: &Subject<'_>,
     key: &dyn KeySource,
-) -> Result<Vec<(&'static str, Vec<u8>)>, ReleaseError> {
-    let statements = [
-        ("provenance.dsse.json", PROVENANCE, provenance(input)),
-        ("test-result.dsse.json", TEST_RESULT, test_result(input)),
-    ];
-    let mut files = Vec::new();
-    for (file, kind, predicate) in statements {
+) -> Result<Vec<(String, Vec<u8>)>, ReleaseError> {
+    let envelope = |file: &str, kind: &str, predicate: Value| {
         let encode = |source| ReleaseError::Encode { what: file.into(), source };
         let statement = json!({
             "_type": STATEMENT,
@@ -46,9 +45,92 @@ pub(crate) fn attestations(
             "predicate": predicate,
         });
         let envelope = Envelope::sign(IN_TOTO, &to_sorted_json(&statement).map_err(encode)?, &[key])?;
-        files.push((file, to_sorted_json(&envelope).map_err(encode)?));
+        to_sorted_json(&envelope).map_err(encode)
+    };
+    let [made, tested] = ["provenance.dsse.json", "test-result.dsse.json"];
+    let result = envelope(tested, TEST_RESULT, test_result(input))?;
+    let mut files = vec![(made.into(), envelope(made, PROVENANCE, provenance(input))?)];
+    let on = resource(&format!("{ATTESTATIONS}/{tested}"), &result);
+    files.push((tested.into(), result));
+    for gate in gates(&input.report) {
+        let defined = input.gates.iter().find(|g| g.name == gate);
+        let defined = defined.ok_or_else(|| {
+            ReleaseError::Inconsistent(format!("the report judges by `{gate}`, which no file defines"))
+        })?;
+        let file = free_name(&gate, &files);
+        let bytes = envelope(&file, SUMMARY, summary(input, defined, &on)?)?;
+        files.push((file, bytes));
     }
     Ok(files)
+}
+
+/// The specs and profiles that a report judges by, in its order.
+pub(crate) fn gates(report: &Report) -> Vec<String> {
+    let mut gates: Vec<String> = Vec::new();
+    for row in &report.rows {
+        if !gates.contains(&row.profile) {
+            gates.push(row.profile.clone());
+        }
+    }
+    gates
+}
+
+/// A file name for a gate, whatever its name is made of.
+fn free_name(gate: &str, taken: &[(String, Vec<u8>)]) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '-' };
+    let slug: String = gate.chars().take(64).map(plain).collect();
+    let mut name = format!("gate.{slug}.dsse.json");
+    let mut n = 1;
+    while taken.iter().any(|(t, _)| *t == name) {
+        n += 1;
+        name = format!("gate.{slug}.{n}.dsse.json");
+    }
+    name
+}
+
+/// What one gate said. A summary knows pass and fail alone: what is not shown to pass has failed here.
+fn summary(input: &ReleaseInput, gate: &Gate, on: &Value) -> Result<Value, ReleaseError> {
+    let text = |file: &String| {
+        let name = file.strip_prefix("budgets/profiles/");
+        let bytes = if file == SPEC { Some(&input.spec) } else { name.and_then(|n| input.profiles.get(n)) };
+        let absent = || ReleaseError::Inconsistent(format!("the gate `{}` lies in no file `{file}`", gate.name));
+        Ok(resource_at(&format!("{PAYLOAD}/{file}"), bytes.ok_or_else(absent)?))
+    };
+    let files = gate.files.iter().map(text).collect::<Result<Vec<_>, ReleaseError>>()?;
+    let Some((policy, extended)) = files.split_first() else {
+        return Err(ReleaseError::Inconsistent(format!("the gate `{}` lies in no file", gate.name)));
+    };
+    let rows: Vec<&Row> = input.report.rows.iter().filter(|r| r.profile == gate.name).collect();
+    let counted: Vec<Verdict> = rows.iter().filter(|r| r.level == "error").map(|r| r.counts_as()).collect();
+    let budgets: Vec<String> = rows.iter().map(|r| format!("{}: {}", label(r), r.verdict)).collect();
+    let waived: Vec<String> = rows.iter().filter(|r| r.is_waived()).map(|r| label(r)).collect();
+    // A gate whose budgets are all of level `warn` has nothing to fail by.
+    let passed = counted.is_empty() || Verdict::of_several(&counted) == Verdict::Pass;
+    let data: BTreeMap<&str, &str> = input.datasets.iter().map(|d| (d.role.as_str(), d.digest.as_str())).collect();
+    let evidence =
+        serde_json::to_vec(&input.figures).map_err(|source| ReleaseError::Encode { what: EVIDENCE.into(), source })?;
+    Ok(json!({
+        "verifier": {"id": "urn:plimsoll:gate:1", "version": {"plimsoll": env!("CARGO_PKG_VERSION")}},
+        "resourceUri": format!("pkg:generic/{}@{}", input.name, input.version),
+        "policy": policy,
+        "inputAttestations": [{"uri": on.get("name"), "digest": on.get("digest")}],
+        "verificationResult": if passed { "PASSED" } else { "FAILED" },
+        "verifiedLevels": [],
+        "slsaVersion": "1.0",
+        "gate": {
+            "name": gate.name,
+            "extends": extended,
+            "budgets": budgets,
+            "waived": waived,
+            "modelDigest": input.model_digest,
+            "sampleDigests": data,
+            "figuresSha256": sha256_hex(&evidence),
+        },
+    }))
+}
+
+fn resource_at(uri: &str, bytes: &[u8]) -> Value {
+    json!({"uri": uri, "digest": {"sha256": sha256_hex(bytes)}})
 }
 
 fn resource(name: &str, bytes: &[u8]) -> Value {
@@ -57,7 +139,7 @@ fn resource(name: &str, bytes: &[u8]) -> Value {
 
 fn budgets(input: &ReleaseInput) -> Vec<Value> {
     let profiles = input.profiles.iter().map(|(name, text)| resource(&format!("budgets/profiles/{name}"), text));
-    std::iter::once(resource("budgets/plimsoll.toml", &input.spec)).chain(profiles).collect()
+    std::iter::once(resource(SPEC, &input.spec)).chain(profiles).collect()
 }
 
 fn provenance(input: &ReleaseInput) -> Value {
@@ -66,6 +148,9 @@ fn provenance(input: &ReleaseInput) -> Value {
         "digest": {"sha256": input.source.sha256},
         "annotations": {"modelDigest": input.source.model_digest},
     })];
+    dependencies.extend(
+        input.commit.iter().map(|commit| json!({"name": "work tree of the spec", "digest": {"gitCommit": commit}})),
+    );
     dependencies.extend(
         input
             .datasets
@@ -78,10 +163,10 @@ fn provenance(input: &ReleaseInput) -> Value {
             "externalParameters": {
                 "name": input.name,
                 "version": input.version,
-                "spec": resource("budgets/plimsoll.toml", &input.spec),
+                "spec": resource(SPEC, &input.spec),
                 "recipe": input.recipe,
             },
-            "internalParameters": {"trial": input.trial},
+            "internalParameters": {"trial": input.trial, "seed": input.seed},
             "resolvedDependencies": dependencies,
         },
         "runDetails": {
@@ -135,8 +220,45 @@ struct StatementSubject {
     digest: std::collections::BTreeMap<String, String>,
 }
 
-/// The predicate type of an envelope about this release; an error in words where it does not hold.
-pub(crate) fn check(bytes: &[u8], subject: &Subject<'_>, key: &PublicKey) -> Result<String, String> {
+/// A statement that holds.
+pub(crate) struct Attested {
+    /// Type of its predicate.
+    pub(crate) kind: String,
+    /// What it says.
+    pub(crate) predicate: Value,
+}
+
+impl Attested {
+    fn text(&self, pointer: &str) -> Option<&str> {
+        self.predicate.pointer(pointer)?.as_str()
+    }
+
+    /// The gate that it summarizes.
+    pub(crate) fn gate(&self) -> Option<&str> {
+        self.text("/gate/name").filter(|_| self.kind == SUMMARY)
+    }
+
+    /// Whether it says that a gate was passed.
+    pub(crate) fn passed(&self) -> bool {
+        self.text("/verificationResult") == Some("PASSED")
+    }
+
+    /// Digests of the files that define the gate.
+    pub(crate) fn policies(&self) -> Vec<&str> {
+        let extended = self.predicate.pointer("/gate/extends").and_then(Value::as_array);
+        let extended = extended.into_iter().flatten().filter_map(|r| r.pointer("/digest/sha256")?.as_str());
+        self.text("/policy/digest/sha256").into_iter().chain(extended).collect()
+    }
+
+    /// Digests of what the release was made from, of an algorithm: `sha256`, `gitCommit`.
+    pub(crate) fn made_from(&self, algorithm: &str) -> Vec<&str> {
+        let resolved = self.predicate.pointer("/buildDefinition/resolvedDependencies").and_then(Value::as_array);
+        resolved.into_iter().flatten().filter_map(|r| r.get("digest")?.get(algorithm)?.as_str()).collect()
+    }
+}
+
+/// What an envelope about this release says; an error in words where it does not hold.
+pub(crate) fn check(bytes: &[u8], subject: &Subject<'_>, key: &PublicKey) -> Result<Attested, String> {
     let envelope = Envelope::from_json(bytes).map_err(|e| e.to_string())?;
     let payload = envelope.verify(IN_TOTO, &[key], 1).map_err(|e| e.to_string())?;
     let statement: Statement = serde_json::from_slice(&payload).map_err(|e| format!("it is no statement: {e}"))?;
@@ -155,5 +277,5 @@ pub(crate) fn check(bytes: &[u8], subject: &Subject<'_>, key: &PublicKey) -> Res
             other => return Err(format!("it says `{}`", other.unwrap_or("nothing"))),
         }
     }
-    Ok(statement.predicate_type)
+    Ok(Attested { kind: statement.predicate_type, predicate: statement.predicate })
 }

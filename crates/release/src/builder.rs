@@ -15,13 +15,13 @@ use plimsoll_trust::{
 use serde::Serialize;
 
 use crate::{
-    ATTESTATIONS, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseError, ReleaseInput, SIGNATURE, attest, bom,
+    ATTESTATIONS, BASELINE, EVIDENCE, PAYLOAD, PUBLIC_KEY, RECIPE, RECORD, REPORT, ReleaseError, ReleaseInput,
+    SIGNATURE, SPEC, attest, bom,
     names::{check_name, check_version, folder_name, is_safe_path},
     verify::{VerifyOptions, verify_release},
 };
 
 const MODEL: &str = "model.onnx";
-const REPORT: &str = "report.json";
 
 /// A release on disk, and where its parts are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,8 +72,8 @@ pub fn build(input: &ReleaseInput, key: &dyn KeySource, output: &Path) -> Result
     let subject = attest::Subject { release_digest: &release_digest, model_sha256: &sha256_hex(&input.model) };
     let mut attestations = Vec::new();
     for (name, bytes) in attest::attestations(input, &subject, key)? {
-        put(&folder.join(ATTESTATIONS).join(name), &bytes)?;
-        attestations.push(place.join(ATTESTATIONS).join(name));
+        put(&folder.join(ATTESTATIONS).join(&name), &bytes)?;
+        attestations.push(place.join(ATTESTATIONS).join(&name));
     }
 
     let built = |existed| Built {
@@ -100,6 +100,7 @@ pub fn build(input: &ReleaseInput, key: &dyn KeySource, output: &Path) -> Result
                 return Err(taken());
             }
             let options = VerifyOptions { public_key: Some(key.public_key().clone()), ..VerifyOptions::default() };
+            // The payload is what it would be; so must be whatever says so.
             match verify_release(&place, &options)?.failure() {
                 None => Ok(built(true)),
                 Some(_) => Err(taken()),
@@ -119,7 +120,7 @@ fn put(path: &Path, bytes: &[u8]) -> Result<(), ReleaseError> {
 }
 
 /// Every file of the payload. The same input gives the same bytes: no time of day, no order by chance.
-fn payload(input: &ReleaseInput) -> Result<BTreeMap<String, Vec<u8>>, ReleaseError> {
+pub fn payload(input: &ReleaseInput) -> Result<BTreeMap<String, Vec<u8>>, ReleaseError> {
     let report = &input.report;
     if report.model_digest != input.model_digest {
         return Err(ReleaseError::Inconsistent(format!(
@@ -151,6 +152,9 @@ fn payload(input: &ReleaseInput) -> Result<BTreeMap<String, Vec<u8>>, ReleaseErr
         rollback: input.parent.clone(),
         minimum_client: input.minimum_client.clone(),
         licence: input.licence.as_ref().map(|l| l.expression.clone()),
+        seed: Some(input.seed),
+        judged_on: input.judged_on.clone(),
+        change: input.change.clone(),
     };
     let mut files = input.extra.clone();
     let mut add = |name: &str, bytes: Vec<u8>| match files.insert(name.to_owned(), bytes) {
@@ -159,12 +163,13 @@ fn payload(input: &ReleaseInput) -> Result<BTreeMap<String, Vec<u8>>, ReleaseErr
     };
     add(MODEL, input.model.clone())?;
     add(RECORD, json(RECORD, &record)?)?;
-    add("recipe.json", json("recipe.json", &input.recipe)?)?;
-    add("evidence.json", json("evidence.json", &input.figures)?)?;
+    add(RECIPE, json(RECIPE, &input.recipe)?)?;
+    add(EVIDENCE, json(EVIDENCE, &input.figures)?)?;
+    add(BASELINE, json(BASELINE, &input.baseline)?)?;
     add(REPORT, json(REPORT, report)?)?;
     add("report.md", input.report_markdown.clone().into_bytes())?;
     add(bom::FILE, bom::bom(input, &model_sha256)?)?;
-    add("budgets/plimsoll.toml", input.spec.clone())?;
+    add(SPEC, input.spec.clone())?;
     for (name, text) in &input.profiles {
         add(&format!("budgets/profiles/{name}"), text.clone())?;
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_record::{Figures, Recipe, Report};
+use plimsoll_record::{Figures, Recipe, ReleaseChange, Report};
 
 /// A licence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +35,15 @@ pub struct SourceModel {
     pub model_digest: String,
 }
 
+/// A spec or profile whose budgets the report holds the model against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gate {
+    /// Its name, by which the report's rows call it.
+    pub name: String,
+    /// Its file in the payload, and then those that it extends, such as `budgets/profiles/server-x86.toml`.
+    pub files: Vec<String>,
+}
+
 /// What a release is made of.
 #[derive(Debug, Clone)]
 pub struct ReleaseInput {
@@ -54,6 +63,8 @@ pub struct ReleaseInput {
     pub recipe: Recipe,
     /// Measured and counted figures.
     pub figures: Figures,
+    /// Figures of what the model was compared with.
+    pub baseline: Figures,
     /// Budgets against figures.
     pub report: Report,
     /// The report for people.
@@ -62,6 +73,16 @@ pub struct ReleaseInput {
     pub spec: Vec<u8>,
     /// Texts of the profiles by file name, such as `server-x86.toml`.
     pub profiles: BTreeMap<String, Vec<u8>>,
+    /// The spec and the profiles, by the names that the report calls them by.
+    pub gates: Vec<Gate>,
+    /// Git commit of the spec's work tree; `None` where it is not clean, or is none.
+    pub commit: Option<String>,
+    /// Seed of whatever was drawn while the model was made.
+    pub seed: u64,
+    /// The day by which waivers were judged, where there are any.
+    pub judged_on: Option<String>,
+    /// Why there is this release.
+    pub change: Option<ReleaseChange>,
     /// Text of the contract.
     pub contract: Option<Vec<u8>>,
     /// Names of the classes, in the order of the scores.

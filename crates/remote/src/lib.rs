@@ -1,1 +1,6 @@
 //! Stores and registries on the network.
+//!
+//! This crate must not know what is stored: releases are folders and files here, and whether to believe them is decided by whoever
+//! verifies what came.
+
+pub mod registry;

@@ -5,14 +5,15 @@ use std::{fs, path::Path};
 use plimsoll_record::{ReleaseRecord, Report, Verdict, Verification};
 use plimsoll_trust::{
     PublicKey,
-    oms::{self, FolderManifest},
+    oms::{self, FolderManifest, OmsError},
     read_bounded,
 };
 use serde_json::Value;
 
-use super::{VerifyOptions, release_of, steps::Steps};
+use super::{VerifyOptions, demands::Shown, release_of, steps::Steps};
 use crate::{
-    ATTESTATIONS, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseError, SIGNATURE, attest,
+    ATTESTATIONS, PAYLOAD, PUBLIC_KEY, RECORD, REPORT, ReleaseError, SIGNATURE,
+    attest::{self, Attested},
     names::{check_name, check_version},
 };
 
@@ -47,9 +48,10 @@ pub(super) fn take_release(steps: &mut Steps, folder: &Path, options: &VerifyOpt
     let Some(manifest) = manifest else { return };
     let record = steps.take("record", || record(folder, &manifest, expected));
     let Some(record) = record else { return };
-    steps.take("report", || report(folder, &record));
+    let report = steps.take("report", || report(folder, &record));
     steps.take("bill of materials", || bill(folder, &record));
-    steps.take("attestations", || attestations(folder, &manifest, &record, &key));
+    let Some(report) = report else { return };
+    let attested = steps.take("attestations", || attestations(folder, &manifest, &record, &report, &key));
     steps.take("trial mark", || match (record.trial, options.production) {
         (true, true) => Err("the release is marked `trial`: anybody with the trial folder can have signed it".into()),
         (true, false) => Ok(((), "a trial; production clients refuse it".into())),
@@ -60,6 +62,11 @@ pub(super) fn take_release(steps: &mut Steps, folder: &Path, options: &VerifyOpt
             Some(_) => Ok(((), "the key was given, not taken from beside the release".into())),
             None => Err("the key beside a release says nothing of who signed it; give the one that you trust".into()),
         });
+    }
+    let attested = attested.unwrap_or_default();
+    let shown = Shown { signer: &key.id(), record: &record, report: &report, attested: &attested };
+    for demand in &options.demands {
+        steps.take(&demand.title(), || demand.check(&shown));
     }
 }
 
@@ -103,7 +110,11 @@ fn signature(
     expected: Option<&Expected<'_>>,
 ) -> Result<(FolderManifest, String), String> {
     let bundle = read_bounded(&folder.join(SIGNATURE), SIGNATURE_LIMIT).map_err(text)?;
-    let manifest = oms::verify(&folder.join(PAYLOAD), &bundle, key).map_err(text)?;
+    let manifest = oms::verify(&folder.join(PAYLOAD), &bundle, key).map_err(|e| match e {
+        OmsError::Bundle(_) | OmsError::Signature(_) => format!("`{SIGNATURE}`: {e}"),
+        OmsError::OtherKey { .. } => format!("`{SIGNATURE}` and the key (`{PUBLIC_KEY}`, or the one given): {e}"),
+        _ => e.to_string(),
+    })?;
     // Other tools look past these; whoever unpacks the payload would not.
     if let Some(name) = manifest.ignored.first() {
         return Err(format!("`{name}` lies unsigned in the payload"));
@@ -130,7 +141,7 @@ fn record(
 ) -> Result<(ReleaseRecord, String), String> {
     let record: ReleaseRecord = document(folder, RECORD)?;
     if record.schema != ReleaseRecord::SCHEMA {
-        return Err(format!("its schema is `{}`", record.schema));
+        return Err(format!("{RECORD}: its schema is `{}`", record.schema));
     }
     check_name(&record.name).map_err(text)?;
     check_version(&record.version).map_err(text)?;
@@ -148,14 +159,15 @@ fn record(
     Ok((record, detail))
 }
 
-fn report(folder: &Path, record: &ReleaseRecord) -> Result<((), String), String> {
-    let report: Report = document(folder, "report.json")?;
+fn report(folder: &Path, record: &ReleaseRecord) -> Result<(Report, String), String> {
+    let report: Report = document(folder, REPORT)?;
     if report.model_digest != record.model.model_digest {
         return Err(format!("it is about the model {}", report.model_digest));
     }
-    match report.verdict {
+    match &report.verdict {
         Verdict::Pass | Verdict::Inconclusive => {
-            Ok(((), format!("{} over {} budgets", report.verdict, report.rows.len())))
+            let detail = format!("{} over {} budgets", report.verdict, report.rows.len());
+            Ok((report, detail))
         }
         other => Err(format!("its verdict is `{other}`")),
     }
@@ -181,11 +193,12 @@ fn attestations(
     folder: &Path,
     manifest: &FolderManifest,
     record: &ReleaseRecord,
+    report: &Report,
     key: &PublicKey,
-) -> Result<((), String), String> {
+) -> Result<(Vec<Attested>, String), String> {
     let digest = manifest.root_digest();
     let subject = attest::Subject { release_digest: &digest, model_sha256: &record.model.sha256 };
-    let mut kinds = Vec::new();
+    let mut attested: Vec<Attested> = Vec::new();
     let mut entries = Vec::new();
     for entry in fs::read_dir(folder.join(ATTESTATIONS)).map_err(text)? {
         entries.push(entry.map_err(text)?.path());
@@ -197,12 +210,20 @@ fn attestations(
     for path in entries {
         let name = path.file_name().unwrap_or_default().display().to_string();
         let bytes = read_bounded(&path, attest::LIMIT).map_err(text)?;
-        kinds.push(attest::check(&bytes, &subject, key).map_err(|reason| format!("`{name}`: {reason}"))?);
+        attested.push(attest::check(&bytes, &subject, key).map_err(|reason| format!("`{name}`: {reason}"))?);
     }
     for needed in [attest::PROVENANCE, attest::TEST_RESULT] {
-        if !kinds.iter().any(|k| k == needed) {
+        if !attested.iter().any(|a| a.kind == needed) {
             return Err(format!("there is none of the type {needed}"));
         }
     }
-    Ok(((), format!("{}: {}", kinds.len(), kinds.join(", "))))
+    for gate in attest::gates(report) {
+        if !attested.iter().any(|a| a.gate() == Some(&gate)) {
+            return Err(format!("there is no verification summary of the gate `{gate}`"));
+        }
+    }
+    let mut kinds: Vec<&str> = attested.iter().map(|a| a.kind.as_str()).collect();
+    kinds.dedup();
+    let detail = format!("{}: {}", attested.len(), kinds.join(", "));
+    Ok((attested, detail))
 }

@@ -1,5 +1,6 @@
 //! Proof, step by step: what was checked, in order, with which key; the first thing that did not hold ends it.
 
+mod demands;
 mod folder;
 mod repository;
 mod steps;
@@ -13,6 +14,7 @@ use std::{
 use plimsoll_record::Verification;
 use plimsoll_trust::PublicKey;
 
+pub use demands::{Demand, Rule};
 pub use folder::verify_release;
 pub use repository::verify_repository;
 
@@ -29,6 +31,8 @@ pub struct VerifyOptions {
     pub production: bool,
     /// Epochs that were seen before, by channel: smaller ones are refused.
     pub seen_epochs: BTreeMap<String, u64>,
+    /// What must be shown besides, in order.
+    pub demands: Vec<Demand>,
     /// The time that expiry is judged by; `None` leaves repositories unjudged, and says so.
     pub now: Option<SystemTime>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_record::{BudgetSource, Figure, Figures, Machine, Recipe, Report, Row, Step, Verdict};
-use plimsoll_release::{DatasetUse, Licence, ReleaseInput, SourceModel};
+use plimsoll_release::{DatasetUse, Gate, Licence, ReleaseInput, SourceModel};
 
 fn digest(of: &str) -> String {
     plimsoll_trust::sha256_hex(of.as_bytes())
@@ -68,6 +68,7 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
         },
         recipe: Recipe::new("int8", vec![Step { pass: "quantize".into(), parameters }]),
         figures: Figures::new(vec![accuracy, size], vec!["latency.p99: 100 runs are too few".into()]),
+        baseline: Figures::new(vec![], vec![]),
         report: Report {
             schema: "plimsoll.report/1".into(),
             model: "model.onnx".into(),
@@ -85,6 +86,11 @@ pub(crate) fn input(version: &str, model: &[u8]) -> ReleaseInput {
         report_markdown: "# pass\n".into(),
         spec: b"schema = 1\n".to_vec(),
         profiles: BTreeMap::from([("device-example.toml".into(), b"schema = 1\n".to_vec())]),
+        gates: vec![Gate { name: "device-example".into(), files: vec!["budgets/profiles/device-example.toml".into()] }],
+        commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
+        seed: 0,
+        judged_on: None,
+        change: None,
         contract: Some(b"schema = 1\n".to_vec()),
         labels: vec!["sleep".into(), "wake".into()],
         datasets: ["calibration", "validation", "test"]

@@ -1,0 +1,159 @@
+#!/usr/bin/env python3
+"""Pushes a release to Debian's docker-registry on loopback, and lets PyPI's oras and `plimsoll verify` have it back, byte for byte.
+
+    python .ci/registry.py PLIMSOLL RELEASE_DIR
+
+Then it tampers with what the registry holds: each of these is refused with 98. Says so and ends with 0 where there is no docker-registry.
+"""
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+MODEL = "application/vnd.cncf.model.manifest.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
+def claim(holds, text):
+    print(("holds  " if holds else "BROKEN ") + text, flush=True)
+    if not holds:
+        raise SystemExit(1)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def registry(folder):
+    port = free_port()
+    config = folder / "registry.json"
+    config.write_text(json.dumps({"version": 0.1, "storage": {"filesystem": {"rootdirectory": str(folder / "storage")}},
+                                  "http": {"addr": f"127.0.0.1:{port}"}}))
+    with open(folder / "registry.log", "wb") as log:
+        server = subprocess.Popen(["docker-registry", "serve", config], stdout=log, stderr=log)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
+                break
+            time.sleep(0.1)
+        yield f"127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def tree(folder):
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def main():
+    plimsoll, release = sys.argv[1], pathlib.Path(sys.argv[2])
+    if not shutil.which("docker-registry"):
+        print("NOT JUDGED: there is no docker-registry here (apt-get install docker-registry)")
+        return
+    import oras.client
+
+    # Loopback is not for proxies.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+
+    def run(*args):
+        done = subprocess.run([plimsoll, *map(str, args)], capture_output=True, text=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    with tempfile.TemporaryDirectory() as scratch, registry(pathlib.Path(scratch)) as host:
+        scratch = pathlib.Path(scratch)
+        repository = f"{host}/models/release"
+        address = f"oci://{repository}:1.0.0"
+
+        def get(what, kind):
+            request = urllib.request.Request(f"http://{host}/v2/models/release/manifests/{what}", headers={"Accept": kind})
+            with urllib.request.urlopen(request) as answer:
+                return answer.read()
+
+        def put(what, kind, content):
+            request = urllib.request.Request(f"http://{host}/v2/models/release/manifests/{what}", content, {"Content-Type": kind}, method="PUT")
+            with urllib.request.urlopen(request):
+                pass
+
+        def refused(what, says):
+            code, out, err = run("verify", address)
+            claim(code == 98 and says in out + err, f"{what}: refused, {(err or out).strip().splitlines()[0]}")
+
+        code, _, err = run("verify", address)
+        claim(code == 96 and "nothing" in err, "an address with nothing at it is said to have nothing")
+        code, out, err = run("release", "--from", release, "--push", address, "--json")
+        claim(code == 0, f"release --push ends with 0 {err if code else ''}")
+        pinned = json.loads(out)["pushed"]
+        raw = get("1.0.0", MANIFEST)
+        manifest, digest = json.loads(raw), "sha256:" + hashlib.sha256(raw).hexdigest()
+        claim(pinned == f"oci://{repository}@{digest}", "it says the digest of what it pushed")
+        claim(manifest["artifactType"] == MODEL and manifest["config"]["mediaType"] == "application/vnd.cncf.model.config.v1+json"
+              and all(layer["mediaType"].startswith("application/vnd.cncf.model.") for layer in manifest["layers"]),
+              "it is a ModelPack manifest")
+        claim(run("release", "--from", release, "--push", address)[0] == 0 and get("1.0.0", MANIFEST) == raw,
+              "pushed again, it is the same manifest")
+
+        oras.client.OrasClient(insecure=True).pull(target=f"{repository}:1.0.0", outdir=str(scratch / "pulled"))
+        claim(tree(scratch / "pulled") == tree(release / "payload"), f"oras pulls the payload byte for byte: {len(manifest['layers'])} files")
+        tag = digest.replace(":", "-")
+        index = json.loads(get(tag, INDEX))
+        signature = index["manifests"][0]["digest"]
+        oras.client.OrasClient(insecure=True).pull(target=f"{repository}@{signature}", outdir=str(scratch / "beside"))
+        beside = {name: content for name, content in tree(release).items() if not name.startswith("payload/")}
+        claim(len(index["manifests"]) == 1 and tree(scratch / "beside") == beside, f"oras pulls the signature from the tag {tag[:19]}…")
+        checked = subprocess.run([sys.executable, "-m", "model_signing", "verify", "key", scratch / "pulled", "--signature",
+                                  scratch / "beside/model.sig", "--public_key", release / "public_key.pem"],
+                                 capture_output=True, text=True, check=False)
+        claim(checked.returncode == 0, "model_signing accepts what oras pulled")
+
+        for place in [address, pinned]:
+            code, out, err = run("verify", place, "--public-key", release / "public_key.pem", "--json")
+            claim(code == 0 and json.loads(out)["steps"][0]["name"] == "registry", f"plimsoll verifies {place[:60]} {err if code else ''}")
+
+        unsigned = {**manifest, "annotations": {"org.opencontainers.image.title": "other"}}
+        put("1.0.0", MANIFEST, json.dumps(unsigned).encode())
+        refused("a manifest that nobody signed", "nothing signs it")
+        other = {**json.loads(get(signature, MANIFEST)),
+                 "subject": {"mediaType": MANIFEST, "digest": "sha256:" + hashlib.sha256(json.dumps(unsigned).encode()).hexdigest(),
+                             "size": len(json.dumps(unsigned))}}
+        swapped = {**unsigned, "layers": [layer for layer in manifest["layers"] if not layer["annotations"]["org.cncf.model.filepath"] == "report.md"]}
+        content = json.dumps(swapped).encode()
+        other["subject"]["digest"] = "sha256:" + hashlib.sha256(content).hexdigest()
+        put("forged", MANIFEST, json.dumps(other).encode())
+        forged = hashlib.sha256(json.dumps(other).encode()).hexdigest()
+        put("1.0.0", MANIFEST, content)
+        put(other["subject"]["digest"].replace(":", "-"), INDEX, json.dumps({
+            "schemaVersion": 2, "mediaType": INDEX,
+            "manifests": [{"mediaType": MANIFEST, "digest": f"sha256:{forged}", "size": len(json.dumps(other))}]}).encode())
+        refused("a payload without one of its files, under the old signature", "missing `report.md`")
+        image = {**manifest}
+        del image["artifactType"]
+        put("1.0.0", MANIFEST, json.dumps(image).encode())
+        refused("what is no model", "of no type")
+        put("1.0.0", MANIFEST, raw)
+        claim(run("verify", address)[0] == 0, "put back, it verifies")
+        blobs = scratch / "storage/docker/registry/v2/blobs/sha256"
+        layer = next(l for l in manifest["layers"] if l["annotations"]["org.cncf.model.filepath"] == "model.onnx")
+        name = layer["digest"].removeprefix("sha256:")
+        blob = blobs / name[:2] / name / "data"
+        whole = blob.read_bytes()
+        blob.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        refused("other bytes of a layer", "not what was announced")
+        blob.write_bytes(whole + b"more")
+        code, out, err = run("verify", address)
+        claim(code == 98, f"more bytes than announced: refused, {err.strip().splitlines()[0]}")
+
+
+main()
