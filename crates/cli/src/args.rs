@@ -166,13 +166,17 @@ pub(crate) enum Verb {
     /// Searches on the validation data, judges the winner once on the test data, writes a release folder (payload, OpenSSF
     /// signature, attestations), publishes it to the beta channel of a local repository and verifies that. Keys are made on first
     /// use and everything is marked `trial`, which production clients refuse. A version that was released before gets a suffix.
-    #[command(after_help = "Example:\n  plimsoll release plimsoll.toml --json")]
+    #[command(
+        after_help = "Examples:\n  plimsoll release plimsoll.toml --json\n  plimsoll release plimsoll.toml --key engineer.pem --push oci://registry.example/sleep-wake:1.4.0\n  plimsoll release plimsoll.toml --reproduce .plimsoll/releases/sleep-wake-1.4.0\n  plimsoll release --from .plimsoll/releases/sleep-wake-1.4.0 --dossier=dossier.md"
+    )]
     Release(Release),
     /// Verify a release folder or a repository
     ///
     /// Prints each thing that was checked; the first that does not hold ends it with 98. Without --public-key or --root a release or
     /// repository vouches for itself: that proves that nothing changed, not who signed.
-    #[command(after_help = "Example:\n  plimsoll verify .plimsoll/repository/sleep-wake --root trusted-root.json")]
+    #[command(
+        after_help = "Examples:\n  plimsoll verify .plimsoll/repository/sleep-wake --root trusted-root.json\n  plimsoll verify oci://registry.example/sleep-wake:1.4.0 --public-key release.pub.pem --policy demands.toml"
+    )]
     Verify(Verify),
     /// See what a channel points to, or promote a release to it
     #[command(subcommand)]
@@ -379,6 +383,13 @@ fn increase(text: &str) -> Result<f64, String> {
 }
 
 /// `images=1x3x320x320`; names may hold `=`.
+/// SHA-256 in hex, as releases are named by.
+fn digest(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_lowercase();
+    let good = text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    if good { Ok(text) } else { Err("a release digest has 64 hex digits; `verify` prints it".into()) }
+}
+
 fn shape(text: &str) -> Result<(String, Vec<usize>), String> {
     let wrong = || format!("`{text}` is no shape: write INPUT=1x3x224x224");
     let (name, dims) = text.rsplit_once('=').ok_or_else(wrong)?;
@@ -605,15 +616,41 @@ pub(crate) struct Release {
     /// How long the search may take, such as 90s or 5m; it ends earlier where nothing is left to try
     #[arg(long, default_value = "1m", value_name = "TIME", value_parser = span)]
     pub(crate) budget: f64,
-    /// Do everything but write the release and change the repository
+    /// Do everything but write the release, change the repository and push
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Sign with this key instead of trial keys: ECDSA P-256 in PKCS#8 PEM, plain or encrypted, which its owner alone may read, or a
+    /// `pkcs11:` URI. A passphrase or PIN comes by PLIMSOLL_PASSPHRASE, PLIMSOLL_PIN, or a prompt. The release is then no trial,
+    /// and is put into no channel
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// With --key: digest of the release that this one replaces and falls back to
+    #[arg(long, value_name = "DIGEST", requires = "key", value_parser = digest)]
+    pub(crate) parent: Option<String>,
+    /// Push the release to a registry, such as oci://registry.example/sleep-wake:1.4.0, as a ModelPack artifact with its signature;
+    /// credentials come by PLIMSOLL_REGISTRY_USER and PLIMSOLL_REGISTRY_PASSWORD
+    #[arg(long, value_name = "OCI")]
+    pub(crate) push: Option<String>,
+    /// Write a dossier of the release, in Markdown: the trace from requirements and risks to gates and evidence, known anomalies,
+    /// dependencies; to stdout without =FILE
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub(crate) dossier: Option<Option<PathBuf>>,
+    /// Make no new release; push this folder, or write its dossier
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["spec", "key"])]
+    pub(crate) from: Option<PathBuf>,
+    /// Make no new release; build the payload of this folder again from the spec and the recorded evidence, and say whether it is
+    /// the same byte for byte. Ends with 98 and the first difference where it is not
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["key", "push", "dossier", "from", "dry_run"])]
+    pub(crate) reproduce: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A release folder, or a repository folder
+    /// A release folder, a repository folder, or the address of a release in a registry: oci://HOST/REPOSITORY:TAG
     pub(crate) target: PathBuf,
+    /// What is demanded besides, in TOML: gates that were passed, a commit, signers, coverage (docs/releasing.md)
+    #[arg(long, value_name = "TOML")]
+    pub(crate) policy: Option<PathBuf>,
     /// Public key that the release must be signed with [default: the one beside the release]
     #[arg(long, value_name = "PEM")]
     pub(crate) public_key: Option<PathBuf>,

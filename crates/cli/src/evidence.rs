@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use plimsoll_record::Figures;
 use plimsoll_release::{SignedFigures, read_evidence, sign_figures};
-use plimsoll_trust::{FileKey, KeySource, PublicKey};
+use plimsoll_trust::{KeySource, PublicKey};
 
 use crate::{
     failure::Failure,
-    ui,
+    secrets, ui,
     world::{self, check_output},
 };
 
@@ -20,17 +20,18 @@ pub(crate) struct Record {
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Sign them with this private key, so that `check --evidence FILE` takes them over: ECDSA P-256 in PKCS#8 PEM, which its owner
-    /// alone may read
+    /// alone may read, or a `pkcs11:` URI. A passphrase or PIN comes by PLIMSOLL_PASSPHRASE, PLIMSOLL_PIN, or a prompt
     #[arg(long, value_name = "KEY", requires = "output")]
-    sign: Option<PathBuf>,
+    sign: Option<String>,
 }
 
 impl Record {
     /// Looks at the key and the place before anything is measured.
     pub(crate) fn ready<'r>(&'r self, inputs: &[Option<&Path>]) -> Result<Recorder<'r>, Failure> {
-        let key = self.sign.as_deref().map(FileKey::read).transpose()?;
+        let key = self.sign.as_deref().map(secrets::key).transpose()?;
         if let Some(path) = &self.output {
-            let inputs: Vec<&Path> = inputs.iter().copied().flatten().chain(self.sign.as_deref()).collect();
+            let inputs: Vec<&Path> =
+                inputs.iter().copied().flatten().chain(self.sign.as_deref().map(Path::new)).collect();
             check_output(path, &inputs)?;
         }
         Ok(Recorder { output: self.output.as_deref(), key })
@@ -40,7 +41,7 @@ impl Record {
 /// Writes what has been measured.
 pub(crate) struct Recorder<'r> {
     output: Option<&'r Path>,
-    key: Option<FileKey>,
+    key: Option<Box<dyn KeySource>>,
 }
 
 impl Recorder<'_> {
@@ -48,7 +49,7 @@ impl Recorder<'_> {
     pub(crate) fn write(&self, figures: &Figures) -> Result<(), Failure> {
         let Some(path) = self.output else { return Ok(()) };
         let Some(key) = &self.key else { return world::write(path, world::json(figures)?.as_bytes()) };
-        world::write(path, &sign_figures(figures, key)?)?;
+        world::write(path, &sign_figures(figures, key.as_ref())?)?;
         ui::say(&format!("wrote {}, signed by the key {}", path.display(), key.public_key().id()));
         Ok(())
     }

@@ -60,7 +60,7 @@ impl Failure {
         Self::new(Code::BadConfig, format!("failed to read {}: {error}", path.display()))
     }
 
-    fn of(code: Code, error: &dyn Error, help: Option<String>) -> Self {
+    pub(crate) fn of(code: Code, error: &dyn Error, help: Option<String>) -> Self {
         Self { code, message: chain(error), excerpt: None, help, places: vec![] }
     }
 

@@ -142,6 +142,20 @@ impl Commit {
     }
 }
 
+/// The commit that a folder is at, where all these files are in it as they are; nothing is claimed of any other.
+pub(crate) fn commit_of(folder: &Path, files: &[PathBuf]) -> Option<String> {
+    let folder = Some(folder).filter(|f| !f.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let whole = files.iter().map(|f| f.canonicalize()).collect::<Result<Vec<_>, _>>().ok()?;
+    let holds = |args: &[&str]| {
+        let mut all: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
+        all.extend(whole.iter().map(|f| f.as_os_str()));
+        run(folder, &all, &[]).is_ok_and(|output| output.bytes.is_some())
+    };
+    let head = run(folder, &["rev-parse", "--verify", "--quiet", "HEAD"], &[]).ok()?.text()?.trim().to_owned();
+    let there = holds(&["ls-files", "--error-unmatch", "-z", "--"]) && holds(&["diff", "--quiet", "HEAD", "--"]);
+    (there && !head.is_empty()).then_some(head)
+}
+
 /// `MODE TYPE OBJECT<tab>PATH`; submodules are no files.
 fn entry(line: &str) -> Option<(String, String)> {
     let (facts, path) = line.split_once('\t')?;

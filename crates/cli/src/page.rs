@@ -2,7 +2,7 @@
 
 use plimsoll_gate::render::{Anatomy, Page, html};
 use plimsoll_onnx::Model;
-use plimsoll_record::{Accepted, Check, Fault, RankedCandidate, Report, Trend};
+use plimsoll_record::{Accepted, Check, Fault, NodeSensitivity, RankedCandidate, Ranking, Report, Trend};
 
 use crate::{failure::Failure, history::History, project::Project, searching::Searched, verbs::inspect};
 
@@ -44,13 +44,14 @@ pub(crate) fn of_search(project: &Project, searched: &Searched) -> Result<String
             report
         }
     };
-    of_candidate(project, searched, model, report)
+    of_candidate(project, ranking, &searched.nodes, model, report)
 }
 
 /// The page of a release: the winner as it was judged on the test data, and the course of the accepted baselines.
 pub(crate) fn of_release(
     project: &Project,
-    searched: &Searched,
+    ranking: &Ranking,
+    nodes: &[NodeSensitivity],
     (winner, model): (&RankedCandidate, &Model),
     report: &Report,
 ) -> Result<String, Failure> {
@@ -58,12 +59,18 @@ pub(crate) fn of_release(
     let accepted: Vec<&Accepted> = history.of(&project.spec.name.value).collect();
     let figures = winner.figures.iter().filter(|f| f.executor == "static");
     let trend = figures.filter_map(|f| Trend::of(f, &accepted)).collect();
-    of_candidate(project, searched, model, Report { trend, ..report.clone() })
+    of_candidate(project, ranking, nodes, model, Report { trend, ..report.clone() })
 }
 
-fn of_candidate(project: &Project, searched: &Searched, model: &Model, report: Report) -> Result<String, Failure> {
-    let sensitivity = searched.nodes.clone();
+fn of_candidate(
+    project: &Project,
+    ranking: &Ranking,
+    nodes: &[NodeSensitivity],
+    model: &Model,
+    report: Report,
+) -> Result<String, Failure> {
+    let sensitivity = nodes.to_vec();
     let anatomy = Anatomy { sensitivity, ..anatomy(&report.model, model, Some(&project.model))? };
     let check = Check::new(None, vec![report], vec![], vec![]);
-    Ok(html(&Page { check: &check, anatomies: &[anatomy], ranking: Some(&searched.ranking) }))
+    Ok(html(&Page { check: &check, anatomies: &[anatomy], ranking: Some(ranking) }))
 }

@@ -1,13 +1,17 @@
 //! A release spec with everything that it names, read and checked.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
 use plimsoll_gate::{Set, loosened};
 use plimsoll_measure::{BenchOptions, Commands, machine};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, Budgeted, Tools, check_disjoint};
-use plimsoll_profile::{Basis, Contract, Metric, PathAt, Pipeline, Profile, Spec};
+use plimsoll_profile::{Basis, Contract, Day, Metric, PathAt, Pipeline, Profile, Spec};
 use plimsoll_record::{Accepted, Figure, RankedCandidate, Report, Trend, Verdict};
 use plimsoll_release::{Judged, SignedFigures};
 use plimsoll_transform::Ranges;
@@ -121,6 +125,26 @@ impl Project {
         let assessed = Assessed { figures: candidate.figures.clone(), ..counted.into_baseline() };
         let name = format!("{}, best candidate {}", self.spec.name.value, candidate.recipe.name);
         Ok(self.budgeted(false).report(&name, &candidate.model_digest, &assessed))
+    }
+
+    /// What figures that are there say of the budgets, by the waivers of a day.
+    pub(crate) fn report_on(&self, name: &str, model: &Model, assessed: &Assessed, today: Day) -> Report {
+        let budgets = Budgeted { today: Some(today), ..self.budgeted(false) };
+        let (data, baseline) = (self.tested(), Some(&self.model));
+        let question =
+            Question { name, model, baseline, data, budgets, before: None, accepted: &[], seconds: 0.0, evidence: &[] };
+        reported(&question, assessed)
+    }
+
+    /// The files that a release is made of, as they are found from here.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let spec = &self.spec;
+        let data = [&spec.data.calibration, &spec.data.validation, &spec.data.test, &spec.contract, &spec.license_file];
+        let mut files: Vec<PathBuf> = spec.source.files().map(|f| f.path().to_owned()).collect();
+        files.push(spec.model.path.clone());
+        files.extend(data.into_iter().flatten().map(|p| p.path.clone()));
+        files.extend(self.profiles.iter().flat_map(|p| p.source.files()).map(|f| f.path().to_owned()));
+        files
     }
 
     /// Holds a model against every budget, on the test data.

@@ -39,12 +39,12 @@ pub use leaderboard::{Leaderboard, Place, Rank};
 pub use pointer::{ChannelPointer, PointedRelease, PointerState};
 pub use recipe::{Choice, FinalJudgement, Miss, PassRecord, RankedCandidate, Ranking, Recipe, Step};
 pub use release::{
-    ChangeTrace, ManifestFile, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseChange, ReleaseManifest, ReleaseRecord, Released,
-    ReleasedModel, SIGNATURE,
+    ChangeTrace, ManifestFile, PAYLOAD, PUBLIC_KEY, PushedRelease, RECORD, ReleaseChange, ReleaseManifest,
+    ReleaseRecord, Released, ReleasedModel, SIGNATURE,
 };
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
 pub use search::{Found, Recording, Stage, Trial, TrialEnd};
-pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Standing};
+pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Sensitivities, Standing};
 pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use transformation::{Diagnosis, Finding, Size, Transformation};
@@ -64,12 +64,14 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("inspect", schemars::schema_for!(Inspection)),
         ("leaderboard", schemars::schema_for!(Leaderboard)),
         ("manifest", schemars::schema_for!(ReleaseManifest)),
+        ("pushed", schemars::schema_for!(PushedRelease)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
         ("release", schemars::schema_for!(ReleaseRecord)),
         ("released", schemars::schema_for!(Released)),
         ("report", schemars::schema_for!(Report)),
         ("search", schemars::schema_for!(Recording)),
+        ("sensitivity", schemars::schema_for!(Sensitivities)),
         ("status", schemars::schema_for!(Status)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),

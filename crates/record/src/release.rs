@@ -196,3 +196,19 @@ pub struct Released {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pushed: Option<String>,
 }
+
+/// What `release --from DIR --push` prints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PushedRelease {
+    /// `plimsoll.pushed/1`.
+    pub schema: String,
+    /// The address in the registry, pinned to the digest of what lies there.
+    pub pushed: String,
+}
+
+impl PushedRelease {
+    /// The document of an address.
+    pub fn new(pushed: String) -> Self {
+        Self { schema: "plimsoll.pushed/1".into(), pushed }
+    }
+}

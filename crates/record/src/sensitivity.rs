@@ -31,6 +31,22 @@ pub struct NodeSensitivity {
     pub damage: OutputDamage,
 }
 
+/// Nodes by the damage that quantizing them does, as a release keeps them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sensitivities {
+    /// `plimsoll.sensitivity/1`.
+    pub schema: String,
+    /// The nodes, the worst first; none where the model is not quantized.
+    pub nodes: Vec<NodeSensitivity>,
+}
+
+impl Sensitivities {
+    /// The document of some nodes.
+    pub fn new(nodes: Vec<NodeSensitivity>) -> Self {
+        Self { schema: "plimsoll.sensitivity/1".into(), nodes }
+    }
+}
+
 /// One of two quantized models.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Standing {
