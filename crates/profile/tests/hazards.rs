@@ -33,6 +33,8 @@ fn device(text: &str) -> Result<(), ConfigError> {
 
 fn enrolment(text: &str) -> Result<(), ConfigError> {
     Enrolment::from_text("e.toml", text).map(|_| ())
+}
+
 fn demands(text: &str) -> Result<(), ConfigError> {
     Demands::from_text("d.toml", text).map(|_| ())
 }
