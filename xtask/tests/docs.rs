@@ -35,6 +35,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "docs/measuring.md",
         "docs/pruning.md",
         "docs/quantization.md",
+        "docs/releasing.md",
     ] {
         let text = fs::read_to_string(root.join(doc)).unwrap_or_else(|e| panic!("{doc}: {e}"));
         for path in paths(&text) {

@@ -87,6 +87,27 @@ fn the_example_device_and_enrolment_say_what_their_comments_say() {
 }
 
 #[test]
+fn the_example_of_change_control_says_what_its_comments_say() {
+    let change = check(Spec::read, "docs/examples/plimsoll.toml").change.unwrap();
+    assert_eq!((change.ticket.as_str(), change.in_plan), ("SW-1432", true));
+    assert_eq!((change.requirements.len(), change.risks.len(), change.anomalies.len()), (2, 2, 1));
+    assert_eq!(change.trace[0].budgets, ["accuracy-drop", "agreement"]);
+}
+
+#[test]
+fn the_example_of_demands_says_what_its_comments_say() {
+    let demands = check(Demands::read, "docs/examples/demands.toml");
+    assert_eq!(demands.name.unwrap().value, "sleep-wake");
+    assert!(demands.no_trial.unwrap().value);
+    assert_eq!(demands.signers.unwrap().value.len(), 1);
+    assert_eq!(demands.commit.unwrap().value, "3f786850e387");
+    assert_eq!(demands.gates[1].value, "device-bedside-cortex-a");
+    assert_eq!((demands.budgets.len(), demands.samples.unwrap().value), (2, 200));
+    assert_eq!((demands.policies.len(), demands.attestations.len()), (1, 2));
+    assert!(demands.source_model.is_some());
+}
+
+#[test]
 fn specs_and_contracts_of_the_fixtures_name_the_same_classes() {
     for fixture in ["sleep-wake", "digits"] {
         let spec = check(Spec::read, &format!("fixtures/{fixture}/plimsoll.toml"));

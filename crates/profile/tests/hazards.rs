@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use plimsoll_profile::{ConfigError, Contract, Demands, DeviceSpec, Policy, Profile, Spec};
+use plimsoll_profile::{ConfigError, Contract, Demands, DeviceSpec, Enrolment, Policy, Profile, Spec};
 use proptest::prelude::*;
 
 const PROFILE: &str = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n";

@@ -1,7 +1,12 @@
 //! Keys in a token, by SoftHSM (Debian's `softhsm2`). Where it is not installed, the test says so and ends.
 #![cfg(feature = "pkcs11")]
 
-use std::{env, fs, path::Path, process::Command};
+use std::{
+    env, fs,
+    io::{self, Write as _},
+    path::Path,
+    process::Command,
+};
 
 use plimsoll_trust::{
     Asked, FileKey, KeyError, KeySource, Keyring, NoSecrets, PublicKey, Secret, Secrets,
@@ -36,7 +41,7 @@ fn run(command: &mut Command) {
 #[test]
 fn a_token_signs_and_a_wrong_pin_or_name_is_refused() {
     let Some(module) = MODULES.into_iter().find(|m| Path::new(m).is_file()) else {
-        eprintln!("SKIPPED: SoftHSM is not installed here (apt-get install softhsm2)");
+        writeln!(io::stderr(), "SKIPPED: SoftHSM is not installed here (apt-get install softhsm2)").unwrap();
         return;
     };
     if let Some(place) = env::var_os(PLACE) {
