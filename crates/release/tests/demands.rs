@@ -86,7 +86,7 @@ fn a_demand_that_nothing_shows_is_refused_with_its_line() {
         (Rule::Gate("server-x86".into()), "there are device-example"),
         (Rule::Policy("0".repeat(64)), "no gate by a file of that digest"),
         (Rule::Budget("latency.p99".into()), "no budget of latency.p99 was judged"),
-        (Rule::Samples(10), "no figure was taken on samples"),
+        (Rule::Samples(1_001), "on 1000 samples, 1001 are demanded"),
         (Rule::Attestation("https://example.com/audit/v1".into()), "none of the type"),
     ];
     for (rule, says) in refused {
