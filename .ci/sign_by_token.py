@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Releases the digits with a key in a SoftHSM token, and lets `model_signing` and `plimsoll verify --production` judge the release.
 
-    python .ci/token.py PLIMSOLL SCRATCH
+    python .ci/sign_by_token.py PLIMSOLL SCRATCH
 
 Says so and ends with 0 where there is no SoftHSM.
 """
