@@ -122,22 +122,36 @@ def main():
             code, out, err = run("verify", place, "--public-key", release / "public_key.pem", "--json")
             claim(code == 0 and json.loads(out)["steps"][0]["name"] == "registry", f"plimsoll verifies {place[:60]} {err if code else ''}")
 
-        unsigned = {**manifest, "annotations": {"org.opencontainers.image.title": "other"}}
-        put("1.0.0", MANIFEST, json.dumps(unsigned).encode())
+        def tagged(document, signed=True):
+            """Puts a manifest at the tag, and the old signature to it."""
+            content = json.dumps(document).encode()
+            put("1.0.0", MANIFEST, content)
+            subject = "sha256:" + hashlib.sha256(content).hexdigest()
+            if signed:
+                other = json.dumps({**json.loads(get(signature, MANIFEST)),
+                                    "subject": {"mediaType": MANIFEST, "digest": subject, "size": len(content)}}).encode()
+                put("forged", MANIFEST, other)
+                listed = {"mediaType": MANIFEST, "digest": "sha256:" + hashlib.sha256(other).hexdigest(), "size": len(other)}
+                put(subject.replace(":", "-"), INDEX,
+                    json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [listed]}).encode())
+
+        def layers(change):
+            return {**manifest, "layers": [new for new in (change(json.loads(json.dumps(old))) for old in manifest["layers"]) if new]}
+
+        def without_report(layer):
+            return None if layer["annotations"]["org.opencontainers.image.title"] == "report.md" else layer
+
+        def astray(layer):
+            if layer["annotations"]["org.opencontainers.image.title"] == "report.md":
+                layer["annotations"]["org.opencontainers.image.title"] = "../../report.md"
+            return layer
+
+        tagged({**manifest, "annotations": {"org.opencontainers.image.title": "other"}}, signed=False)
         refused("a manifest that nobody signed", "nothing signs it")
-        other = {**json.loads(get(signature, MANIFEST)),
-                 "subject": {"mediaType": MANIFEST, "digest": "sha256:" + hashlib.sha256(json.dumps(unsigned).encode()).hexdigest(),
-                             "size": len(json.dumps(unsigned))}}
-        swapped = {**unsigned, "layers": [layer for layer in manifest["layers"] if not layer["annotations"]["org.cncf.model.filepath"] == "report.md"]}
-        content = json.dumps(swapped).encode()
-        other["subject"]["digest"] = "sha256:" + hashlib.sha256(content).hexdigest()
-        put("forged", MANIFEST, json.dumps(other).encode())
-        forged = hashlib.sha256(json.dumps(other).encode()).hexdigest()
-        put("1.0.0", MANIFEST, content)
-        put(other["subject"]["digest"].replace(":", "-"), INDEX, json.dumps({
-            "schemaVersion": 2, "mediaType": INDEX,
-            "manifests": [{"mediaType": MANIFEST, "digest": f"sha256:{forged}", "size": len(json.dumps(other))}]}).encode())
+        tagged(layers(without_report))
         refused("a payload without one of its files, under the old signature", "missing `report.md`")
+        tagged(layers(astray))
+        refused("a file name that leads out of the folder", "leads elsewhere")
         image = {**manifest}
         del image["artifactType"]
         put("1.0.0", MANIFEST, json.dumps(image).encode())

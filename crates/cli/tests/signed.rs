@@ -117,6 +117,38 @@ fn a_release_by_an_encrypted_key_is_production_and_shows_what_is_demanded() {
     }
 }
 
+fn git(folder: &Path, args: &[&str]) -> String {
+    let output = Command::new("git").current_dir(folder).args(args).output().unwrap();
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn a_commit_is_claimed_only_where_every_input_is_in_it_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let mut text = spec();
+    for file in ["model.onnx", "calib.npz", "valid.npz", "test.npz"] {
+        fs::copy(fixture("digits", file), f.join(file)).unwrap();
+        text = text.replace(&format!("{:?}", fixture("digits", file)), &format!("{file:?}"));
+    }
+    fs::write(f.join("plimsoll.toml"), &text).unwrap();
+    plimsoll_trust::FileKey::create(&f.join("engineer.pem")).unwrap();
+    git(f, &["init", "--quiet"]);
+    git(f, &["add", "plimsoll.toml", "model.onnx", "calib.npz", "valid.npz", "test.npz"]);
+    let by = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"];
+    git(f, &[&by[..], &["commit", "--quiet", "--message", "a"]].concat());
+    let commit = git(f, &["rev-parse", "HEAD"]);
+    fs::write(f.join("demands.toml"), format!("schema = 1\n[built]\ncommit = \"{commit}\"\n")).unwrap();
+    assert_eq!(release(f, None, &[]).status.code(), Some(0));
+    expect(f, 0, &["verify", ".plimsoll/releases/digits-1.2.0", "--policy", "demands.toml"]);
+    // An input that the commit does not hold as it is: nothing is claimed.
+    fs::write(f.join("plimsoll.toml"), text.replace("1.2.0", "1.2.1")).unwrap();
+    assert_eq!(release(f, None, &[]).status.code(), Some(0));
+    let message = error(f, 98, &["verify", ".plimsoll/releases/digits-1.2.1", "--policy", "demands.toml"]);
+    assert!(message.contains("its provenance names none"), "{message}");
+}
+
 #[test]
 fn addresses_and_keys_that_are_none_say_what_to_write() {
     let folder = tempfile::tempdir().unwrap();

@@ -270,7 +270,11 @@ fn components(text: &mut String, bill: &Value, packages: &[Package]) {
     table(text, &["", "file", "digest"], &models.chain(data).collect::<Vec<_>>());
 
     heading(text, "What made it");
-    let _ = writeln!(text, "Plimsoll {}, of these packages (its `Cargo.lock`):\n", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(
+        text,
+        "Plimsoll {}, of packages among these: all that its `Cargo.lock` resolves, tests and optional parts included.\n",
+        env!("CARGO_PKG_VERSION")
+    );
     let mut packages = packages.to_vec();
     packages.sort();
     let rows: Vec<Vec<String>> =

@@ -139,7 +139,8 @@ def judge_attestations(release):
             claim(False, f"securesystemslib refuses {path.name} about another payload")
         except VerificationError:
             claim(True, f"securesystemslib refuses {path.name} about another payload")
-    needed = {"https://slsa.dev/provenance/v1", "https://in-toto.io/attestation/test-result/v0.1"}
+    needed = {"https://slsa.dev/provenance/v1", "https://in-toto.io/attestation/test-result/v0.1",
+              "https://slsa.dev/verification_summary/v1"}
     claim(needed <= set(kinds), f"there are attestations of {', '.join(kinds)}")
 
 
