@@ -171,3 +171,72 @@ pub(super) fn index(known: &[Value], added: &Packed) -> Result<Vec<u8>, Registry
     }
     encode(&json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The manifests of a small release: of its payload, and of its signature.
+    fn check() -> [Packed; 2] {
+        let folder = folder_of(&["model.onnx", "report.md", "model.sig"]);
+        let file = |name: &str| File { name: name.into(), path: folder.path().join(name) };
+        let artifact = Artifact {
+            name: "sleep-wake".into(),
+            version: "1.0.0".into(),
+            licence: Some("MIT".into()),
+            payload: vec![file("model.onnx"), file("report.md")],
+            beside: vec![file("model.sig")],
+        };
+        let model = model(&artifact).unwrap();
+        let signature = signature(&artifact, &model).unwrap();
+        [model, signature]
+    }
+
+    fn folder_of(names: &[&str]) -> Folder {
+        let path = std::env::temp_dir().join(format!(
+            "plimsoll-artifact-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
+        std::fs::create_dir_all(&path).unwrap();
+        names.iter().for_each(|name| std::fs::write(path.join(name), name).unwrap());
+        Folder(path)
+    }
+
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn path(&self) -> &Path {
+            &self.0
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn the_same_release_gives_the_same_manifests_and_the_signature_names_what_it_signs() {
+        let [model, signature] = check();
+        let [again, _] = check();
+        assert_eq!(model.manifest, again.manifest);
+        let document: Value = serde_json::from_slice(&signature.manifest).unwrap();
+        assert_eq!(document["subject"]["digest"], model.digest.as_str());
+        let document: Value = serde_json::from_slice(&model.manifest).unwrap();
+        assert_eq!(document["layers"][0]["mediaType"], "application/vnd.cncf.model.weight.v1.raw");
+        assert_eq!(document["layers"][0]["digest"], digest_of(b"model.onnx").as_str());
+    }
+
+    #[test]
+    fn an_index_keeps_the_signatures_of_others_and_lists_each_once() {
+        let [_, signature] = check();
+        let others = vec![json!({"mediaType": MANIFEST, "digest": "sha256:00", "size": 1})];
+        let once: Value = serde_json::from_slice(&index(&others, &signature).unwrap()).unwrap();
+        let listed = once["manifests"].as_array().unwrap().clone();
+        assert_eq!((listed.len(), &listed[0]), (2, &others[0]));
+        let twice: Value = serde_json::from_slice(&index(&listed, &signature).unwrap()).unwrap();
+        assert_eq!(once, twice);
+    }
+}

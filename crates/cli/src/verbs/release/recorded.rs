@@ -161,3 +161,28 @@ fn change(change: &Change) -> ReleaseChange {
             .collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::settled;
+
+    /// Shares whose decimals have as many digits as a double can ask for; some read back off in their last bit.
+    fn shares() -> Vec<f64> {
+        let step = |x: &u64| Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+        std::iter::successors(Some(1), step).take(2_000).map(|x| x as f64 / u64::MAX as f64).collect()
+    }
+
+    #[test]
+    fn settled_figures_read_back_as_they_are_and_are_those_that_were_taken() {
+        let taken = shares();
+        let kept = settled(taken.clone()).unwrap();
+        let read: Vec<f64> = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+        assert_eq!(read, kept);
+        assert!(kept.iter().zip(&taken).all(|(k, t)| (k - t).abs() <= 4.0 * f64::EPSILON * t.abs()));
+    }
+
+    #[test]
+    fn a_document_that_never_reads_back_is_an_error_and_no_endless_loop() {
+        assert!(settled(vec![f64::NAN]).is_err());
+    }
+}
