@@ -13,6 +13,7 @@ mod sequential;
 mod shifts;
 mod spread;
 
+pub mod anytime;
 pub mod interval;
 pub mod metrics;
 pub mod paired;
