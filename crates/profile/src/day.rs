@@ -41,6 +41,21 @@ impl Day {
         Self { year, month, day: left.min(30) as u8 + 1 }
     }
 
+    /// Days since 1970-01-01, which is 0; days before it are negative.
+    pub fn number(self) -> i32 {
+        // Years that begin in March put the leap day at their end (Hinnant, "chrono-compatible low-level date algorithms").
+        let (m, d) = (i32::from(self.month), i32::from(self.day));
+        let y = i32::from(self.year) - i32::from(m <= 2);
+        let (era, of_era) = (y.div_euclid(400), y.rem_euclid(400));
+        let of_year = (153 * ((m + 9) % 12) + 2) / 5 + d - 1;
+        era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+    }
+
+    /// The day of a number of days since 1970-01-01; `None` before 1970 and after 9999.
+    pub fn of_number(number: i32) -> Option<Self> {
+        Self { year: 1970, month: 1, day: 1 }.after(f64::from(number))
+    }
+
     /// The day so many whole days later; `None` where that is beyond the year 9999, or no number of days.
     pub fn after(self, days: f64) -> Option<Self> {
         // More than eight thousand years.
@@ -95,6 +110,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn numbers_of_days_are_those_of_the_calendar() {
+        for (text, number) in
+            [("1970-01-01", 0), ("2000-02-29", 11_016), ("2026-11-26", 20_783), ("2100-03-01", 47_541)]
+        {
+            let day = Day::parse(text).unwrap();
+            assert_eq!((day.number(), Day::of_number(number)), (number, Some(day)));
+        }
+        assert_eq!((Day::parse("1969-12-31").unwrap().number(), Day::of_number(-1)), (-1, None));
+    }
 
     fn check(seconds: u64, day: &str) {
         let found = Day::of(UNIX_EPOCH + Duration::from_secs(seconds));

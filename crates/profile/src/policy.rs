@@ -56,6 +56,11 @@ pub struct Tolerance {
     pub margin: f64,
     /// What it may never pass, whatever the holdback does: a maximum, or a minimum where more is better.
     pub limit: Option<f64>,
+    /// What devices of the release before show: the standard deviation between them (`spread`), or the share that crashes (`base`). Power is
+    /// worked out of it; where it is not written, of the holdback's telemetry.
+    pub spread: Option<f64>,
+    /// What the metric is held against where the holdback does not show it: agreement.
+    pub expected: Option<f64>,
     /// Where the margin was written.
     pub span: Span,
 }
@@ -71,6 +76,17 @@ pub struct Stage {
     pub min_devices: Option<u64>,
 }
 
+/// Devices that are planned with: what a stage can prove, and so what may be asked of it, follows from their number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// All devices.
+    pub fleet: u64,
+    /// Those enrolled in the beta.
+    pub enrolled: u64,
+    /// Share of users that rate, in hundredths of a per cent.
+    pub responding_bp: u64,
+}
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -82,6 +98,8 @@ pub struct Policy {
     pub holdback: f64,
     /// Share of the devices that must report before anything is decided.
     pub min_reporting: f64,
+    /// The devices planned with.
+    pub plan: Option<Plan>,
     /// The beta: its share is that of the enrolled.
     pub beta: Stage,
     /// Stages of the general release; the last one is everybody.
@@ -135,6 +153,13 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
         stage
     });
     let stages = stages(table);
+    let plan = table.table("plan").and_then(|t| {
+        let fleet = t.need::<Count>("fleet", "how many devices there are, such as fleet = 5000");
+        let enrolled = t.get::<Count>("enrolled").map_or(0, |c| c.value.0);
+        let responding_bp = (inner_share(&t, "responding", 0.2, 1.0) * 1e4).round() as u64;
+        t.finish();
+        Some(Plan { fleet: fleet?.value.0, enrolled, responding_bp })
+    });
     let decision = table.table("decision");
     let duration = |key: &'static str, days: f64| {
         let given = decision.as_ref().and_then(|t| t.get::<Seconds>(key));
@@ -159,6 +184,7 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
         name: name?.value.0,
         holdback,
         min_reporting,
+        plan,
         beta: beta?,
         stages: stages?,
         alpha,
@@ -244,12 +270,31 @@ fn tolerances(table: &Table<'_>) -> Option<Vec<Tolerance>> {
                     .help(format!("write `{right}`")),
             );
         }
+        let spread = if metric == RolloutMetric::CrashedDevices { "base" } else { "spread" };
+        let spread = amount(&t, metric, spread).map(|s| s.value);
+        let expected = if metric == RolloutMetric::Agreement { amount(&t, metric, "expected") } else { None };
+        if metric == RolloutMetric::Agreement && margin.is_some() && expected.is_none() && limit.is_none() {
+            t.report(
+                Problem::at(
+                    t.span(),
+                    "nothing says what agreement is held against: the holdback runs the previous release alone",
+                )
+                .help("write `expected`, what the gate measured, or `min`"),
+            );
+        }
+        if let Some(m) = &margin
+            && m.value <= 0.0
+        {
+            t.report(Problem::at(m.span, "no evidence excludes a harm of zero").help("write a margin above 0"));
+        }
         t.finish();
         if let Some(margin) = margin {
             tolerances.push(Tolerance {
                 metric,
                 margin: margin.value,
                 limit: limit.map(|l| l.value),
+                spread,
+                expected: expected.map(|e| e.value),
                 span: margin.span,
             });
         }

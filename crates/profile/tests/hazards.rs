@@ -290,6 +290,9 @@ fn policies_that_never_reach_everybody_are_refused() {
         (all, "[metrics.rating]\nmargin = 0.3\nmax = 4", "write `min`"),
         (all, "[metrics.rating]\nmargin = 7", "no number of points"),
         (all, "[metrics.agreement]", "`margin` is missing"),
+        (all, "[metrics.agreement]\nmargin = \"1pp\"", "nothing says what agreement is held against"),
+        (all, "[metrics.crashed-devices]\nmargin = \"0pp\"", "no evidence excludes"),
+        (all, "[plan]\nenrolled = 5\n[metrics.crashed-devices]\nmargin = \"1pp\"", "`fleet` is missing"),
         (all, "[metrics]", "nothing is watched"),
         ("", crash, "`stages` is missing"),
     ] {

@@ -4,6 +4,7 @@
 //! in `schemas/` and a test holds them to the types.
 
 mod changes;
+mod decision;
 mod device;
 mod endpoint;
 mod evidence;
@@ -27,6 +28,10 @@ mod verdict;
 mod verification;
 
 pub use changes::{Changes, Check, Fault, Moved, NodeMoved};
+pub use decision::{
+    ArmFigure, Decision, DecisionKind, EvidenceBase, MetricEvidence, MetricStanding, RolledOut, RolloutState,
+    RolloutVerdict, StageAt,
+};
 pub use device::{DeviceAction, DeviceStatus};
 pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
@@ -57,6 +62,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("accepted", schemars::schema_for!(Accepted)),
         ("channel", schemars::schema_for!(ChannelPointer)),
         ("check", schemars::schema_for!(Check)),
+        ("decision", schemars::schema_for!(Decision)),
         ("device", schemars::schema_for!(DeviceStatus)),
         ("doctor", schemars::schema_for!(Diagnosis)),
         ("figures", schemars::schema_for!(Figures)),
