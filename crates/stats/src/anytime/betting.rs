@@ -8,10 +8,10 @@ use super::{boundary, valley};
 const BETS: i32 = 16;
 const LARGEST: f64 = 0.95;
 const STEP: f64 = 1.6;
-/// Values are counted in so many steps between 0 and 1.
-const STEPS: f64 = 65_536.0;
+/// Values are counted in so many steps between 0 and 1: none is off by more than 0.0123 points of a hundred.
+const STEPS: f64 = 4_096.0;
 
-/// Values between 0 and 1, counted by their 65,536th parts: a value is taken for the nearest one.
+/// Values between 0 and 1, counted by their 4,096th parts: a value is taken for the nearest one.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Bounded {
     counts: BTreeMap<u32, u64>,
