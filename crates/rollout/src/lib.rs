@@ -7,13 +7,23 @@
 //! This crate must not know models, nor where releases lie: it says that a release may move, others move it. Nothing here looks at a
 //! clock: days come from outside.
 
+pub mod chain;
+pub mod course;
 pub mod evidence;
+pub mod ingest;
 pub mod judge;
 pub mod outcome;
+pub mod replay;
 pub mod simulate;
+pub mod store;
+pub mod warehouse;
 
+mod error;
 mod ladder;
 mod metrics;
 mod moments;
+mod pseudonym;
 
+pub use error::RolloutError;
 pub use ladder::{Ladder, Rung};
+pub use pseudonym::{Pseudonym, Pseudonyms};
