@@ -17,6 +17,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "node-tests" => node_tests(args.get(1).map(PathBuf::from)),
         "crates" => count_crates(),
+        "test-cluster" => test_cluster(),
         _ => hand_over(&args),
     };
     outcome.unwrap_or_else(|message| {
@@ -90,6 +91,25 @@ fn node_tests(folder: Option<PathBuf>) -> Result<ExitCode, String> {
     // Of the whole workspace, as the tests are built: with the features of one package alone tract would be built again.
     test.args(["test", "--release", "--locked", "--workspace", "--test", "node_tests", "--", "--nocapture"]);
     Ok(code_of(status(test.env("PLIMSOLL_NODE_TESTS", folder))?))
+}
+
+/// Runs the statement that makes outcomes in SQLite, DuckDB and a Spark cluster on loopback, and compares what they wrote. Python is
+/// `PLIMSOLL_PYTHON` or `python3`, with duckdb, pyarrow and 'pyspark<4.1'.
+fn test_cluster() -> Result<ExitCode, String> {
+    let mut build = cargo();
+    build.args(["build", "--release", "--locked", "--package", "plimsoll-rollout", "--example", "judge"]);
+    if !status(&mut build)?.success() {
+        return Err("the build of the example `judge` failed".into());
+    }
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |t| root().join(t));
+    let python = env::var_os("PLIMSOLL_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut script = Command::new(python);
+    script
+        .arg(root().join("docs/check_engines.py"))
+        .arg("--judge")
+        .arg(target.join("release/examples/judge"))
+        .arg("--spark");
+    Ok(code_of(status(&mut script)?))
 }
 
 /// Prints how many crates the main job's binary is built from.

@@ -181,6 +181,17 @@ pub(crate) enum Verb {
     /// See what a channel points to, or promote a release to it
     #[command(subcommand)]
     Channel(Channel),
+    /// From beta to everybody: take telemetry in, judge it, move the release, halt it
+    #[cfg(feature = "rollout")]
+    #[command(subcommand)]
+    Rollout(crate::verbs::rollout::args::Rollout),
+    /// From beta to everybody: not in this build
+    #[cfg(not(feature = "rollout"))]
+    Rollout {
+        /// Whatever follows
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
+        rest: Vec<String>,
+    },
     /// The manual page of an error
     Explain {
         /// The code, as an error prints it; without one, all codes are listed

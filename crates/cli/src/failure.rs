@@ -272,6 +272,21 @@ impl From<EvidenceError> for Failure {
     }
 }
 
+#[cfg(feature = "rollout")]
+impl From<plimsoll_rollout::RolloutError> for Failure {
+    fn from(e: plimsoll_rollout::RolloutError) -> Self {
+        use plimsoll_rollout::RolloutError as E;
+        let help = e.help();
+        let code = match &e {
+            E::Chain { .. } => Code::VerificationRefused,
+            E::Order(_) => Code::RolloutOrder,
+            E::Key(_) => Code::BadKey,
+            _ => Code::BadData,
+        };
+        Self::of(code, &e, help)
+    }
+}
+
 impl From<KeyError> for Failure {
     fn from(e: KeyError) -> Self {
         let help = e.help();

@@ -66,6 +66,11 @@ fn run() -> Exit {
         Verb::Release(args) => verbs::release::run(&world, &args),
         Verb::Verify(args) => verbs::verify::run(&world, &args),
         Verb::Channel(args) => verbs::channel::run(&world, &args),
+        #[cfg(feature = "rollout")]
+        Verb::Rollout(args) => verbs::rollout::run(&world, &args),
+        #[cfg(not(feature = "rollout"))]
+        Verb::Rollout { rest: _ } => Err(Failure::new(Code::Unsupported, "this build has no verb `rollout`")
+            .help("`cargo xtask rollout` builds it, as does `cargo build --release -p plimsoll-cli`")),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
         Verb::Worker { library } => return verbs::worker::run(library.as_deref(), plain),
     };

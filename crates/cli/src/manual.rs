@@ -45,6 +45,7 @@ BadConfig = "bad-config";    CommandFailed = "command-failed";
     TrialRepository = "trial-repository";
     NoRepository = "no-repository";
     BadRelease = "bad-release";
+    RolloutOrder = "rollout-order";
     RepositoryBusy = "repository-busy";
     DebugBuild = "debug-build";
     Internal = "internal";
@@ -63,7 +64,7 @@ impl Code {
             // A model that cannot be run here, and a folder that cannot be written to, are inputs too.
             Self::Unsupported | Self::ExecutorCrash | Self::LimitReached | Self::CommandFailed => Exit::BadInput,
             Self::NotWritten | Self::NoRepository | Self::BadRelease | Self::BadKey => Exit::BadInput,
-            Self::PassRefused => Exit::Refused,
+            Self::PassRefused | Self::RolloutOrder => Exit::Refused,
             Self::VerificationRefused | Self::EvidenceRefused | Self::TrialRepository => Exit::VerificationRefused,
             Self::GateFailed => Exit::GateFailed,
             Self::GateInconclusive => Exit::Inconclusive,

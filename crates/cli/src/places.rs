@@ -5,6 +5,7 @@
 //! .plimsoll/releases/NAME-VERSION/  release folders
 //! .plimsoll/cache/                  what searches found out; may be deleted
 //! .plimsoll/repository/NAME/        one repository a model, with its channels
+//! .plimsoll/rollout/NAME/           its telemetry, its frozen policy and its decisions
 //! ```
 
 use std::{
@@ -71,6 +72,14 @@ pub(crate) fn keys_of(repository: &Path) -> PathBuf {
     // Of the canonical path, as `.` and links have no parent to go by.
     let whole = repository.canonicalize().unwrap_or_else(|_| repository.to_owned());
     whole.ancestors().nth(2).unwrap_or(Path::new(".")).join("trial")
+}
+
+/// The folder of the rollout that goes with a repository in a [`Home`].
+#[cfg(feature = "rollout")]
+pub(crate) fn rollout_of(repository: &Path) -> PathBuf {
+    let whole = repository.canonicalize().unwrap_or_else(|_| repository.to_owned());
+    let home = whole.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
+    home.join("rollout").join(whole.file_name().unwrap_or_default())
 }
 
 /// The spec given, `plimsoll.toml` here, or the one that is shipped.

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod ingest;
 pub mod judge;
 pub mod outcome;
+pub mod render;
 pub mod replay;
 pub mod simulate;
 pub mod store;

@@ -76,6 +76,7 @@ fn from_outside(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |v| v.parse().unwrap())
 }
 
+#[expect(clippy::print_stdout, reason = "the long form is run for its figures")]
 /// Plays a cell: how many completed, were halted at all, and were halted before the stage of 20 %.
 fn cell(policy: &Policy, harm: &[(RolloutMetric, f64)], n: u64) -> [u64; 3] {
     let (judge, seed) = (Judge::new(policy), from_outside("PLIMSOLL_SEED", 1));

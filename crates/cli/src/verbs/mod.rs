@@ -13,5 +13,7 @@ pub(crate) mod optimize;
 pub(crate) mod passes;
 pub(crate) mod quantized;
 pub(crate) mod release;
+#[cfg(feature = "rollout")]
+pub(crate) mod rollout;
 pub(crate) mod verify;
 pub(crate) mod worker;

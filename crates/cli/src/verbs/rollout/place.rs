@@ -1,0 +1,190 @@
+//! A rollout as it lies on disk, with the repository that it moves.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+
+use plimsoll_profile::{Day, Policy};
+use plimsoll_record::{ChannelPointer, Decision, RolloutState};
+use plimsoll_release::{BETA, GENERAL, Placement, Repository};
+use plimsoll_rollout::{Pseudonyms, chain::Chain, course::Course, ingest::Rules, store::Store};
+use plimsoll_trust::{atomic, sha256_hex};
+
+use super::args::At;
+use crate::{
+    failure::Failure,
+    manual::Code,
+    places::{self, Home},
+    world::{self, patiently},
+};
+
+/// A rollout and its repository.
+pub(super) struct Place {
+    pub(super) repository: Repository,
+    pub(super) folder: PathBuf,
+    pub(super) chain: Chain,
+    given: Option<Day>,
+}
+
+impl Place {
+    pub(super) fn open(at: &At) -> Result<Self, Failure> {
+        let repository = match &at.repository.repository {
+            Some(folder) => folder.clone(),
+            None => Home::new(None).find_repository(at.repository.name.as_deref())?,
+        };
+        let keys = at.repository.keys.clone().unwrap_or_else(|| places::keys_of(&repository));
+        let folder = at.rollout.clone().unwrap_or_else(|| places::rollout_of(&repository));
+        let repository = Repository::open(&repository, &keys)?;
+        let signing = repository.signing_key()?.public_key().clone();
+        let chain = Chain::read(&folder.join("decisions"), &[&signing])?;
+        Ok(Self { repository, folder, chain, given: at.day })
+    }
+
+    /// The day that it is.
+    pub(super) fn today(&self) -> Day {
+        self.given.unwrap_or_else(world::today)
+    }
+
+    /// The last whole day.
+    pub(super) fn last_whole_day(&self) -> Day {
+        self.given.or_else(|| Day::of_number(world::today().number() - 1)).unwrap_or_else(world::today)
+    }
+
+    fn policy_path(&self) -> PathBuf {
+        self.folder.join("policy.toml")
+    }
+
+    /// The frozen policy, with its digest.
+    pub(super) fn policy(&self) -> Result<(Policy, String), Failure> {
+        let path = self.policy_path();
+        if !path.is_file() {
+            return Err(Failure::new(Code::RolloutOrder, format!("no rollout has begun in {}", self.folder.display()))
+                .help("`plimsoll rollout start --policy TOML` begins one"));
+        }
+        read_policy(&path)
+    }
+
+    /// Keeps a copy of the policy; whatever is begun with it holds to this text.
+    pub(super) fn freeze(&self, policy: &Path) -> Result<(Policy, String), Failure> {
+        let found = read_policy(policy)?;
+        let bytes = fs::read(policy).map_err(|e| Failure::not_read(policy, &e))?;
+        let path = self.policy_path();
+        atomic::create_folders(&self.folder).map_err(|e| Failure::not_written(&self.folder, &e))?;
+        atomic::write(&path, &bytes).map_err(|e| Failure::not_written(&path, &e))?;
+        Ok(found)
+    }
+
+    pub(super) fn course<'c>(&'c self, policy: &'c Policy, sha256: &str) -> Result<Course<'c>, Failure> {
+        Ok(Course::of(self.chain.links(), policy, sha256)?)
+    }
+
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        atomic::create_folders(&self.folder).map_err(|e| Failure::not_written(&self.folder, &e))?;
+        Ok(Store::open(&self.folder.join("telemetry.sqlite"))?)
+    }
+
+    pub(super) fn pseudonyms(&self) -> Result<Pseudonyms, Failure> {
+        atomic::create_folders(&self.folder).map_err(|e| Failure::not_written(&self.folder, &e))?;
+        Ok(Pseudonyms::of_file(&self.folder.join("pseudonym.key"))?)
+    }
+
+    /// Both channels, as far as they are at something.
+    pub(super) fn pointers(&self) -> Result<Vec<ChannelPointer>, Failure> {
+        let mut found = Vec::new();
+        for channel in [BETA, GENERAL] {
+            found.extend(self.repository.pointer(channel)?);
+        }
+        Ok(found)
+    }
+
+    /// What telemetry is held against.
+    pub(super) fn rules(&self, store: &Store, keep_text: bool) -> Result<Rules, Failure> {
+        const DAYS: f64 = 400.0;
+        let retention = self.policy().map_or(DAYS, |(policy, _)| policy.retention.0 / 86_400.0);
+        let pointers = self.pointers()?;
+        let of = |p: &ChannelPointer| {
+            std::iter::once(p.target.release_digest.clone())
+                .chain(p.previous.iter().map(|p| p.release_digest.clone()))
+                .collect::<Vec<_>>()
+        };
+        let rolled =
+            self.chain.links().iter().flat_map(|l| [&l.decision.rollout.release, &l.decision.rollout.previous]);
+        let releases = pointers.iter().flat_map(of).chain(rolled.cloned()).collect();
+        Ok(Rules {
+            today: self.today().number(),
+            retention: retention as i32,
+            releases,
+            pointers,
+            enrolled: store.enrolled()?,
+            forgotten: store.forgotten()?,
+            keep_text,
+            pseudonyms: self.pseudonyms()?,
+        })
+    }
+
+    /// Signs a decision, puts it into the chain, and moves the channels as it says. Its text may be known before: nothing else is signed.
+    pub(super) fn carry_out(&mut self, decision: Decision, holdback: f64) -> Result<Decision, Failure> {
+        let key = self.repository.signing_key()?;
+        let link = self.chain.append(decision, &[key])?;
+        let (decision, sha256) = (link.decision.clone(), link.sha256.clone());
+        self.move_channels(&decision, &sha256, holdback)?;
+        Ok(decision)
+    }
+
+    fn move_channels(&self, d: &Decision, sha256: &str, holdback: f64) -> Result<(), Failure> {
+        use plimsoll_record::DecisionKind as Kind;
+        let now = SystemTime::now();
+        let decision = Some(sha256.to_owned());
+        let placement = Placement {
+            percent_bp: d.next.percent_bp,
+            holdback_bp: (holdback * 1e4).round() as u16,
+            not_before: None,
+            decision_sha256: decision.clone(),
+        };
+        // Channels that the release is in.
+        let is_at = |channel: &&str| {
+            let at = self.repository.pointer(channel).ok().flatten();
+            at.is_some_and(|p| p.target.release_digest == d.rollout.release)
+        };
+        let both = || [GENERAL, BETA].into_iter().filter(is_at);
+        match d.kind {
+            Kind::Start => drop(patiently(|| self.repository.advance(BETA, &placement, now))?),
+            Kind::Advance | Kind::Resolve if d.state == RolloutState::Complete => {}
+            Kind::Advance | Kind::Resolve if is_at(&GENERAL) => {
+                patiently(|| self.repository.advance(GENERAL, &placement, now))?;
+            }
+            Kind::Advance | Kind::Resolve => {
+                let (name, version) = (&d.rollout.name, &d.rollout.version);
+                patiently(|| self.repository.promote(name, version, GENERAL, &placement, now))?;
+            }
+            Kind::Judgement if d.state != RolloutState::Halted => {}
+            Kind::Judgement | Kind::Halt => {
+                let reason = d.reasons.join("; ");
+                let reason: String = reason.chars().take(400).collect();
+                for channel in both() {
+                    patiently(|| self.repository.halt(channel, &reason, decision.clone(), now))?;
+                }
+            }
+            Kind::Resume => {
+                for channel in both() {
+                    patiently(|| self.repository.resume(channel, decision.clone(), now))?;
+                }
+            }
+            Kind::RollBack => {
+                for channel in both() {
+                    patiently(|| self.repository.rollback(channel, decision.clone(), now))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A policy with its digest.
+pub(super) fn read_policy(path: &Path) -> Result<(Policy, String), Failure> {
+    let policy = Policy::read(path)?;
+    let bytes = fs::read(path).map_err(|e| Failure::not_read(path, &e))?;
+    Ok((policy, sha256_hex(&bytes)))
+}

@@ -1,0 +1,239 @@
+//! A rollout on one screen.
+
+use std::{path::Path, time::Duration};
+
+use plimsoll_record::{Decision, DecisionKind, MetricEvidence, MetricStanding, RolloutState, RolloutVerdict, StageAt};
+use plimsoll_rollout::{
+    replay::Replay,
+    simulate::{End, Played},
+};
+use serde::Serialize;
+
+use super::{args::At, digest, place::Place};
+use crate::{exit::Exit, failure::Failure, ui, world::World};
+
+/// What `rollout status` shows.
+#[derive(Debug, Serialize)]
+struct Standing {
+    schema: &'static str,
+    state: RolloutState,
+    stage: StageAt,
+    /// Digest of the last decision.
+    head: String,
+    /// Whether the channel names a decision of this chain.
+    anchored: bool,
+    decisions: u64,
+    last: Decision,
+    last_judgement: Option<Decision>,
+    quarantined: std::collections::BTreeMap<String, u64>,
+}
+
+pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<u64>) -> Result<Exit, Failure> {
+    loop {
+        let place = Place::open(at)?;
+        let (policy, sha256) = place.policy()?;
+        let course = place.course(&policy, &sha256)?;
+        let Some(last) = place.chain.last() else { return Ok(Exit::Pass) };
+        let judgements = place.chain.links().iter().map(|l| &l.decision).filter(|d| d.kind == DecisionKind::Judgement);
+        let named: Vec<String> = place.pointers()?.into_iter().filter_map(|p| p.decision_sha256).collect();
+        let anchored = named.iter().any(|d| place.chain.links().iter().any(|l| l.sha256 == *d));
+        let standing = Standing {
+            schema: "plimsoll.rollout/1",
+            state: course.state(),
+            stage: course.stage().clone(),
+            head: last.sha256.clone(),
+            anchored,
+            decisions: place.chain.links().len() as u64,
+            last: last.decision.clone(),
+            last_judgement: judgements.last().cloned(),
+            quarantined: place.store()?.quarantined()?,
+        };
+        world.print(&standing, || text(&standing))?;
+        if let Some(path) = html {
+            let links: Vec<&Decision> = place.chain.links().iter().map(|l| &l.decision).collect();
+            crate::world::write(path, plimsoll_rollout::render::html(&links, &policy).as_bytes())?;
+        }
+        match watch {
+            Some(seconds) => std::thread::sleep(Duration::from_secs(seconds.max(1))),
+            None => return Ok(Exit::Pass),
+        }
+    }
+}
+
+fn text(s: &Standing) -> String {
+    let d = &s.last;
+    let mut lines = vec![
+        format!(
+            "{} {} · {} · {} since {}",
+            d.rollout.name,
+            d.rollout.version,
+            state(s.state),
+            stage(&s.stage),
+            s.stage.since
+        ),
+        format!(
+            "{} decisions, the last {}{}",
+            s.decisions,
+            s.head,
+            if s.anchored { "" } else { " · NO CHANNEL NAMES ONE OF THEM" }
+        ),
+    ];
+    if !s.quarantined.is_empty() {
+        let all = s.quarantined.iter().map(|(reason, n)| format!("{n} {reason}"));
+        lines.push(format!("quarantine: {}", all.collect::<Vec<_>>().join("; ")));
+    }
+    lines.push(String::new());
+    lines.push(decision(s.last_judgement.as_ref().unwrap_or(d)));
+    if s.last.kind != DecisionKind::Judgement && s.last_judgement.is_some() {
+        lines.push(decision(d));
+    }
+    lines.join("\n")
+}
+
+fn state(state: RolloutState) -> &'static str {
+    match state {
+        RolloutState::Running => "running",
+        RolloutState::Halted => "HALTED",
+        RolloutState::RolledBack => "rolled back",
+        RolloutState::Complete => "complete, watched",
+    }
+}
+
+fn stage(stage: &StageAt) -> String {
+    if stage.number == 0 { "beta".into() } else { format!("{} %", f64::from(stage.percent_bp) / 100.0) }
+}
+
+/// A decision with what it rests on.
+pub(super) fn decision(d: &Decision) -> String {
+    let what = match (d.kind, d.verdict) {
+        (DecisionKind::Judgement, RolloutVerdict::Advance) => "judged: ADVANCE",
+        (DecisionKind::Judgement, RolloutVerdict::Hold) => "judged: HOLD",
+        (DecisionKind::Judgement, RolloutVerdict::Halt) => "judged: HALT",
+        (DecisionKind::Start, _) => "started",
+        (DecisionKind::Advance, _) => "advanced",
+        (DecisionKind::Resolve, _) => "advanced by a person",
+        (DecisionKind::Halt, _) => "halted by a person",
+        (DecisionKind::Resume, _) => "resumed",
+        (DecisionKind::RollBack, _) => "rolled back",
+    };
+    let by = d.by.as_ref().map(|b| format!(" by {b}")).unwrap_or_default();
+    let onward = if d.next == d.stage { String::new() } else { format!(" → {}", stage(&d.next)) };
+    let mut lines = vec![format!("{} · {} · {what}{by}{onward}   ({})", d.day, stage(&d.stage), digest(d))];
+    lines.extend(d.reasons.iter().map(|r| format!("  because  {r}")));
+    lines.extend(d.missing.iter().map(|m| format!("  missing  {m}")));
+    if d.person {
+        lines.push("  a person may decide: plimsoll rollout resolve --reason …".into());
+    }
+    if let Some(e) = &d.evidence {
+        lines.push(format!(
+            "  {} … {}: {} devices with the release, {} held back, {} that ceased to report",
+            e.first_day,
+            e.last_day,
+            ui::count(e.treatment),
+            ui::count(e.holdback),
+            ui::count(e.silent)
+        ));
+    }
+    if !d.metrics.is_empty() {
+        let header = ["metric", "release", "holdback", "harm", "interval", "margin", "power", "standing"];
+        lines.push(ui::table(&header, d.metrics.iter().map(row).collect()));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn row(m: &MetricEvidence) -> Vec<String> {
+    let amount = |v: f64| if m.unit == "points" { format!("{v:.2}") } else { format!("{:.2} %", 100.0 * v) };
+    let or_dash = |v: Option<f64>| v.map_or("–".into(), amount);
+    let interval = m.lower.zip(m.upper).map_or("–".into(), |(l, u)| format!("{} … {}", amount(l), amount(u)));
+    let standing = match m.standing {
+        MetricStanding::NoData => "no data",
+        MetricStanding::Unsettled if m.asked => "unsettled, asked",
+        MetricStanding::Unsettled => "unsettled",
+        MetricStanding::NonInferior => "no worse",
+        MetricStanding::Harmful => "HARMFUL",
+        MetricStanding::OverLimit => "OVER THE LIMIT",
+    };
+    vec![
+        m.metric.clone(),
+        or_dash(m.treatment.map(|a| a.value)),
+        or_dash(m.holdback.map(|a| a.value)),
+        or_dash(m.harm),
+        interval,
+        amount(m.margin),
+        m.power.map_or("–".into(), |p| format!("{:.0} %", 100.0 * p)),
+        standing.into(),
+    ]
+}
+
+pub(super) fn replay(found: &Replay) -> String {
+    let verdict = |v: RolloutVerdict| match v {
+        RolloutVerdict::Advance => "advance",
+        RolloutVerdict::Hold => "hold",
+        RolloutVerdict::Halt => "halt",
+    };
+    let rows = found.judgements.iter().map(|j| {
+        let same = if j.same_bytes { "yes" } else { "no" };
+        let share = format!("{} %", f64::from(j.percent_bp) / 100.0);
+        vec![j.day.clone(), share, verdict(j.then).into(), verdict(j.now).into(), same.into()]
+    });
+    let table = ui::table(&["day", "share", "then", "now", "same bytes"], rows.collect());
+    let end = match &found.halts {
+        Some(day) => format!("would have halted on {day}; {} devices would not have got the release", found.spared),
+        None => "would not have halted".into(),
+    };
+    format!("{table}\n{end}\n")
+}
+
+/// Rollouts that were played.
+#[derive(Debug, Serialize)]
+pub(super) struct Simulated {
+    schema: &'static str,
+    runs: u64,
+    complete: u64,
+    halted: u64,
+    person: u64,
+    held: u64,
+    /// Runs that ended at each stage without completing; the first is the beta.
+    ended_at: Vec<u64>,
+    /// Median day of the end.
+    day: u64,
+    /// Most devices that had the release when it was halted.
+    exposed_when_halted: u64,
+}
+
+impl Simulated {
+    pub(super) fn of(all: &[Played]) -> Self {
+        let count = |end: End| all.iter().filter(|p| p.end == end).count() as u64;
+        let stages = all.iter().map(|p| p.stage + 1).max().unwrap_or(0);
+        let ended = |stage: usize| all.iter().filter(|p| p.end != End::Complete && p.stage == stage).count() as u64;
+        let mut days: Vec<u64> = all.iter().map(|p| p.day).collect();
+        days.sort_unstable();
+        let halted = all.iter().filter(|p| p.end == End::Halted);
+        Self {
+            schema: "plimsoll.simulation/1",
+            runs: all.len() as u64,
+            complete: count(End::Complete),
+            halted: count(End::Halted),
+            person: count(End::Person),
+            held: count(End::Held),
+            ended_at: (0..stages).map(ended).collect(),
+            day: days.get(days.len() / 2).copied().unwrap_or(0),
+            exposed_when_halted: halted.map(|p| p.exposed).max().unwrap_or(0),
+        }
+    }
+
+    pub(super) fn text(&self) -> String {
+        format!(
+            "{} rollouts: {} complete, {} halted, {} left to a person, {} held; median day of the end {}\n\
+             ended before everybody had it, by stage from the beta on: {:?}; most devices that had it when it was halted: {}\n",
+            self.runs,
+            self.complete,
+            self.halted,
+            self.person,
+            self.held,
+            self.day,
+            self.ended_at,
+            self.exposed_when_halted
+        )
+    }
+}
