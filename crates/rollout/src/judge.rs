@@ -6,7 +6,7 @@
 //! metric, proof is not asked for: a person decides, with the power shown.
 
 use plimsoll_profile::{Policy, RolloutMetric, Tolerance};
-use plimsoll_record::{MetricEvidence, MetricStanding, RolloutVerdict};
+use plimsoll_record::{ArmFigure, MetricEvidence, MetricStanding, RolloutVerdict};
 
 use crate::{
     evidence::Evidence,
@@ -237,7 +237,9 @@ fn weigh(
         Some(seen) if seen.below(tau, tau, rates.advance) => MetricStanding::NonInferior,
         Some(_) => MetricStanding::Unsettled,
     };
-    let show = |figure: plimsoll_record::ArmFigure| (figure.units >= policy.min_cell).then_some(figure);
+    let show = |figure: ArmFigure| {
+        (figure.units >= policy.min_cell).then_some(ArmFigure { value: rounded(figure.value), ..figure })
+    };
     let treatment = seen.and_then(|s| show(s.treatment()));
     let holdback = seen.and_then(|s| s.holdback()).and_then(show);
     // A difference with a suppressed cell would give the cell away.
@@ -248,16 +250,21 @@ fn weigh(
         unit: if tolerance.metric == RolloutMetric::Rating { "points" } else { "share" }.into(),
         treatment,
         holdback,
-        harm: shown.map(Seen::harm),
-        lower: bounds.map(|b| b[0]),
-        upper: bounds.map(|b| b[1]),
+        harm: shown.map(|s| rounded(s.harm())),
+        lower: bounds.map(|b| rounded(b[0])),
+        upper: bounds.map(|b| rounded(b[1])),
         margin: tolerance.margin,
         limit: tolerance.limit,
-        power: demand.power(),
+        power: demand.power().map(rounded),
         asked: matches!(demand, Demand::Proof(_)),
         standing,
         method: seen.map_or("none", Seen::method).into(),
     }
+}
+
+/// To nine decimals: what is written is read back as it was by every JSON reader, and so has one digest.
+fn rounded(value: f64) -> f64 {
+    (value * 1e9).round() / 1e9
 }
 
 /// An amount of a metric as people read it.

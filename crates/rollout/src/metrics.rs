@@ -202,6 +202,8 @@ fn reference(tolerance: &Tolerance) -> Option<f64> {
 /// Chance that so many units show that a harmless release is harmless.
 pub(crate) fn power(tolerance: &Tolerance, spread: f64, [a, b]: [u64; 2], alpha: f64) -> f64 {
     let margin = tolerance.margin;
+    let crash = tolerance.metric == RolloutMetric::CrashedDevices;
+    let spread = if crash { spread } else { spread.max(FLOOR * margin) };
     let (x, y) = (a as f64, b as f64);
     // What a bet must be able to lose before it wins: its share is lost of the margin.
     let slack = |units: f64, range: f64| range * (16.0 / alpha).ln() / units;

@@ -12,7 +12,7 @@ use plimsoll_record::{
 };
 use plimsoll_rollout::{
     Pseudonyms,
-    chain::Chain,
+    chain::{Chain, statement},
     course::{self, Course},
     ingest::{Enrolment, Reason, Receipt, Rules, ingest},
     judge::Judge,
@@ -181,6 +181,13 @@ fn a_harmless_release_goes_its_way_and_replays_byte_for_byte() {
     assert_eq!((moved.next.percent_bp, moved.next.channel.as_str()), (10_000, "general"));
 
     let chain = world.chain();
+    for link in chain.links() {
+        assert_eq!(
+            statement(&link.decision).unwrap(),
+            link.payload,
+            "a decision that is read is the one that was written"
+        );
+    }
     let found = replay(chain.links(), &world.store(), &world.policy, &world.policy, &world.sha256()).unwrap();
     assert_eq!(found.judgements.len(), 2);
     assert!(found.judgements.iter().all(|j| j.same_bytes) && found.halts.is_none());
