@@ -48,6 +48,13 @@ def lines():
             yield f"betting {power!r} {t}", [cs.lower_[t - 1], cs.upper_[t - 1]]
 
 
+def close(a, b):
+    try:
+        return abs(float(a) - float(b)) <= 1e-6 * max(abs(float(b)), 1e-3)
+    except ValueError:
+        return False
+
+
 def main():
     text = "".join(f"{name} = {' '.join(repr(float(v)) for v in values)}\n" for name, values in lines())
     if "--write" in sys.argv[1:]:
@@ -56,7 +63,9 @@ def main():
         return 0
     with open(STORED) as file:
         stored = file.read()
-    if stored != text:
+    # Another scipy may differ in last digits.
+    words = list(zip(stored.split(), text.split()))
+    if stored.count("\n") != text.count("\n") or not all(a == b or close(a, b) for a, b in words):
         print("the stored bounds are not those of ville; --write stores them anew", file=sys.stderr)
         return 1
     print(f"{text.count(chr(10))} bounds are those of ville")

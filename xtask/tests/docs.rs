@@ -36,6 +36,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "docs/pruning.md",
         "docs/quantization.md",
         "docs/releasing.md",
+        "docs/rollout.md",
     ] {
         let text = fs::read_to_string(root.join(doc)).unwrap_or_else(|e| panic!("{doc}: {e}"));
         for path in paths(&text) {

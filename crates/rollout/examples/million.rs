@@ -154,7 +154,7 @@ fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         left -= n as u64;
         let mut group = writer.next_row_group()?;
         let cohorts: Vec<ByteArray> =
-            (0..n).map(|i| ByteArray::from(if i % 10 == 0 { "holdback" } else { "treatment" })).collect();
+            (0..n).map(|i| ByteArray::from(if i.is_multiple_of(10) { "holdback" } else { "treatment" })).collect();
         let mut column = group.next_column()?.ok_or("no column")?;
         column.typed::<ByteArrayType>().write_batch(&cohorts, None, None)?;
         column.close()?;
@@ -169,8 +169,8 @@ fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
                 "pre_inferences" => 40_320.0,
                 "pre_over_budget" => (800.0 * random.unit()).floor(),
                 "pre_days" => 14.0,
-                "rating_4" => f64::from(u8::from(i % 5 == 0)),
-                "rating_5" => f64::from(u8::from(i % 7 == 0)),
+                "rating_4" => f64::from(u8::from(i.is_multiple_of(5))),
+                "rating_5" => f64::from(u8::from(i.is_multiple_of(7))),
                 _ => 0.0,
             };
             let values: Vec<f64> = (0..n).map(|i| draw(&mut random, i)).collect();

@@ -105,7 +105,7 @@ pub(super) fn enrol(at: &At, list: &Path) -> Result<Exit, Failure> {
     let content = fs::read_to_string(list).map_err(|e| Failure::not_read(list, &e))?;
     let mut enrolled = Vec::new();
     for (number, line) in
-        (1_u64..).zip(content.lines()).filter(|(n, l)| !l.trim().is_empty() && !(*n == 1 && l.starts_with("device")))
+        (1_u64..).zip(content.lines()).filter(|(n, l)| !(l.trim().is_empty() || *n == 1 && l.starts_with("device")))
     {
         let wrong = |what: &str| {
             Failure::new(Code::BadData, format!("line {number} of {} {what}", list.display()))

@@ -34,7 +34,8 @@ pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<
         let (policy, sha256) = place.policy()?;
         let course = place.course(&policy, &sha256)?;
         let Some(last) = place.chain.last() else { return Ok(Exit::Pass) };
-        let judgements = place.chain.links().iter().map(|l| &l.decision).filter(|d| d.kind == DecisionKind::Judgement);
+        let mut judgements =
+            place.chain.links().iter().map(|l| &l.decision).filter(|d| d.kind == DecisionKind::Judgement);
         let named: Vec<String> = place.pointers()?.into_iter().filter_map(|p| p.decision_sha256).collect();
         let anchored = named.iter().any(|d| place.chain.links().iter().any(|l| l.sha256 == *d));
         let standing = Standing {
@@ -45,7 +46,7 @@ pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<
             anchored,
             decisions: place.chain.links().len() as u64,
             last: last.decision.clone(),
-            last_judgement: judgements.last().cloned(),
+            last_judgement: judgements.next_back().cloned(),
             quarantined: place.store()?.quarantined()?,
         };
         world.print(&standing, || text(&standing))?;
