@@ -8,7 +8,7 @@ use plimsoll_transform::{
     quantize::{Calibration, Portion},
 };
 
-use crate::evidence;
+use crate::{evidence, verbs::device};
 
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
@@ -192,6 +192,15 @@ pub(crate) enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, hide = true)]
         rest: Vec<String>,
     },
+    /// The agent of a device: follow a channel, run, report, measure
+    ///
+    /// A device's file says who it is, where the repository lies and what a release may cost it (docs/examples/device.toml).
+    /// `plimsoll-device` is the same as a small program, without the optimizer.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  plimsoll device sync device.toml && plimsoll device run device.toml --data test.npz && plimsoll device report device.toml --today"
+    )]
+    Device(device::Device),
     /// The manual page of an error
     Explain {
         /// The code, as an error prints it; without one, all codes are listed
@@ -365,7 +374,7 @@ fn number<const LEAST: usize, const MOST: usize>(text: &str) -> Result<usize, St
 }
 
 /// A time that can be waited for.
-fn seconds(text: &str) -> Result<f64, String> {
+pub(crate) fn seconds(text: &str) -> Result<f64, String> {
     let seconds = text.parse::<f64>().map_err(|_| format!("`{text}` is no number of seconds"))?;
     if (0.01..=86_400.0).contains(&seconds) { Ok(seconds) } else { Err("it must lie between 0.01 and 86400".into()) }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where figures go besides stdout, and who vouches for them.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Record {
     /// Write the figures to a file as well: as evidence with --sign, else as the document that --json prints
     #[arg(short, long, value_name = "FILE")]

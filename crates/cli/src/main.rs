@@ -14,6 +14,7 @@ mod manual;
 mod page;
 mod places;
 mod project;
+mod reference;
 mod registry;
 mod searching;
 mod secrets;
@@ -71,6 +72,7 @@ fn run() -> Exit {
         #[cfg(not(feature = "rollout"))]
         Verb::Rollout { rest: _ } => Err(Failure::new(Code::Unsupported, "this build has no verb `rollout`")
             .help("`cargo xtask rollout` builds it, as does `cargo build --release -p plimsoll-cli`")),
+        Verb::Device(verb) => verbs::device::run(&world, &verb),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
         Verb::Worker { library } => return verbs::worker::run(library.as_deref(), plain),
     };

@@ -8,15 +8,11 @@ use std::{
 
 use plimsoll_onnx::Tensors;
 use plimsoll_profile::Day;
-use plimsoll_record::{DeviceDay, TelemetryRecord};
+use plimsoll_record::{DeviceDay, Distributions, TelemetryRecord};
 use plimsoll_trust::{read_bounded, to_sorted_json};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    DeviceError, disk,
-    reference::{Counted, Distributions},
-    state::State,
-};
+use crate::{DeviceError, disk, reference::Counted, state::State};
 
 const LIMIT: u64 = 1 << 20;
 /// What is counted reaches the disk this often: flash wears, and a power cut loses no more.

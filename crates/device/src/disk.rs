@@ -11,7 +11,7 @@ use plimsoll_trust::atomic;
 
 /// A file system that may lose power between any two calls.
 pub trait Disk: Send + Sync {
-    /// Makes a folder; one that is there is fine.
+    /// Makes a folder in one that is there. Its name lasts once that one is synced.
     fn make_folder(&self, path: &Path) -> io::Result<()>;
     /// Writes a new file. Its bytes last once it is synced, its name once its folder is.
     fn write(&self, path: &Path, content: &mut dyn Read) -> io::Result<()>;
@@ -33,7 +33,7 @@ pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn make_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        fs::create_dir(path)
     }
 
     fn write(&self, path: &Path, content: &mut dyn Read) -> io::Result<()> {
@@ -62,6 +62,20 @@ impl Disk for RealDisk {
             _ => Ok(()),
         }
     }
+}
+
+/// Makes a folder and those above it, each with a name that lasts.
+pub(crate) fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let above = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    make_folders(disk, above)?;
+    match disk.make_folder(path) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+        _ => {}
+    }
+    disk.sync_folder(above)
 }
 
 /// Writes a file, or replaces it: after a crash or a power cut it has the old content or the new.

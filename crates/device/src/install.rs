@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::{self, Read},
-    path::Path,
 };
 
 use plimsoll_onnx::Model;
@@ -17,6 +16,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     DeviceError,
+    disk::make_folders,
     selftest::{fits, self_test},
     state::{Installed, Slot, State},
 };
@@ -70,7 +70,7 @@ impl Installation<'_> {
     fn copy(&self, files: &[&ManifestFile], slot: Slot) -> Result<(), DeviceError> {
         let disk = self.state.disk();
         let folder = self.state.slot(slot);
-        let mut folders = vec![folder.clone()];
+        let mut folders = Vec::new();
         for file in files {
             let place = folder.join(&file.path);
             let io = |source| DeviceError::Io { path: place.clone(), source };
@@ -78,7 +78,7 @@ impl Installation<'_> {
             if !folders.contains(&above) {
                 folders.push(above.clone());
             }
-            disk.make_folder(&above).map_err(io)?;
+            make_folders(disk, &above).map_err(io)?;
             let refused = |reason: String| DeviceError::refused(&file.path, reason);
             let source = self.spec.repository.path.join(blob(&file.sha256));
             let (content, bytes) = open_regular(&source).map_err(|e| refused(e.to_string()))?;
@@ -93,10 +93,8 @@ impl Installation<'_> {
                 return Err(refused(format!("its SHA-256 is {found}, {} was signed", file.sha256)));
             }
         }
-        // Names last once the folders do, from the innermost to the slots' own.
-        folders.sort_by_key(|f| std::cmp::Reverse(f.components().count()));
-        let slots = folder.parent().map(Path::to_owned);
-        for folder in folders.into_iter().chain(slots) {
+        // Their bytes last; now their names do.
+        for folder in folders {
             disk.sync_folder(&folder).map_err(|source| DeviceError::Io { path: folder.clone(), source })?;
         }
         Ok(())

@@ -23,6 +23,6 @@ pub use agent::Agent;
 pub use day::records;
 pub use disk::{Disk, RealDisk};
 pub use error::DeviceError;
-pub use reference::{CASES, DISTRIBUTIONS, Distributions, Quantiles, Reference};
+pub use reference::{CASES, DISTRIBUTIONS, Reference, distributions};
 pub use runner::{Answer, Runner};
 pub use state::{Installed, Slot, State};

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fs::File, io::BufReader, path::Path};
 
 use plimsoll_dataset::{decode_arrays, encode_arrays};
 use plimsoll_onnx::{DType, Tensor, Tensors};
+use plimsoll_record::Distributions;
 use plimsoll_runtime::Session;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,26 +24,11 @@ const LIMIT: u64 = 64 << 20;
 const MOST_VALUES: usize = 1 << 20;
 
 /// Quantiles of the finite values of an array, from the least to the greatest, 1/32 of them between two.
-pub type Quantiles = Vec<f64>;
+type Quantiles = Vec<f64>;
 
-/// How inputs and outputs are distributed.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Distributions {
-    /// `plimsoll.reference/1`.
-    pub schema: String,
-    /// Of each input.
-    pub inputs: BTreeMap<String, Quantiles>,
-    /// Of each output.
-    pub outputs: BTreeMap<String, Quantiles>,
-}
-
-impl Distributions {
-    const SCHEMA: &'static str = "plimsoll.reference/1";
-
-    /// Of samples and what the model made of them.
-    pub fn of(inputs: &[Tensors], outputs: &[Tensors]) -> Self {
-        Self { schema: Self::SCHEMA.into(), inputs: quantiles_of(inputs), outputs: quantiles_of(outputs) }
-    }
+/// How samples, and what the model made of them, are distributed.
+pub fn distributions(inputs: &[Tensors], outputs: &[Tensors]) -> Distributions {
+    Distributions { schema: Distributions::SCHEMA.into(), inputs: quantiles_of(inputs), outputs: quantiles_of(outputs) }
 }
 
 fn quantiles_of(samples: &[Tensors]) -> BTreeMap<String, Quantiles> {
@@ -232,7 +218,7 @@ mod tests {
 
     /// The distance of shifted samples from the distribution of those that were not.
     fn check(shift: f32) -> f64 {
-        let quantiles = Distributions::of(&samples(0.0), &[]).inputs;
+        let quantiles = distributions(&samples(0.0), &[]).inputs;
         let mut counted = Counted::default();
         samples(shift).iter().for_each(|s| counted.take(s, &quantiles));
         counted.distance(&quantiles).unwrap()
@@ -252,7 +238,7 @@ mod tests {
             let values: Vec<f32> = (0..n).map(|i| if i % 4 == 0 { i as f32 } else { 0.0 }).collect();
             vec![Tensors::from([("x".to_owned(), Tensor::from_elements(&[n], &values).unwrap())])]
         };
-        let quantiles = Distributions::of(&half(400), &[]).inputs;
+        let quantiles = distributions(&half(400), &[]).inputs;
         let mut counted = Counted::default();
         counted.take(&half(400)[0], &quantiles);
         assert!(counted.distance(&quantiles).unwrap() < 0.05, "{:?}", counted.distance(&quantiles));
@@ -260,7 +246,7 @@ mod tests {
 
     #[test]
     fn drawn_values_lie_within_the_data_and_are_the_same_again() {
-        let quantiles = Distributions::of(&samples(0.0), &[]).inputs;
+        let quantiles = distributions(&samples(0.0), &[]).inputs;
         let draw = || draw("a", DType::F32, &[7, 9], &quantiles["x"]).unwrap();
         assert_eq!(draw(), draw());
         assert!(draw().to_f64().unwrap().iter().all(|v| (-1.0..=1.0).contains(v)));

@@ -7,7 +7,7 @@ use std::{
 
 use plimsoll_onnx::{Tensor, Tensors};
 use plimsoll_profile::{Day, DeviceSpec};
-use plimsoll_record::{ChannelPointer, PAYLOAD, PointerState};
+use plimsoll_record::{ChannelPointer, Distributions, PAYLOAD, PointerState};
 use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     agent::{recover, roll_back},
     day::{Diary, Made, Whose, forget_old},
     decide::cohort,
-    reference::{Distributions, Reference},
+    reference::Reference,
     state::{Health, Installed, Slot, State},
 };
 

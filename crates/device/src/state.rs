@@ -134,11 +134,7 @@ impl State {
     pub fn open(folder: &Path, disk: std::sync::Arc<dyn Disk>) -> Result<Self, DeviceError> {
         let io = |source| DeviceError::Io { path: folder.into(), source };
         for part in ["slots", "days"] {
-            let part = folder.join(part);
-            if !part.is_dir() {
-                disk.make_folder(&part).map_err(io)?;
-                disk.sync_folder(folder).map_err(io)?;
-            }
+            disk::make_folders(&*disk, &folder.join(part)).map_err(io)?;
         }
         Ok(Self { folder: folder.into(), disk })
     }

@@ -6,6 +6,7 @@
 mod changes;
 mod decision;
 mod device;
+mod distributions;
 mod endpoint;
 mod evidence;
 mod figure;
@@ -33,6 +34,7 @@ pub use decision::{
     RolloutVerdict, StageAt,
 };
 pub use device::{DeviceAction, DeviceStatus};
+pub use distributions::Distributions;
 pub use endpoint::{EndpointShift, GroupShift, NeededGroups};
 pub use evidence::{EvidenceSource, TakenOver};
 pub use figure::{Figure, FigureError, Figures, FiguresError, Machine};
@@ -73,6 +75,7 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("pushed", schemars::schema_for!(PushedRelease)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
+        ("reference", schemars::schema_for!(Distributions)),
         ("release", schemars::schema_for!(ReleaseRecord)),
         ("released", schemars::schema_for!(Released)),
         ("report", schemars::schema_for!(Report)),

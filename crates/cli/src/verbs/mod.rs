@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod compare;
+pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

@@ -1,5 +1,7 @@
 //! A team with a trial repository, and devices that follow it.
 
+#![allow(dead_code, reason = "each test file uses its part")]
+
 #[path = "../../../release/tests/support/mod.rs"]
 mod release;
 
@@ -9,7 +11,7 @@ use std::{
     time::SystemTime,
 };
 
-use plimsoll_device::{Agent, Distributions, Reference};
+use plimsoll_device::{Agent, Reference, distributions};
 use plimsoll_onnx::{Model, Tensor, Tensors, proto};
 use plimsoll_profile::DeviceSpec;
 use plimsoll_release::{Placement, Repository, build};
@@ -101,7 +103,7 @@ impl Team {
         // Pixels from 1 to 16: no zero among them.
         let data: Vec<Tensors> = (1u8..=16).map(|grey| image(grey.into())).collect();
         let outputs: Vec<Tensors> = data.iter().map(|d| session.run(d).unwrap()).collect();
-        let made = Reference::make(&mut *session, &sample, Distributions::of(&data, &outputs), 4).unwrap();
+        let made = Reference::make(&mut *session, &sample, distributions(&data, &outputs), 4).unwrap();
         input.extra = made.files().unwrap();
         change(&mut input);
         let built = build(&input, self.repository.signing_key().unwrap(), &self.place("releases")).unwrap();

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use plimsoll_device::{CASES, DISTRIBUTIONS};
 use plimsoll_onnx::Model;
 use plimsoll_optimize::{Assessed, recipe};
 use plimsoll_profile::Day;
@@ -71,6 +72,7 @@ fn rebuilt(
         baseline: counted_again(&there.baseline, &counted.baseline),
         ranking: ranking.clone(),
         sensitivity,
+        reference: reference(folder)?,
     };
     let today = there.record.judged_on.as_deref().and_then(Day::parse).unwrap_or_else(world::today);
     let report = evidence.report(project, &model, today);
@@ -83,6 +85,19 @@ fn rebuilt(
     };
     let input = input(project, (winner, &model), &evidence, &report, standing)?;
     Ok(payload(&input)?)
+}
+
+/// What devices test themselves by, as far as the release ships it.
+fn reference(folder: &Path) -> Result<std::collections::BTreeMap<String, Vec<u8>>, Failure> {
+    let mut files = std::collections::BTreeMap::new();
+    for name in [CASES, DISTRIBUTIONS] {
+        match read_bounded(&folder.join(PAYLOAD).join(name), LIMIT) {
+            Ok(bytes) => drop(files.insert(name.to_owned(), bytes)),
+            Err(e) if e.is_not_found() => {}
+            Err(e) => return Err(ReleaseError::from(e).into()),
+        }
+    }
+    Ok(files)
 }
 
 /// What can be counted is counted again, and not believed.

@@ -20,6 +20,7 @@ use crate::{
     failure::Failure,
     places::{self, Home},
     project::{self, Project},
+    reference,
     searching::Request,
     secrets, ui,
     verbs::optimize::table,
@@ -60,7 +61,7 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("2 of 4  check: the winner against every budget, on the test data");
     let name = &project.spec.name.value;
     let (assessed, _) = project.judge(world, name, model, &project.model, JUDGED)?;
-    let evidence = Evidence::new(assessed, ranking, &searched.nodes)?;
+    let mut evidence = Evidence::new(assessed, ranking, &searched.nodes)?;
     let today = world::today();
     let report = evidence.report(&project, model, today);
     if report.verdict != Verdict::Pass {
@@ -74,6 +75,7 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
         return Ok(Exit::Pass);
     }
     ui::say(&render::terminal(&report));
+    evidence.reference = reference::files(world, &project, model)?;
 
     let now = SystemTime::now();
     let version = project.spec.version.value.to_string();

@@ -26,6 +26,8 @@ pub(super) struct Evidence {
     pub(super) baseline: Figures,
     pub(super) ranking: Ranking,
     pub(super) sensitivity: Sensitivities,
+    /// What devices test themselves by: outputs differ in their last bits from machine to machine.
+    pub(super) reference: BTreeMap<String, Vec<u8>>,
 }
 
 /// A document as it reads back. A decimal that is read may be off in its last bit; what follows from figures must follow from them
@@ -53,6 +55,7 @@ impl Evidence {
             baseline: settled(Figures::new(baseline, vec![]))?,
             ranking: settled(ranking.clone())?,
             sensitivity: settled(Sensitivities::new(nodes.to_vec()))?,
+            reference: BTreeMap::new(),
         })
     }
 
@@ -105,7 +108,8 @@ pub(super) fn input(
         files: p.source.files().map(|f| format!("budgets/profiles/{}", file(f.path()))).collect(),
     }));
     let page = page::of_release(project, &evidence.ranking, &evidence.sensitivity.nodes, (best, model), report)?;
-    let extra = BTreeMap::from([
+    let mut extra = evidence.reference.clone();
+    extra.extend([
         (RANKING.to_owned(), world::json(&evidence.ranking)?.into_bytes()),
         (SENSITIVITY.to_owned(), world::json(&evidence.sensitivity)?.into_bytes()),
         (PAGE.to_owned(), page.into_bytes()),

@@ -1,0 +1,81 @@
+//! A device through the binary: it takes what was released, runs it, reports, and what it measured is taken as evidence.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use common::{error, expect, fixture, json};
+
+fn spec(folder: &Path, version: &str) -> String {
+    let spec = format!(
+        "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"{version}\"\n\
+         [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
+         [margins]\naccuracy-drop = \"5pp\"\n\
+         [[optimize.recipes]]\nname = \"simplify+int8-weights\"\n\
+         steps = [{{ pass = \"simplify\" }}, {{ pass = \"quantize\", scheme = \"int8-weights\" }}]\n",
+        model = fixture("digits", "model.onnx"),
+        calib = fixture("digits", "calib.npz"),
+        valid = fixture("digits", "valid.npz"),
+        test = fixture("digits", "test.npz"),
+    );
+    fs::write(folder.join("plimsoll.toml"), spec).unwrap();
+    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
+    fs::write(folder.join("any.toml"), profile).unwrap();
+    json(folder, 0, &["release", "--json"])["release_digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_device_follows_runs_reports_and_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let digest = spec(here, "1.0.0");
+    let device = "schema = 1\n[device]\nid = \"d1\"\nstate = \"state\"\n[channel]\nrepository = \".plimsoll/repository/digits\"\n\
+                  root = \"root.json\"\nname = \"digits\"\ntrial = true\n[budget]\nmemory = \"128MiB\"\nlatency = \"1s\"\n[run]\nshadow = \"10%\"\n";
+    fs::write(here.join("device.toml"), device).unwrap();
+    fs::copy(here.join(".plimsoll/repository/digits/metadata/1.root.json"), here.join("root.json")).unwrap();
+    let none = error(here, 96, &["device", "run", "device.toml", "--data", &fixture("digits", "test.npz")]);
+    assert!(none.contains("no model is installed") && none.contains("device sync"), "{none}");
+    // Beta is not what this device follows.
+    assert_eq!(json(here, 0, &["device", "sync", "device.toml", "--json"])["active"], serde_json::Value::Null);
+    expect(here, 0, &["channel", "publish", "--channel", "general"]);
+    let status = json(here, 0, &["device", "sync", "device.toml", "--json"]);
+    assert_eq!(
+        (status["action"].as_str(), status["active"]["release_digest"].as_str()),
+        (Some("switched"), Some(&*digest))
+    );
+    assert!(status["reason"].as_str().unwrap().contains("shipped reference inputs"), "{status}");
+
+    expect(here, 0, &["device", "run", "device.toml", "--data", &fixture("digits", "test.npz")]);
+    assert_eq!(expect(here, 0, &["device", "report", "device.toml"]), "");
+    let day = json(here, 0, &["device", "report", "device.toml", "--today"]);
+    assert_eq!(
+        (day["inferences"].as_u64(), day["crashes"].as_u64(), day["release"].as_str()),
+        (Some(540), Some(0), Some(&*digest))
+    );
+    assert!(day["input_drift"].as_f64().unwrap() < 0.2, "{day}");
+
+    let model = ".plimsoll/releases/digits-1.0.0/payload/model.onnx";
+    let bench = [
+        "device",
+        "bench",
+        "device.toml",
+        "--budget",
+        "0.3",
+        "--sign",
+        ".plimsoll/trial/signing.pem",
+        "-o",
+        "board.json",
+    ];
+    expect(here, 0, &bench);
+    let latency = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\npeak-rss = \"1GiB\"\n";
+    fs::write(here.join("board.toml"), latency).unwrap();
+    let key = ".plimsoll/releases/digits-1.0.0/public_key.pem";
+    let check = ["check", model, "--profile", "board.toml", "--evidence", "board.json", "--evidence-key", key];
+    assert!(expect(here, 0, &check).contains("evidence 1"));
+
+    // What is in the repository was changed: nothing is installed, and what runs goes on.
+    let pointer = here.join(".plimsoll/repository/digits/metadata/timestamp.json");
+    fs::write(&pointer, "{}").unwrap();
+    let held = json(here, 98, &["device", "sync", "device.toml", "--json"]);
+    assert_eq!((held["action"].as_str(), held["active"]["release_digest"].as_str()), (Some("held"), Some(&*digest)));
+}
