@@ -57,3 +57,35 @@ fn every_crate_has_a_layer() {
         assert!(layer(&format!("plimsoll-{name}")).is_some(), "crates/{name} has no layer");
     }
 }
+
+#[test]
+fn the_agent_of_a_device_links_nothing_of_the_optimizer() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let tree = [
+        "tree",
+        "--locked",
+        "--package",
+        "plimsoll-device",
+        "--edges",
+        "normal",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ];
+    let output = Command::new(cargo).args(tree).current_dir(root).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let linked: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    let ours = ["dataset", "device", "lower", "onnx", "profile", "record", "runtime", "stats", "trust"];
+    for name in linked.iter().filter_map(|l| l.strip_prefix("plimsoll-")) {
+        assert!(ours.contains(&name), "the agent links plimsoll-{name}");
+    }
+    for heavy in
+        ["faer", "rayon", "clap", "ort", "rusqlite", "parquet", "object_store", "oci-client", "reqwest", "cryptoki"]
+    {
+        assert!(!linked.contains(&heavy), "the agent links {heavy}");
+    }
+    assert!(linked.contains(&"tract-onnx"), "{linked:?}");
+}

@@ -4,6 +4,7 @@ use std::{
     io::{self, BufReader, Write},
     path::Path,
     process::ExitCode,
+    sync::OnceLock,
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +12,9 @@ use plimsoll_dataset::{decode_arrays, encode_arrays};
 use plimsoll_device::{Agent, DeviceError, Runner, records};
 use plimsoll_profile::{Day, DeviceSpec};
 use plimsoll_record::DeviceAction;
-use plimsoll_runtime::{Isolated, Limits, TractExecutor, WorkerCommand, worker};
+use plimsoll_runtime::{
+    ExecError, Executor, Isolated, Limits, LoadOptions, Session, TractExecutor, WorkerCommand, worker,
+};
 
 const USAGE: &str = "plimsoll-device VERB DEVICE.toml
   sync     look at the channel and follow it; the status goes to stdout as JSON
@@ -68,13 +71,38 @@ fn written(text: Result<(), String>) -> Result<(), DeviceError> {
     text.map_err(|reason| DeviceError::Io { path: "stdout".into(), source: io::Error::other(reason) })
 }
 
-/// tract in a child process: a release that crashes takes the child along, not the agent.
-fn executor(spec: &DeviceSpec) -> Result<Isolated, DeviceError> {
-    let program = std::env::current_exe().map_err(|source| DeviceError::Io { path: "this program".into(), source })?;
-    // Address space, of which a process reserves more than it uses; what it uses is held against the budget.
-    let memory_bytes = spec.memory.map_or(1 << 30, |m| m.0.saturating_mul(2).saturating_add(256 << 20));
-    let limits = Limits { memory_bytes, time: Duration::from_secs(60) };
-    Ok(Isolated::new(WorkerCommand { program, args: vec!["__worker".into()] }, limits)?)
+/// tract in a child process, started when there is something to run: a release that crashes takes the child along, not the agent.
+struct Child {
+    limits: Limits,
+    started: OnceLock<Isolated>,
+}
+
+impl Child {
+    fn of(spec: &DeviceSpec) -> Self {
+        // Address space, of which a process reserves more than it uses; what it uses is held against the budget.
+        let memory_bytes = spec.memory.map_or(1 << 30, |m| m.0.saturating_mul(2).saturating_add(256 << 20));
+        Self { limits: Limits { memory_bytes, time: Duration::from_secs(60) }, started: OnceLock::new() }
+    }
+}
+
+impl Executor for Child {
+    fn name(&self) -> &str {
+        TractExecutor.name()
+    }
+
+    fn version(&self) -> String {
+        TractExecutor.version()
+    }
+
+    fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
+        if let Some(started) = self.started.get() {
+            return started.load(model, options);
+        }
+        let failed = |e: io::Error| ExecError::Failed { executor: "worker".into(), reason: e.to_string() };
+        let program = std::env::current_exe().map_err(failed)?;
+        let isolated = Isolated::new(WorkerCommand { program, args: vec!["__worker".into()] }, self.limits)?;
+        self.started.get_or_init(|| isolated).load(model, options)
+    }
 }
 
 fn act(verb: &str, file: &str) -> Result<ExitCode, DeviceError> {
@@ -92,7 +120,7 @@ fn json(value: &impl serde::Serialize) -> String {
 }
 
 fn sync(agent: &Agent) -> Result<ExitCode, DeviceError> {
-    let status = agent.sync(&executor(agent.spec())?, SystemTime::now())?;
+    let status = agent.sync(&Child::of(agent.spec()), SystemTime::now())?;
     written(print(&json(&status)))?;
     Ok(match status.action {
         DeviceAction::Held => ExitCode::from(98),
@@ -119,7 +147,7 @@ fn forgive(file: &str, digest: &str) -> Result<ExitCode, DeviceError> {
 }
 
 fn run(agent: &Agent) -> Result<ExitCode, DeviceError> {
-    let executor = executor(agent.spec())?;
+    let executor = Child::of(agent.spec());
     let mut runner = Runner::start(agent, &executor, SystemTime::now())?;
     let mut source = BufReader::new(io::stdin().lock());
     let bad = |reason: String| DeviceError::Io { path: "stdin".into(), source: io::Error::other(reason) };
