@@ -32,6 +32,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "docs/capacity.md",
         "docs/checking.md",
         "docs/cost.md",
+        "docs/devices.md",
         "docs/measuring.md",
         "docs/pruning.md",
         "docs/quantization.md",

@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{error, expect, fixture, json};
+use common::{error, expect, fixture, json, plimsoll_in, root};
 
 fn spec(folder: &Path, version: &str) -> String {
     let spec = format!(
@@ -78,4 +78,28 @@ fn a_device_follows_runs_reports_and_measures() {
     fs::write(&pointer, "{}").unwrap();
     let held = json(here, 98, &["device", "sync", "device.toml", "--json"]);
     assert_eq!((held["action"].as_str(), held["active"]["release_digest"].as_str()), (Some("held"), Some(&*digest)));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_command_of_the_manual_of_devices_that_does_not_work_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for name in ["fixtures", "profiles"] {
+        std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
+    }
+    let manual = fs::read_to_string(root().join("docs/devices.md")).unwrap();
+    let (_, toml) = manual.split_once("```toml\n").unwrap();
+    fs::write(here.join("device.toml"), toml.split_once("```").unwrap().0).unwrap();
+    let commands: Vec<&str> = manual.lines().filter_map(|l| l.strip_prefix("$ cargo xtask ")).collect();
+    assert!(commands.len() >= 6, "only {} commands were found", commands.len());
+    for command in commands {
+        let first = here.join(".plimsoll/repository/sleep-wake/metadata/1.root.json");
+        if command.starts_with("device sync") {
+            fs::copy(first, here.join("root.json")).unwrap();
+        }
+        let output = plimsoll_in(here, &command.split_whitespace().collect::<Vec<_>>());
+        assert_eq!(output.status.code(), Some(0), "{command}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert!(here.join("board.json").is_file());
 }

@@ -142,6 +142,7 @@ fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<String, usize> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the long form is read by people")]
 fn a_fleet_goes_through_three_releases_and_comes_back_from_the_one_that_crashes() {
     let size: usize = std::env::var("PLIMSOLL_AGENTS").map_or(20, |n| n.parse().unwrap());
     let began = Instant::now();

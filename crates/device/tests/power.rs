@@ -225,6 +225,7 @@ fn drawn(step: u64) -> f64 {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the long form is read by people")]
 fn an_agent_killed_at_random_points_always_has_a_model() {
     let kills: u64 = std::env::var("PLIMSOLL_KILLS").map_or(25, |n| n.parse().unwrap());
     let team = Team::new();

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufReader, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::SystemTime,
 };
 
@@ -190,7 +190,7 @@ fn answer(world: &World, agent: &Agent) -> Result<Exit, Failure> {
     Ok(Exit::Pass)
 }
 
-fn samples(world: &World, agent: &Agent, data: &PathBuf) -> Result<Exit, Failure> {
+fn samples(world: &World, agent: &Agent, data: &Path) -> Result<Exit, Failure> {
     let data = Archive::open(data)?;
     let groups = data.group().map(<[i64]>::to_vec);
     let mut runner = Runner::start(agent, world.executor()?, SystemTime::now())?;
