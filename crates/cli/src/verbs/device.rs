@@ -137,7 +137,9 @@ pub(crate) fn run(world: &World, verb: &Device) -> Result<Exit, Failure> {
             let found = records(at.agent()?.state(), today(), *with_today)?;
             let lines = found.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>();
             let lines = lines.map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
-            ui::data(&lines.into_iter().map(|l| l + "\n").collect::<String>())?;
+            if !lines.is_empty() {
+                ui::data(&lines.into_iter().map(|l| l + "\n").collect::<String>())?;
+            }
             Ok(Exit::Pass)
         }
         Device::Forgive { at, digest } => {
