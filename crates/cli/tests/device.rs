@@ -67,8 +67,8 @@ fn a_device_follows_runs_reports_and_measures() {
         "board.json",
     ];
     expect(here, 0, &bench);
-    let latency = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\npeak-rss = \"1GiB\"\n";
-    fs::write(here.join("board.toml"), latency).unwrap();
+    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nallocations = 1_000_000\n";
+    fs::write(here.join("board.toml"), profile).unwrap();
     let key = ".plimsoll/releases/digits-1.0.0/public_key.pem";
     let check = ["check", model, "--profile", "board.toml", "--evidence", "board.json", "--evidence-key", key];
     assert!(expect(here, 0, &check).contains("evidence 1"));
