@@ -155,19 +155,17 @@ impl View {
     }
 }
 
-/// The files that the repository's client left, all of them text.
+/// What the repository's client needs to tell an older state by. It leaves every version of every delegated role beside these, which the
+/// snapshot's versions stand for; and the system's clock as it was, which is judged by `check_clock`.
+const KEPT: [&str; 4] = ["root.json", "timestamp.json", "snapshot.json", "targets.json"];
+
 fn kept(folder: &Path) -> Result<BTreeMap<String, String>, DeviceError> {
-    let io = |source| DeviceError::Io { path: folder.into(), source };
     let mut kept = BTreeMap::new();
-    for entry in fs::read_dir(folder).map_err(io)? {
-        let entry = entry.map_err(io)?;
-        // The system's clock as it was: what a clock may show is judged by `check_clock`.
-        if entry.file_name() == "latest_known_time.json" {
-            continue;
-        }
-        let bytes = read_bounded(&entry.path(), METADATA_LIMIT)?;
-        if let (Ok(name), Ok(text)) = (entry.file_name().into_string(), String::from_utf8(bytes)) {
-            kept.insert(name, text);
+    for name in KEPT {
+        match read_bounded(&folder.join(name), METADATA_LIMIT) {
+            Ok(bytes) => drop(kept.insert(name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())),
+            Err(e) if e.is_not_found() => {}
+            Err(e) => return Err(e.into()),
         }
     }
     Ok(kept)

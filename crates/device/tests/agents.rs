@@ -157,6 +157,21 @@ fn an_older_repository_is_refused_though_everything_in_it_is_signed() {
 }
 
 #[test]
+fn what_is_remembered_does_not_grow_with_the_history_of_a_channel() {
+    let team = one_in_general();
+    let agent = team.agent("d1", "");
+    let remembered = |percent_bp| {
+        let placement = plimsoll_release::Placement { percent_bp, ..Default::default() };
+        team.repository.advance("general", &placement, SystemTime::now()).unwrap();
+        sync(&agent);
+        fs::metadata(agent.state().folder().join("memory.json")).unwrap().len()
+    };
+    let first = remembered(9_000);
+    let last = (0..20).map(|n| remembered(9_001 + n)).last().unwrap();
+    assert!(last < first + 200, "{first} bytes became {last}");
+}
+
+#[test]
 fn a_pointer_of_a_lower_epoch_is_refused_whatever_the_metadata_say() {
     let team = one_in_general();
     let agent = team.agent("d1", "");
