@@ -17,7 +17,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     DeviceError,
     disk::make_folders,
-    selftest::{fits, self_test},
+    selftest::{Untested, fits, self_test},
     state::{Installed, Slot, State},
 };
 
@@ -149,7 +149,10 @@ impl Installation<'_> {
             channel: self.channel.into(),
             bytes,
             model: record.model.file,
-            self_test: tested.map_err(|reason| self.unfit(format!("its self-test failed: {reason}")))?,
+            self_test: tested.map_err(|e| match e {
+                Untested::Failed(reason) => self.unfit(format!("its self-test failed: {reason}")),
+                Untested::NotRun(e) => e.into(),
+            })?,
         })
     }
 }

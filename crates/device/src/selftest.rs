@@ -4,20 +4,35 @@ use std::{fs, path::Path};
 
 use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
 use plimsoll_profile::{Contract, Dim};
-use plimsoll_runtime::{Executor, LoadOptions};
+use plimsoll_runtime::{ExecError, Executor, LoadOptions};
 
 use crate::reference::{Reference, draw};
 
 /// How far an output may lie from the reference, as a share of the reference's largest value: float sums in another order.
 const TOLERANCE: f64 = 1e-3;
 
-/// What a passed test says of itself, or why it failed.
+/// Why a test was not passed.
+#[derive(Debug)]
+pub(crate) enum Untested {
+    /// The release does not do here what it is to do.
+    Failed(String),
+    /// It could not be run at all, which says nothing about it: another look tries again.
+    NotRun(ExecError),
+}
+
+impl From<String> for Untested {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// What a passed test says of itself, or why there is none.
 pub(crate) fn self_test(
     executor: &dyn Executor,
     payload: &Path,
     model: &str,
     memory: Option<u64>,
-) -> Result<String, String> {
+) -> Result<String, Untested> {
     let path = payload.join(model);
     let bytes = fs::read(&path).map_err(|e| format!("{model}: {e}"))?;
     let model = Model::from_bytes(&bytes).map_err(|e| e.to_string())?;
@@ -30,8 +45,11 @@ pub(crate) fn self_test(
         _ => (vec![(drawn(&model, payload)?, None)], "inputs drawn from declared ranges, since the release ships none"),
     };
     let cases: Vec<(Tensors, Option<&Tensors>)> = cases;
-    let first = cases.first().map(|(inputs, _)| inputs).ok_or("there is nothing to run")?;
-    let mut session = executor.load(&bytes, &LoadOptions::for_inputs(first)).map_err(|e| e.to_string())?;
+    let first = cases.first().map(|(inputs, _)| inputs).ok_or_else(|| "there is nothing to run".to_owned())?;
+    let mut session = executor.load(&bytes, &LoadOptions::for_inputs(first)).map_err(|e| match e {
+        ExecError::Failed { .. } | ExecError::Missing { .. } => Untested::NotRun(e),
+        e => Untested::Failed(e.to_string()),
+    })?;
     for (i, (inputs, expected)) in cases.iter().enumerate() {
         let outputs = session.run(inputs).map_err(|e| format!("case {i}: {e}"))?;
         check(&outputs, *expected).map_err(|e| format!("case {i}: {e}"))?;
@@ -40,7 +58,7 @@ pub(crate) fn self_test(
     let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
     if let (Some(peak), Some(most)) = (peak, memory.filter(|most| peak.is_some_and(|p| p > *most))) {
         let [peak, most] = [peak, most].map(mebibytes);
-        return Err(format!("it needs {peak:.1} MiB of memory to run; the device has {most:.1} MiB for it"));
+        return Err(format!("it needs {peak:.1} MiB of memory to run; the device has {most:.1} MiB for it").into());
     }
     let memory = peak.map_or_else(String::new, |p| format!(", {:.1} MiB at most", mebibytes(p)));
     Ok(format!("{} runs on {how}{memory}", cases.len()))

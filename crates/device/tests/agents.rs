@@ -11,7 +11,7 @@ use std::{
 use plimsoll_device::{Agent, DeviceError, Runner, Slot, records};
 use plimsoll_profile::Day;
 use plimsoll_record::{DeviceAction, DeviceStatus, TelemetryRecord};
-use plimsoll_runtime::TractExecutor;
+use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session, TractExecutor};
 use support::{Team, crashing, image, model, version};
 
 fn sync(agent: &Agent) -> DeviceStatus {
@@ -423,6 +423,28 @@ fn a_server_routes_requests_by_their_key_between_two_releases() {
         cohorts.contains(&("treatment".into(), new)) && cohorts.contains(&("holdback".into(), 1_000 - new)),
         "{cohorts:?}"
     );
+}
+
+#[test]
+fn an_executor_that_cannot_be_started_is_not_held_against_the_release() {
+    struct Absent;
+    impl Executor for Absent {
+        fn name(&self) -> &str {
+            "absent"
+        }
+        fn version(&self) -> String {
+            String::new()
+        }
+        fn load(&self, _: &[u8], _: &LoadOptions) -> Result<Box<dyn Session>, ExecError> {
+            Err(ExecError::Failed { executor: "absent".into(), reason: "its program is gone".into() })
+        }
+    }
+    let team = one_in_general();
+    let agent = team.agent("d1", "");
+    let status = agent.sync(&Absent, SystemTime::now()).unwrap();
+    assert_eq!((status.action, status.active), (DeviceAction::Held, None), "{}", status.reason);
+    assert!(status.reason.contains("its program is gone"));
+    check(&agent, DeviceAction::Switched, "", "1.0.0");
 }
 
 #[test]

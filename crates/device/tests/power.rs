@@ -1,7 +1,7 @@
 //! Power is lost, or the agent killed, at any point of an update: the device has a model that runs, whole, and the next look finishes
 //! what was begun.
 //!
-//! `PLIMSOLL_KILLS=500 cargo test --release --locked --workspace --test power killed` is the long form.
+//! `PLIMSOLL_KILLS=500 cargo test --release --locked --workspace --test power killed` is the long form; `PLIMSOLL_SEED` draws other points.
 
 mod support;
 
@@ -224,7 +224,8 @@ fn power_lost_at_any_write_of_the_first_installation_is_made_good_by_the_next_lo
 
 /// A number from 0 to 1 for each step of a fixed sequence.
 fn drawn(step: u64) -> f64 {
-    let digest = plimsoll_trust::sha256_hex(format!("kills {step}").as_bytes());
+    let seed = std::env::var("PLIMSOLL_SEED").unwrap_or_default();
+    let digest = plimsoll_trust::sha256_hex(format!("kills {seed} {step}").as_bytes());
     f64::from(u32::from_str_radix(&digest[..8], 16).unwrap()) / f64::from(u32::MAX)
 }
 
