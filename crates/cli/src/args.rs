@@ -1,5 +1,7 @@
 //! The command line as data. Help texts are the manual: they state units, defaults and what is written where.
 
+mod channel;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, value_parser};
@@ -9,6 +11,8 @@ use plimsoll_transform::{
 };
 
 use crate::{evidence, verbs::device};
+pub(crate) use channel::{Actor, Audit, Channel};
+
 
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
@@ -201,6 +205,9 @@ pub(crate) enum Verb {
         after_help = "Example:\n  plimsoll device sync device.toml && plimsoll device run device.toml --data test.npz && plimsoll device report device.toml --today"
     )]
     Device(device::Device),
+    /// Verify or export a repository's audit log
+    #[command(subcommand)]
+    Audit(Audit),
     /// The manual page of an error
     Explain {
         /// The code, as an error prints it; without one, all codes are listed
@@ -677,6 +684,9 @@ pub(crate) struct Verify {
     /// Trusted root metadata of the repository [default: its own first root]
     #[arg(long, value_name = "JSON")]
     pub(crate) root: Option<PathBuf>,
+    /// Folder that remembers what was seen of the repository: an older state than that is refused
+    #[arg(long, value_name = "DIR")]
+    pub(crate) memory: Option<PathBuf>,
     /// Verify as a production client does: repositories marked `trial` are refused
     #[arg(long)]
     pub(crate) production: bool,
@@ -694,35 +704,4 @@ pub(crate) struct Repository {
     /// Folder of the keys to sign with [default: the trial keys that were made with the repository]
     #[arg(long, value_name = "DIR")]
     pub(crate) keys: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Channel {
-    /// What each channel points to, and who may change it
-    Status {
-        #[command(flatten)]
-        at: Repository,
-    },
-    /// Let a release that is in the beta channel into another one
-    Publish {
-        #[command(flatten)]
-        at: Repository,
-        /// The release's version [default: the one in the beta channel]
-        #[arg(long, value_name = "VERSION")]
-        release: Option<String>,
-        /// The channel to let it into
-        #[arg(long, value_parser = ["beta", "general"])]
-        channel: String,
-        /// Say what would happen and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
-    /// Sign anew what is about to expire: for a clock to call, once a day
-    Refresh {
-        #[command(flatten)]
-        at: Repository,
-        /// Say what would happen and change nothing
-        #[arg(long)]
-        dry_run: bool,
-    },
 }

@@ -73,6 +73,7 @@ fn run() -> Exit {
         Verb::Rollout { rest: _ } => Err(Failure::new(Code::Unsupported, "this build has no verb `rollout`")
             .help("`cargo xtask rollout` builds it, as does `cargo build --release -p plimsoll-cli`")),
         Verb::Device(verb) => verbs::device::run(&world, &verb),
+        Verb::Audit(args) => verbs::audit::run(&world, &args),
         Verb::Explain { code } => verbs::explain::run(code.as_deref()),
         Verb::Worker { library } => return verbs::worker::run(library.as_deref(), plain),
     };

@@ -85,7 +85,7 @@ impl View {
     }
 
     fn document<T: DeserializeOwned>(&self, target: &str, limit: u64) -> Result<Option<(T, String)>, DeviceError> {
-        let Some(info) = self.client.target(target) else { return Ok(None) };
+        let Some(info) = self.client.target(target)? else { return Ok(None) };
         let missing = || DeviceError::refused(target, "it is listed and not there");
         let bytes = self.client.read_target(target, limit)?.ok_or_else(missing)?;
         let document = serde_json::from_slice(&bytes).map_err(|e| DeviceError::refused(target, e.to_string()))?;

@@ -3,6 +3,7 @@
 //! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
 //! in `schemas/` and a test holds them to the types.
 
+mod audit;
 mod changes;
 mod decision;
 mod device;
@@ -28,6 +29,7 @@ mod transformation;
 mod verdict;
 mod verification;
 
+pub use audit::{AuditAction, AuditEntry, AuditHead};
 pub use changes::{Changes, Check, Fault, Moved, NodeMoved};
 pub use decision::{
     ArmFigure, Decision, DecisionKind, EvidenceBase, MetricEvidence, MetricStanding, RolledOut, RolloutState,
@@ -52,7 +54,7 @@ pub use release::{
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
 pub use search::{Found, Recording, Stage, Trial, TrialEnd};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Sensitivities, Standing};
-pub use status::{ChannelStatus, ReleaseStatus, RoleStatus, Status};
+pub use status::{ChannelStatus, KeyStatus, ReleaseStatus, RoleStatus, Status};
 pub use telemetry::{DeviceDay, Review, TelemetryRecord};
 pub use transformation::{Diagnosis, Finding, Size, Transformation};
 pub use verdict::Verdict;
@@ -62,6 +64,8 @@ pub use verification::{Verification, VerifyStep};
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
         ("accepted", schemars::schema_for!(Accepted)),
+        ("audit", schemars::schema_for!(AuditEntry)),
+        ("audit-head", schemars::schema_for!(AuditHead)),
         ("channel", schemars::schema_for!(ChannelPointer)),
         ("check", schemars::schema_for!(Check)),
         ("decision", schemars::schema_for!(Decision)),

@@ -29,6 +29,19 @@ pub struct RoleStatus {
     pub expires: String,
 }
 
+/// One key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct KeyStatus {
+    /// Its id in the metadata.
+    pub id: String,
+    /// What the repository calls it; empty where it says nothing.
+    pub name: String,
+    /// Who holds it; empty where the repository says nothing.
+    pub holder: String,
+    /// The roles that it signs for.
+    pub roles: Vec<String>,
+}
+
 /// One release that the repository lists.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReleaseStatus {
@@ -51,6 +64,8 @@ pub struct Status {
     pub channels: Vec<ChannelStatus>,
     /// The roles.
     pub roles: Vec<RoleStatus>,
+    /// The keys, and who holds them.
+    pub keys: Vec<KeyStatus>,
     /// The releases.
     pub releases: Vec<ReleaseStatus>,
 }

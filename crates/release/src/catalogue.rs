@@ -1,11 +1,13 @@
 //! What a repository says, read as a client does: manifests and pointers, each held against the other.
 
+use std::sync::Arc;
+
 use plimsoll_record::{ChannelPointer, Halt, PointedRelease, ReleaseManifest};
 use plimsoll_trust::tuf::{Client, TufError};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    ReleaseError,
+    Place, ReleaseError,
     names::{check_name, check_version, halt_target, manifest_target, pointer_target},
 };
 
@@ -18,10 +20,15 @@ fn refused(what: &str, reason: impl Into<String>) -> ReleaseError {
 
 /// A document that a target holds, with the target's digest; nothing where there is no such target.
 fn read<T: DeserializeOwned>(client: &Client, target: &str, limit: u64) -> Result<Option<(T, String)>, ReleaseError> {
-    let Some(info) = client.target(target) else { return Ok(None) };
+    let Some(info) = client.target(target)? else { return Ok(None) };
     let bytes = client.read_target(target, limit)?.ok_or_else(|| refused(target, "it is not there"))?;
     let document = serde_json::from_slice(&bytes).map_err(|e| refused(target, e.to_string()))?;
     Ok(Some((document, info.sha256)))
+}
+
+/// A small document that a target holds; nothing where there is no such target.
+pub(crate) fn document<T: DeserializeOwned>(client: &Client, target: &str) -> Result<Option<T>, ReleaseError> {
+    Ok(read(client, target, POINTER_LIMIT)?.map(|(document, _)| document))
 }
 
 /// The manifest of a release and its digest.
@@ -81,7 +88,7 @@ pub(crate) fn is_trial(client: &Client) -> bool {
     client.mark("trial").is_some_and(|mark| mark != &serde_json::Value::Bool(false))
 }
 
-/// A repository of this machine, from its own first root.
-pub(crate) fn open(folder: &std::path::Path) -> Result<Client, TufError> {
-    Client::load_own(folder, None)
+/// A repository from its own first root.
+pub(crate) fn open(place: &Place) -> Result<Client, TufError> {
+    Client::load_own_from(Arc::clone(&place.0), None, false)
 }

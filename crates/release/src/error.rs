@@ -89,6 +89,16 @@ pub enum ReleaseError {
         /// The channel.
         channel: String,
     },
+    /// Nobody decided.
+    #[error("{name} {version} enters the {channel} channel by a decision alone, and none was given")]
+    NoDecision {
+        /// The channel.
+        channel: String,
+        /// Name.
+        name: String,
+        /// Version.
+        version: String,
+    },
     /// A channel that is at nothing cannot be moved.
     #[error("the {channel} channel is at nothing yet")]
     AtNothing {
@@ -148,6 +158,7 @@ impl ReleaseError {
         match self {
             Self::Name { .. } | Self::Inconsistent(_) | Self::Taken { .. } | Self::Encode { .. } => ErrorKind::BadInput,
             Self::OtherModel { .. } | Self::NotInBeta { .. } => ErrorKind::BadInput,
+            Self::NoDecision { .. } => ErrorKind::VerificationRefused,
             Self::Halted { .. } | Self::AtNothing { .. } | Self::NoFallback { .. } => ErrorKind::BadInput,
             Self::Gate(_) => ErrorKind::GateFailed,
             Self::NotFound { .. } => ErrorKind::NotFound,
@@ -186,6 +197,9 @@ impl ReleaseError {
             Self::NotInBeta { .. } => "publish it to beta first, and let it soak there".into(),
             Self::Halted { .. } => {
                 "`plimsoll channel resume` goes on with the same release, `plimsoll channel rollback` back to the one before".into()
+            }
+            Self::NoDecision { .. } => {
+                "give a verification summary of the release with --decision: a gate's, as they lie in its attestations/, or a rollout's".into()
             }
             Self::AtNothing { .. } => "publish a release there first".into(),
             Self::NoFallback { .. } => "publish a release that is good; until then halted devices keep what they have".into(),

@@ -11,29 +11,34 @@
 //! - [`verify`] says of either, step by step, what was checked.
 
 mod attest;
+mod audit;
 mod bom;
 mod builder;
 mod catalogue;
+mod decision;
 mod dossier;
 mod error;
 mod evidence;
 mod fetch;
 mod input;
 mod names;
+mod place;
 mod repository;
 mod reproduce;
 mod roles;
 mod status;
 mod verify;
 
+pub use audit::{Actor, AuditLog, audit_log};
 pub use builder::{Built, build, payload};
 pub use dossier::{Package, dossier};
 pub use error::{ErrorKind, ReleaseError};
 pub use evidence::{EvidenceError, FIGURES_TYPE, Judged, Mismatch, SignedFigures, read_evidence, sign_figures};
 pub use fetch::fetch;
 pub use input::{DatasetUse, Gate, Licence, ReleaseInput, SourceModel};
+pub use place::Place;
 pub use plimsoll_record::{ChannelStatus, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseStatus, RoleStatus, SIGNATURE, Status};
-pub use repository::{Placement, Published, Repository};
+pub use repository::{Placement, Published, Repository, keepers::NewKey};
 pub use reproduce::{Difference, Recorded, difference, recorded};
 pub use roles::{BETA, GENERAL, ROLES};
 pub use status::status;

@@ -13,29 +13,50 @@ pub(crate) const CHANNELS: &[&str] = &[BETA, GENERAL];
 pub(crate) const RELEASES: &str = "releases";
 /// The role that halts channels.
 pub(crate) const HALT: &str = "halt";
+/// The role that anchors the audit log.
+pub(crate) const AUDIT: &str = "audit";
+/// Its target.
+pub(crate) const AUDIT_TARGET: &str = "audit.json";
 /// The key that signs payloads and attestations.
 pub(crate) const SIGNING: &str = "signing";
 
 /// The roles of a repository. Halting takes any one key of those who may advance.
 pub const ROLES: &[RoleSpec] = &[
-    RoleSpec { name: "root", keys: &["root-1", "root-2", "root-3"], threshold: 2, days: 365, paths: &[] },
-    RoleSpec { name: "targets", keys: &["targets-1", "targets-2", "targets-3"], threshold: 2, days: 365, paths: &[] },
-    RoleSpec { name: "snapshot", keys: &["snapshot"], threshold: 1, days: 7, paths: &[] },
-    RoleSpec { name: "timestamp", keys: &["timestamp"], threshold: 1, days: 1, paths: &[] },
+    RoleSpec { name: "root", keys: &["root-1", "root-2", "root-3"], threshold: 2, days: 365, paths: &[], bins: 0 },
+    RoleSpec {
+        name: "targets",
+        keys: &["targets-1", "targets-2", "targets-3"],
+        threshold: 2,
+        days: 365,
+        paths: &[],
+        bins: 0,
+    },
+    RoleSpec { name: "snapshot", keys: &["snapshot"], threshold: 1, days: 7, paths: &[], bins: 0 },
+    RoleSpec { name: "timestamp", keys: &["timestamp"], threshold: 1, days: 1, paths: &[], bins: 0 },
     RoleSpec {
         name: RELEASES,
         keys: &["releases-ci", "releases-engineer"],
         threshold: 2,
         days: 183,
         paths: &["release.*"],
+        // One manifest target a release; what a client fetches is one bin.
+        bins: 16,
     },
-    RoleSpec { name: BETA, keys: &["beta-1", "beta-2"], threshold: 1, days: 14, paths: &["channel.beta.json"] },
+    RoleSpec {
+        name: BETA,
+        keys: &["beta-1", "beta-2"],
+        threshold: 1,
+        days: 14,
+        paths: &["channel.beta.json"],
+        bins: 0,
+    },
     RoleSpec {
         name: GENERAL,
         keys: &["general-1", "general-2", "general-3"],
         threshold: 2,
         days: 14,
         paths: &["channel.general.json"],
+        bins: 0,
     },
     RoleSpec {
         name: HALT,
@@ -43,6 +64,30 @@ pub const ROLES: &[RoleSpec] = &[
         threshold: 1,
         days: 30,
         paths: &["halt.*"],
+        bins: 0,
+    },
+    // Whoever may change anything says so.
+    RoleSpec {
+        name: AUDIT,
+        keys: &[
+            "beta-1",
+            "beta-2",
+            "general-1",
+            "general-2",
+            "general-3",
+            "releases-ci",
+            "releases-engineer",
+            "root-1",
+            "root-2",
+            "root-3",
+            "targets-1",
+            "targets-2",
+            "targets-3",
+        ],
+        threshold: 1,
+        days: 183,
+        paths: &[AUDIT_TARGET],
+        bins: 0,
     },
 ];
 

@@ -1,9 +1,14 @@
-//! What channels point to, and letting a release into the next one.
+//! A repository's channels and keys: what they are at, and every move of theirs.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
-use plimsoll_record::ChannelPointer;
-use plimsoll_release::{BETA, Placement, Repository, Status, status};
+use plimsoll_record::{ChannelPointer, PointerState};
+use plimsoll_release::{Actor, BETA, NewKey, Placement, Published, ReleaseError, Repository, Status, status};
 
 use crate::{
     args::{self, Channel},
@@ -11,75 +16,204 @@ use crate::{
     failure::Failure,
     manual::Code,
     places::{self, Home},
+    secrets::Here,
     ui,
     world::{World, patiently},
 };
 
 pub(crate) fn run(world: &World, verb: &Channel) -> Result<Exit, Failure> {
+    let now = SystemTime::now();
     match verb {
         Channel::Status { at } => {
-            let found = status(&repository(at)?, SystemTime::now())?;
+            let found = status(&repository(at)?, now)?;
             world.print(&found, || text(&found))?;
-            Ok(Exit::Pass)
         }
-        Channel::Publish { at, release, channel, dry_run } => publish(world, at, release.as_deref(), channel, *dry_run),
-        Channel::Refresh { at, dry_run } => refresh(at, *dry_run),
+        Channel::Init { repository, keys, draw_keys, holders, dry_run } => {
+            let holders: BTreeMap<String, String> = holders.iter().cloned().collect();
+            init(world, repository, keys, *draw_keys, &holders, *dry_run)?;
+        }
+        Channel::Publish { at, from: Some(from), channel, percent, actor, dry_run, .. } => {
+            enter(world, at, from, (channel, *percent), actor, *dry_run)?;
+        }
+        Channel::Publish { at, from: None, release, channel, percent, decision, actor, dry_run } => {
+            let wanted = (release.as_deref(), channel.as_str(), *percent);
+            publish(world, at, wanted, decision.as_deref(), actor, *dry_run)?;
+        }
+        Channel::Advance { at, channel, percent, actor } => {
+            let placement = Placement { percent_bp: share(*percent)?, ..Placement::default() };
+            moved(world, at, actor, |r| r.advance(channel, &placement, now))?;
+        }
+        Channel::Halt { at, channel, actor } => {
+            moved(world, at, actor, |r| r.halt(channel, &actor.reason, None, now))?;
+        }
+        Channel::Resume { at, channel, actor } => moved(world, at, actor, |r| r.resume(channel, None, now))?,
+        Channel::Rollback { at, channel, actor } => moved(world, at, actor, |r| r.rollback(channel, None, now))?,
+        Channel::RotateKey { at, key, new, holder, role, actor } => {
+            let new = NewKey::read(new, holder)?;
+            let to = new.name.clone();
+            let roles = open(at, actor)?.replace_key(key, Some(new), role.as_deref(), now)?;
+            ui::say(&format!("{key} is replaced by {to} in {}", roles.join(", ")));
+        }
+        Channel::Revoke { at, key, role, actor } => {
+            let roles = open(at, actor)?.replace_key(key, None, role.as_deref(), now)?;
+            ui::say(&format!("{key} is revoked in {}", roles.join(", ")));
+        }
+        Channel::Refresh { at, dry_run } => refresh(at, *dry_run)?,
     }
+    Ok(Exit::Pass)
 }
 
-fn repository(at: &args::Repository) -> Result<PathBuf, Failure> {
+pub(crate) fn repository(at: &args::Repository) -> Result<PathBuf, Failure> {
     match &at.repository {
         Some(folder) => Ok(folder.clone()),
         None => Home::new(None).find_repository(at.name.as_deref()),
     }
 }
 
-fn open(at: &args::Repository) -> Result<Repository, Failure> {
+/// Who acts: as said, or as the environment names the user.
+fn actor(args: &args::Actor) -> Actor {
+    let user = || std::env::var("USER").ok().filter(|u| !u.is_empty());
+    let person = args.person.clone().or_else(user).unwrap_or_else(|| Actor::default().person);
+    Actor { person, reason: args.reason.clone() }
+}
+
+fn open(at: &args::Repository, args: &args::Actor) -> Result<Repository, Failure> {
     let folder = repository(at)?;
     let keys = at.keys.clone().unwrap_or_else(|| places::keys_of(&folder));
-    Ok(Repository::open(&folder, &keys)?)
+    Ok(Repository::open_with(&folder, &keys, &Here)?.acting(actor(args)))
+}
+
+/// Per cent in hundredths.
+fn share(percent: f64) -> Result<u16, Failure> {
+    if !(0.0..=100.0).contains(&percent) {
+        let message = format!("{percent} % is no share of devices");
+        return Err(Failure::new(Code::BadRelease, message).help("give one from 0 to 100"));
+    }
+    Ok((percent * 100.0).round() as u16)
+}
+
+fn say_where(world: &World, done: &Published) -> Result<(), Failure> {
+    world.print(&done.pointer, || {
+        let what = if done.moved { "is now at" } else { "was already at" };
+        format!("{} {what} {}", done.pointer.channel, pointed(&done.pointer))
+    })
+}
+
+fn moved(
+    world: &World,
+    at: &args::Repository,
+    actor: &args::Actor,
+    act: impl Fn(&Repository) -> Result<Published, ReleaseError>,
+) -> Result<(), Failure> {
+    let repository = open(at, actor)?;
+    say_where(world, &patiently(|| act(&repository))?)
+}
+
+fn init(
+    world: &World,
+    folder: &Path,
+    keys: &Path,
+    draw: bool,
+    holders: &BTreeMap<String, String>,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    if dry_run {
+        let rows = plimsoll_release::ROLES.iter().map(|r| {
+            let who = |key: &&str| match holders.get(*key) {
+                Some(person) => format!("{key} ({person})"),
+                None => (*key).to_owned(),
+            };
+            let keys = r.keys.iter().map(who).collect::<Vec<_>>().join(", ");
+            vec![r.name.to_owned(), format!("{} of {}", r.threshold, r.keys.len()), r.days.to_string(), keys]
+        });
+        ui::data(&ui::table(&["role", "keys", "days", "held by"], rows.collect()))?;
+        ui::say("dry run: nothing was made");
+        return Ok(());
+    }
+    let now = SystemTime::now();
+    let made = Repository::create_in(folder, keys, draw, holders, now)?;
+    let found = status(made.folder(), now)?;
+    world.print(&found, || text(&found))?;
+    ui::say(&format!(
+        "give clients {} by a way that you trust; keep the keys of root and targets offline, and each where its holder alone has it",
+        made.folder().join("metadata/1.root.json").display()
+    ));
+    Ok(())
+}
+
+/// Puts a release folder into the beta channel.
+fn enter(
+    world: &World,
+    at: &args::Repository,
+    from: &Path,
+    (channel, percent): (&str, f64),
+    actor: &args::Actor,
+    dry_run: bool,
+) -> Result<(), Failure> {
+    if channel != BETA {
+        let message = format!("a release folder enters the {BETA} channel, not {channel}");
+        return Err(
+            Failure::new(Code::BadRelease, message).help("leave --from out to let what is in beta into general")
+        );
+    }
+    let repository = open(at, actor)?;
+    let placement = Placement { percent_bp: share(percent)?, ..Placement::default() };
+    if dry_run {
+        ui::say(&format!("dry run: {} would go into the {BETA} channel", from.display()));
+        return Ok(());
+    }
+    say_where(world, &patiently(|| repository.publish(from, &placement, SystemTime::now()))?)
 }
 
 fn publish(
     world: &World,
     at: &args::Repository,
-    version: Option<&str>,
-    channel: &str,
+    (version, channel, percent): (Option<&str>, &str, f64),
+    decision: Option<&Path>,
+    actor: &args::Actor,
     dry_run: bool,
-) -> Result<Exit, Failure> {
-    let repository = open(at)?;
+) -> Result<(), Failure> {
+    let repository = open(at, actor)?;
     let Some(beta) = repository.at(BETA)? else {
         let message = format!("the beta channel of {} is at nothing yet", repository.folder().display());
         return Err(Failure::new(Code::BadRelease, message).help("`plimsoll release` puts a release there"));
     };
     let version = version.unwrap_or(&beta.version);
+    let percent_bp = share(percent)?;
     if dry_run {
         ui::say(&format!("dry run: {} {version} would go into the {channel} channel", beta.release));
-        return Ok(Exit::Pass);
+        return Ok(());
     }
-    let promote = || repository.promote(&beta.release, version, channel, &Placement::default(), SystemTime::now());
-    let done = patiently(promote)?;
-    world.print(&done.pointer, || {
-        let what = if done.moved { "is now at" } else { "was already at" };
-        format!("{} {what} {}", done.pointer.channel, pointed(&done.pointer))
-    })?;
-    Ok(Exit::Pass)
+    let now = SystemTime::now();
+    let decision = decision.map(|path| fs::read(path).map_err(|e| Failure::not_read(path, &e))).transpose()?;
+    let accepted =
+        decision.map(|d| patiently(|| repository.accept_decision(&beta.release, version, &d, now))).transpose()?;
+    let placement = Placement { percent_bp, decision_sha256: accepted, ..Placement::default() };
+    say_where(world, &patiently(|| repository.promote(&beta.release, version, channel, &placement, now))?)
 }
 
-fn refresh(at: &args::Repository, dry_run: bool) -> Result<Exit, Failure> {
-    let repository = open(at)?;
+fn refresh(at: &args::Repository, dry_run: bool) -> Result<(), Failure> {
+    let folder = repository(at)?;
+    let keys = at.keys.clone().unwrap_or_else(|| places::keys_of(&folder));
+    let repository = Repository::open_with(&folder, &keys, &Here)?;
     if dry_run {
         ui::say(&format!("dry run: the metadata of {} would be signed anew", repository.folder().display()));
-        return Ok(Exit::Pass);
+        return Ok(());
     }
     patiently(|| repository.refresh(SystemTime::now()))?;
     ui::say(&format!("the metadata of {} are signed anew", repository.folder().display()));
-    Ok(Exit::Pass)
+    Ok(())
 }
 
 fn pointed(p: &ChannelPointer) -> String {
     let share = f64::from(p.percent_bp) / 100.0;
-    format!("{} {} (epoch {}, {share} % of devices)", p.target.release, p.target.version, p.epoch)
+    let state = match (p.state, &p.previous) {
+        (PointerState::Active, _) => String::new(),
+        (PointerState::Paused, _) => ", paused: nobody new takes it".into(),
+        (PointerState::Halted, Some(back)) => format!(", halted: devices go back to {} {}", back.release, back.version),
+        (PointerState::Halted, None) => ", halted: there is nothing to go back to".into(),
+    };
+    format!("{} {} (epoch {}, {share} % of devices{state})", p.target.release, p.target.version, p.epoch)
 }
 
 fn text(found: &Status) -> String {
@@ -99,5 +233,11 @@ fn text(found: &Status) -> String {
     });
     lines.push(String::new());
     lines.push(ui::table(&["role", "version", "keys", "expires"], rows.collect()));
+    let rows = found.keys.iter().map(|k| {
+        let id = k.id.get(..12).unwrap_or(&k.id).to_owned();
+        vec![k.name.clone(), id, k.holder.clone(), k.roles.join(", ")]
+    });
+    lines.push(String::new());
+    lines.push(ui::table(&["key", "id", "held by", "signs for"], rows.collect()));
     lines.join("\n") + "\n"
 }

@@ -1,5 +1,6 @@
 //! One file a verb. Each takes the world and its arguments and says how it ended.
 
+pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod channel;
 pub(crate) mod check;

@@ -18,6 +18,7 @@ pub(crate) fn run(world: &World, args: &args::Verify) -> Result<Exit, Failure> {
         trusted_root: args.root.as_ref().map(read).transpose()?,
         production: args.production,
         demands: args.policy.as_deref().map(Demands::read).transpose()?.map(demands).unwrap_or_default(),
+        memory: args.memory.clone(),
         now: Some(SystemTime::now()),
         ..VerifyOptions::default()
     };

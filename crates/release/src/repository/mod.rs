@@ -1,29 +1,38 @@
 //! The repository as its keepers see it: releases go in, channels move.
 
+pub(crate) mod keepers;
 mod moves;
 
 use std::{
     collections::BTreeMap,
     fmt,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use plimsoll_record::{ChannelPointer, ManifestFile, PointedRelease, PointerState, ReleaseManifest, ReleaseRecord};
-use plimsoll_trust::{
-    KeySource, Keyring, hex,
-    oms::FolderManifest,
-    read_bounded, sha256_hex, sha256_of_file, to_sorted_json,
-    tuf::{self, Client, Editor, FolderStore, Store, TufError},
+use plimsoll_record::{
+    AuditAction, ChannelPointer, ManifestFile, PointedRelease, PointerState, ReleaseManifest, ReleaseRecord, Report,
 };
+use plimsoll_trust::{
+    KeySource, Keyring, NoSecrets, ReadError, Secrets, hex,
+    oms::FolderManifest,
+    read_bounded, sha256_hex, to_sorted_json,
+    tuf::{self, Client, Creation, Editor, FolderStore, Opened, Source, Store, TufError},
+};
+use sha2::{Digest, Sha256};
 
 use crate::{
-    BETA, PAYLOAD, RECORD, ReleaseError, catalogue,
+    Actor, BETA, PAYLOAD, Place, RECORD, ReleaseError,
+    audit::{self, Event},
+    catalogue, decision,
     names::{blob, folder_name, manifest_target, pointer_target},
     roles::{CHANNELS, RELEASES, ROLES, SIGNING, key_names},
     verify::{VerifyOptions, verify_release},
 };
 
+const REPORT: &str = "report.json";
+const REPORT_LIMIT: u64 = 16 << 20;
 const RECORD_LIMIT: u64 = 1 << 20;
 /// No file of a release is longer: it is held in memory while it is put away.
 const FILE_LIMIT: u64 = 4 << 30;
@@ -61,16 +70,17 @@ pub struct Published {
 /// A repository with the keys to change it.
 pub struct Repository {
     store: Box<dyn Store>,
-    folder: PathBuf,
+    place: Place,
     keys: Keyring,
     trial: bool,
     made: bool,
+    actor: Actor,
 }
 
 impl fmt::Debug for Repository {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { folder, keys, trial, .. } = self;
-        f.debug_struct("Repository").field("folder", folder).field("keys", keys).field("trial", trial).finish()
+        let Self { place, keys, trial, .. } = self;
+        f.debug_struct("Repository").field("place", place).field("keys", keys).field("trial", trial).finish()
     }
 }
 
@@ -79,7 +89,7 @@ impl Repository {
     ///
     /// Whoever can read the key folder can sign, so its root carries the mark `trial`, and production clients refuse it.
     pub fn open_or_create_trial(folder: &Path, keys: &Path, now: SystemTime) -> Result<Self, ReleaseError> {
-        match catalogue::open(folder) {
+        match catalogue::open(&folder.into()) {
             // Keys drawn for a repository that is there would be strangers to it.
             Ok(_) => return Self::open(folder, keys),
             Err(TufError::NotFound { .. }) => {}
@@ -87,7 +97,10 @@ impl Repository {
         }
         let keys = Keyring::of_folder(keys, &key_names(), true)?;
         let marks = BTreeMap::from([("trial".to_owned(), serde_json::Value::Bool(true))]);
-        let made = match tuf::create(&FolderStore::new(folder), ROLES, &keys, &marks, now) {
+        let public = BTreeMap::new();
+        let notes = keepers::holders(&keys, &public, &BTreeMap::new())?;
+        let creation = Creation { roles: ROLES, keys: &keys, public: &public, marks: &marks, notes: &notes };
+        let made = match tuf::create(&FolderStore::new(folder), &creation, now) {
             Ok(()) => true,
             // Somebody else was faster.
             Err(TufError::Exists { .. }) => false,
@@ -96,20 +109,31 @@ impl Repository {
         Ok(Self { made, ..Self::with_store(Box::new(FolderStore::new(folder)), keys)? })
     }
 
-    /// Opens a repository with the keys of a folder. Nothing is made.
+    /// Opens a repository with the keys of a folder that need no secret.
     pub fn open(folder: &Path, keys: &Path) -> Result<Self, ReleaseError> {
+        Self::open_with(folder, keys, &NoSecrets)
+    }
+
+    /// Opens a repository with the keys of a folder, which need not be all there are; `secrets` open encrypted keys and tokens.
+    /// Nothing is made.
+    pub fn open_with(folder: &Path, keys: &Path, secrets: &dyn Secrets) -> Result<Self, ReleaseError> {
         // A repository that is not there says more than keys that are not.
-        drop(catalogue::open(folder)?);
-        let keys = Keyring::of_folder(keys, &key_names(), false)?;
+        drop(catalogue::open(&folder.into())?);
+        let keys = keys_of(keys, secrets)?;
         Self::with_store(Box::new(FolderStore::new(folder)), keys)
     }
 
     /// Opens a repository with storage and keys from elsewhere: keys by the names that [`crate::ROLES`] calls them by, and
     /// `signing`.
     pub fn with_store(store: Box<dyn Store>, keys: Keyring) -> Result<Self, ReleaseError> {
-        let folder = store.folder().to_owned();
-        let trial = catalogue::is_trial(&catalogue::open(&folder)?);
-        Ok(Self { store, folder, keys, trial, made: false })
+        let place = Place::from(store.source());
+        let trial = catalogue::is_trial(&catalogue::open(&place)?);
+        Ok(Self { store, place, keys, trial, made: false, actor: Actor::default() })
+    }
+
+    /// Says who changes it, and why: the audit log keeps it.
+    pub fn acting(self, actor: Actor) -> Self {
+        Self { actor, ..self }
     }
 
     /// It was made just now, with its keys.
@@ -117,9 +141,9 @@ impl Repository {
         self.made
     }
 
-    /// Its folder.
+    /// Its folder, or its address.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        self.place.0.place()
     }
 
     /// Production clients refuse it.
@@ -135,11 +159,11 @@ impl Repository {
     /// The version where it is free; otherwise the same with `+trial.2`, `+trial.3`, … for another try. Free is what neither the
     /// repository lists nor the folder of releases holds: a release that was signed and never published stays what it was.
     pub fn free_version(&self, name: &str, version: &str, releases: &Path) -> Result<String, ReleaseError> {
-        let client = catalogue::open(&self.folder)?;
+        let client = catalogue::open(&self.place)?;
         let joint = if version.contains('+') { '.' } else { '+' };
         let mut candidate = version.to_owned();
         for n in 2_u32.. {
-            let listed = client.target(&manifest_target(name, &candidate)).is_some();
+            let listed = client.target(&manifest_target(name, &candidate))?.is_some();
             if !listed && !releases.join(folder_name(name, &candidate)).exists() {
                 break;
             }
@@ -151,7 +175,7 @@ impl Repository {
     /// Release digest of what a channel is at, for a new release's `parent`.
     pub fn at(&self, channel: &str) -> Result<Option<PointedRelease>, ReleaseError> {
         check_channel(channel)?;
-        Ok(catalogue::pointer(&catalogue::open(&self.folder)?, channel)?.map(|p| p.target))
+        Ok(catalogue::pointer(&catalogue::open(&self.place)?, channel)?.map(|p| p.target))
     }
 
     /// Puts a release folder into the repository, and the beta channel at it. The folder must verify with the signing key.
@@ -195,12 +219,12 @@ impl Repository {
 
         let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
         let name = manifest_target(&manifest.name, &manifest.version);
-        match editor.client().target(&name) {
+        match editor.client().target(&name)? {
             Some(listed) if listed.sha256 != target.manifest_sha256 => {
                 return Err(ReleaseError::Taken {
                     name: manifest.name,
                     version: manifest.version,
-                    place: self.folder.clone(),
+                    place: self.folder().into(),
                 });
             }
             Some(_) => {}
@@ -211,7 +235,14 @@ impl Repository {
         for file in &manifest.files {
             put_blob(&editor, release, file)?;
         }
-        self.point(editor, next, now)
+        let (pointer, moved) = &next;
+        let mut events = vec![];
+        if *moved {
+            let what = format!("{} enters the {BETA} channel at epoch {}", named(&pointer.target), pointer.epoch);
+            events.push(Event::new(AuditAction::Publish, what));
+            events.extend(waivers(release)?);
+        }
+        self.point(editor, next, &events, now)
     }
 
     /// Puts another channel at the release that the beta channel is at.
@@ -240,14 +271,66 @@ impl Repository {
         let manifest = catalogue::pointed(editor.client(), &target)?;
         for file in &manifest.files {
             let refused = |reason: String| ReleaseError::Refused { what: file.path.clone(), reason };
-            let content = sha256_of_file(&self.folder.join(blob(&file.sha256)));
-            let (found, bytes) = content.map_err(|e| refused(e.to_string()))?;
-            if hex(&found) != file.sha256 || bytes != file.bytes {
+            if !holds(self.place.0.as_ref(), file).map_err(|e| refused(e.to_string()))? {
                 return Err(refused("the repository holds other bytes than were signed".into()));
             }
         }
+        let decided = match &placement.decision_sha256 {
+            Some(sha256) if !self.trial => Some(decision::read(editor.client(), sha256, &manifest)),
+            None if !self.trial && channel != BETA => Some(Err(ReleaseError::NoDecision {
+                channel: channel.into(),
+                name: name.into(),
+                version: version.into(),
+            })),
+            _ => None,
+        };
+        if let Some(Err(error)) = decided {
+            self.note_refusal(editor, &error, now);
+            return Err(error);
+        }
         let next = self.next(editor.client(), channel, target, placement)?;
-        self.point(editor, next, now)
+        let by = placement.decision_sha256.as_ref().map(|d| format!(" by the decision {d}")).unwrap_or_default();
+        let what = format!(
+            "{} enters the {channel} channel for {} of 10000 devices at epoch {}{by}",
+            named(&next.0.target),
+            next.0.percent_bp,
+            next.0.epoch
+        );
+        self.point(editor, next, &[Event::new(AuditAction::Promote, what)], now)
+    }
+
+    /// Takes a decision into the repository: a verification summary in DSSE about a release that it lists. Its digest is what a
+    /// [`Placement`] names.
+    pub fn accept_decision(
+        &self,
+        name: &str,
+        version: &str,
+        envelope: &[u8],
+        now: SystemTime,
+    ) -> Result<String, ReleaseError> {
+        let editor = Editor::open(self.store.as_ref(), ROLES)?;
+        let listed = catalogue::manifest(editor.client(), name, version)?;
+        let missing =
+            || ReleaseError::NotFound { what: format!("release {name} {version}"), place: self.folder().into() };
+        let (manifest, _) = listed.ok_or_else(missing)?;
+        match decision::check(envelope, editor.client(), &manifest) {
+            Ok(sha256) => {
+                editor.put_blob(&decision::decision_file(&sha256), envelope)?;
+                Ok(sha256)
+            }
+            Err(error) => {
+                self.note_refusal(editor, &error, now);
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes down that a change was refused. The refusal stands whether or not the keys at hand can sign for the log.
+    fn note_refusal(&self, mut editor: Editor<'_>, error: &ReleaseError, now: SystemTime) {
+        let event = Event::new(AuditAction::Refused, error.to_string());
+        if audit::append(&mut editor, &[event], &self.actor, &self.keys, now).is_ok() {
+            let _ = editor.commit(&self.keys, now);
+        }
     }
 
     /// Signs anew whatever is about to expire: for a clock to call, once a day.
@@ -310,17 +393,42 @@ impl Repository {
         &self,
         mut editor: Editor<'_>,
         (pointer, moved): (ChannelPointer, bool),
+        events: &[Event],
         now: SystemTime,
     ) -> Result<Published, ReleaseError> {
         if moved {
+            audit::append(&mut editor, events, &self.actor, &self.keys, now)?;
             pointer.check(&pointer.channel).map_err(ReleaseError::Inconsistent)?;
             let name = pointer_target(&pointer.channel);
             let bytes = encode(&name, &pointer)?;
             editor.set_target(&pointer.channel, &name, bytes)?;
         }
         editor.commit(&self.keys, now)?;
-        Ok(Published { repository: self.folder.clone(), pointer, moved })
+        Ok(Published { repository: self.folder().into(), pointer, moved })
     }
+}
+
+fn named(target: &PointedRelease) -> String {
+    format!("{} {}", target.release, target.version)
+}
+
+/// The waivers of a release's report, each a line of the log.
+fn waivers(release: &Path) -> Result<Vec<Event>, ReleaseError> {
+    let report = read_bounded(&release.join(PAYLOAD).join(REPORT), REPORT_LIMIT)?;
+    let report: Report =
+        serde_json::from_slice(&report).map_err(|source| ReleaseError::Encode { what: REPORT.into(), source })?;
+    let waived = report.rows.iter().filter_map(|row| row.waiver.as_ref().map(|w| (row, w)));
+    Ok(waived
+        .map(|(row, w)| {
+            Event::new(
+                AuditAction::Waiver,
+                format!(
+                    "{}: {} {} is waived until {} by {}: {}",
+                    row.profile, row.metric, row.limit, w.until, w.signed_off_by, w.reason
+                ),
+            )
+        })
+        .collect())
 }
 
 /// Drawn anew for each release, so that not always the same devices go first; kept while its share grows.
@@ -344,10 +452,51 @@ fn encode(what: &str, value: &impl serde::Serialize) -> Result<Vec<u8>, ReleaseE
     to_sorted_json(value).map_err(|source| ReleaseError::Encode { what: what.into(), source })
 }
 
+/// The keys that lie in a folder, by their names.
+fn keys_of(folder: &Path, secrets: &dyn Secrets) -> Result<Keyring, ReleaseError> {
+    let unreadable = |source| ReadError::Io { path: folder.into(), source };
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        let stem = path.file_stem().and_then(|s| s.to_str()).filter(|s| !s.ends_with(".pub"));
+        if let (Some(stem), Some("pem" | "key")) = (stem, path.extension().and_then(|e| e.to_str())) {
+            names.push(stem.to_owned());
+        }
+    }
+    names.sort();
+    names.dedup();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    Ok(Keyring::open_folder(folder, &names, secrets)?)
+}
+
+/// SHA-256 of a stream, in hex.
+fn sha256_of(content: &mut dyn Read) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 1 << 16];
+    loop {
+        match content.read(&mut piece)? {
+            0 => return Ok(hex(&hasher.finalize())),
+            n => hasher.update(piece.get(..n).unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether a repository holds a file's content whole.
+fn holds(source: &dyn Source, file: &ManifestFile) -> Result<bool, ReadError> {
+    let name = blob(&file.sha256);
+    let Some(Opened { mut content, bytes }) = source.open(&name)? else { return Ok(false) };
+    if bytes != file.bytes {
+        return Ok(false);
+    }
+    let path = || source.place().join(&name);
+    let found = sha256_of(&mut content).map_err(|source| ReadError::Io { path: path(), source })?;
+    Ok(found == file.sha256)
+}
+
 /// Content under its digest; what is there whole is left.
 fn put_blob(editor: &Editor<'_>, release: &Path, file: &ManifestFile) -> Result<(), ReleaseError> {
     let name = blob(&file.sha256);
-    if sha256_of_file(&editor.folder().join(&name)).is_ok_and(|(found, _)| hex(&found) == file.sha256) {
+    if holds(editor.source().as_ref(), file).unwrap_or(false) {
         return Ok(());
     }
     let bytes = read_bounded(&release.join(&file.path), FILE_LIMIT)?;

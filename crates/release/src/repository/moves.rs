@@ -4,12 +4,14 @@
 
 use std::time::SystemTime;
 
-use plimsoll_record::{ChannelPointer, Halt, PointerState};
+use plimsoll_record::{AuditAction, ChannelPointer, Halt, PointerState};
 use plimsoll_trust::tuf::{self, Editor};
 
 use super::{Placement, Published, Repository, check_channel, encode};
 use crate::{
-    ReleaseError, catalogue,
+    ReleaseError,
+    audit::{self, Event},
+    catalogue,
     names::halt_target,
     roles::{HALT, ROLES},
 };
@@ -18,7 +20,7 @@ impl Repository {
     /// Where a channel is, as devices see it: halted where a halt file says so. Nothing where it is at nothing yet.
     pub fn pointer(&self, channel: &str) -> Result<Option<ChannelPointer>, ReleaseError> {
         check_channel(channel)?;
-        let client = catalogue::open(&self.folder)?;
+        let client = catalogue::open(&self.place)?;
         catalogue::pointer(&client, channel)?.map(|p| catalogue::under_halt(&client, p)).transpose()
     }
 
@@ -26,7 +28,8 @@ impl Repository {
     pub fn advance(&self, channel: &str, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
         let (editor, current) = self.current(channel)?;
         let next = self.next(editor.client(), channel, current.target, placement)?;
-        self.point(editor, next, now)
+        let what = format!("{channel} goes to {} of 10000 devices at epoch {}", next.0.percent_bp, next.0.epoch);
+        self.point(editor, next, &[Event::new(AuditAction::Advance, what)], now)
     }
 
     /// Nobody new takes the release; who has it keeps it.
@@ -36,7 +39,7 @@ impl Repository {
             return Err(ReleaseError::Halted { channel: channel.into() });
         }
         let paused = ChannelPointer { state: PointerState::Paused, decision_sha256: decision, ..current };
-        self.replace(editor, paused, now)
+        self.replace(editor, paused, AuditAction::Pause, now)
     }
 
     /// Halts a channel as it is, by any one key that may: devices go back to the fallback that its pointer names. Halting again
@@ -62,18 +65,21 @@ impl Repository {
         let moved = current.state != PointerState::Halted;
         let name = halt_target(channel);
         editor.set_target(HALT, &name, encode(&name, &halt)?)?;
+        let what =
+            format!("{channel} is halted at epoch {}, {}: {reason}", current.epoch, super::named(&current.target));
+        audit::append(&mut editor, &[Event::new(AuditAction::Halt, what)], &self.actor, &self.keys, now)?;
         editor.commit(&self.keys, now)?;
-        Ok(Published { repository: self.folder.clone(), pointer: current.under(Some(&halt)), moved })
+        Ok(Published { repository: self.folder().into(), pointer: current.under(Some(&halt)), moved })
     }
 
     /// Ends a halt or a pause with the same release: a new epoch, signed by the channel's own keys.
     pub fn resume(&self, channel: &str, decision: Option<String>, now: SystemTime) -> Result<Published, ReleaseError> {
         let (editor, current) = self.current(channel)?;
         if current.state == PointerState::Active {
-            return Ok(Published { repository: self.folder.clone(), pointer: current, moved: false });
+            return Ok(Published { repository: self.folder().into(), pointer: current, moved: false });
         }
         let resumed = ChannelPointer { state: PointerState::Active, decision_sha256: decision, ..current };
-        self.replace(editor, resumed, now)
+        self.replace(editor, resumed, AuditAction::Resume, now)
     }
 
     /// Points a channel at its fallback, for every device: a higher epoch at the older release.
@@ -100,7 +106,7 @@ impl Repository {
             decision_sha256: decision,
             ..current
         };
-        self.replace(editor, back, now)
+        self.replace(editor, back, AuditAction::Rollback, now)
     }
 
     /// The repository under its lock, with where a channel is.
@@ -114,8 +120,20 @@ impl Repository {
     }
 
     /// Signs a pointer under the next epoch.
-    fn replace(&self, editor: Editor<'_>, pointer: ChannelPointer, now: SystemTime) -> Result<Published, ReleaseError> {
+    fn replace(
+        &self,
+        editor: Editor<'_>,
+        pointer: ChannelPointer,
+        action: AuditAction,
+        now: SystemTime,
+    ) -> Result<Published, ReleaseError> {
         let epoch = super::next_epoch(&pointer.channel, pointer.epoch)?;
-        self.point(editor, (ChannelPointer { epoch, ..pointer }, true), now)
+        let what = format!(
+            "{} is at {}, {:?}, at epoch {epoch}",
+            pointer.channel,
+            super::named(&pointer.target),
+            pointer.state
+        );
+        self.point(editor, (ChannelPointer { epoch, ..pointer }, true), &[Event::new(action, what)], now)
     }
 }

@@ -29,6 +29,8 @@ pub struct VerifyOptions {
     pub trusted_root: Option<Vec<u8>>,
     /// Verify as a production client does: trials are refused, and so is a key or root that comes with what it is to prove.
     pub production: bool,
+    /// Folder that remembers what was seen of a repository: older states than that are refused, and so are smaller epochs.
+    pub memory: Option<PathBuf>,
     /// Epochs that were seen before, by channel: smaller ones are refused.
     pub seen_epochs: BTreeMap<String, u64>,
     /// What must be shown besides, in order.

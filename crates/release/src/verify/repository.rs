@@ -1,10 +1,10 @@
 //! A repository: its metadata, its channels, and every release that a device could take or fall back on.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use plimsoll_record::{ChannelPointer, PointedRelease, PointerState, ReleaseManifest, Verification};
 use plimsoll_trust::{
-    sha256_hex,
+    atomic, read_bounded, sha256_hex, to_sorted_json,
     tuf::{Client, TufError},
 };
 
@@ -13,15 +13,19 @@ use super::{
     folder::{Expected, take_release},
     steps::Steps,
 };
-use crate::{ReleaseError, catalogue, fetch::extract, roles::CHANNELS};
+use crate::{Place, ReleaseError, catalogue, fetch::extract, roles::CHANNELS};
+
+/// Where the epochs that were seen are remembered.
+const EPOCHS: &str = "epochs.json";
 
 /// Verifies a repository: metadata chain, expiry, trial mark, pointers, manifests, and each release that a channel points to
 /// or falls back on, unpacked and held against its signature.
-pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verification, ReleaseError> {
+pub fn verify_repository(repository: impl Into<Place>, options: &VerifyOptions) -> Result<Verification, ReleaseError> {
+    let place = repository.into();
     let mut steps = Steps::default();
     let load = || match &options.trusted_root {
-        Some(root) => Client::load(folder, root, None),
-        None => catalogue::open(folder),
+        Some(root) => Client::load_from(Arc::clone(&place.0), root, options.memory.as_deref()),
+        None => Client::load_own_from(Arc::clone(&place.0), options.memory.as_deref(), false),
     };
     let client = match load() {
         // Nothing there, or not readable: no verdict on anything.
@@ -58,15 +62,33 @@ pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verif
     }
 
     let mut releases: Vec<PointedRelease> = Vec::new();
+    let mut options = options.clone();
+    let remembered = options.memory.as_ref().map(|folder| folder.join(EPOCHS));
+    if let Some(path) = &remembered {
+        steps.take("memory", || {
+            let seen = epochs(path)?;
+            let detail = format!("{} channels were seen before", seen.len());
+            options.seen_epochs.extend(seen);
+            Ok(((), detail))
+        });
+    }
+    let options = &options;
+    let mut seen = options.seen_epochs.clone();
     for channel in CHANNELS {
         let found = steps.take(&format!("channel {channel}"), || pointer(&client, channel, trial, options));
         let Some(Some(pointer)) = found else { continue };
+        seen.insert((*channel).into(), pointer.epoch);
         for release in [Some(pointer.target), pointer.previous].into_iter().flatten() {
             if !releases.contains(&release) {
                 releases.push(release);
             }
         }
     }
+    steps.take("audit log", || match crate::audit::verified_log(&client) {
+        Ok(log) if log.entries.is_empty() => Ok(((), "nothing yet".into())),
+        Ok(log) => Ok(((), format!("{} lines, chained, the last one as the repository says", log.entries.len()))),
+        Err(e) => Err(e.to_string()),
+    });
     if releases.is_empty() {
         steps.skip("release", "no channel is at a release yet");
     }
@@ -74,7 +96,21 @@ pub fn verify_repository(folder: &Path, options: &VerifyOptions) -> Result<Verif
         steps.about(format!("{} {}", release.release, release.version));
         take_pointed(&mut steps, &client, release, trial, options);
     }
-    Ok(steps.finish())
+    let verification = steps.finish();
+    if let (Some(path), None) = (&remembered, verification.failure()) {
+        let bytes = to_sorted_json(&seen).map_err(|source| ReleaseError::Encode { what: EPOCHS.into(), source })?;
+        atomic::write(path, &bytes).map_err(|source| ReleaseError::Io { path: path.clone(), source })?;
+    }
+    Ok(verification)
+}
+
+/// The epochs that were seen of channels.
+fn epochs(path: &Path) -> Result<BTreeMap<String, u64>, String> {
+    match read_bounded(path, 1 << 16) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|e| format!("{}: {e}", path.display())),
+        Err(e) if e.is_not_found() => Ok(BTreeMap::new()),
+        Err(e) => Err(e.to_string()),
+    }
 }
 
 fn metadata(client: &Client, options: &VerifyOptions) -> String {
@@ -144,7 +180,7 @@ fn take_pointed(steps: &mut Steps, client: &Client, release: &PointedRelease, tr
     let Some(manifest) = manifest else { return };
     let unpacked = steps.take("files", || {
         let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-        extract(client.folder(), &manifest, &folder.path().join("release")).map_err(|e| e.to_string())?;
+        extract(client.source().as_ref(), &manifest, &folder.path().join("release")).map_err(|e| e.to_string())?;
         let bytes: u64 = manifest.files.iter().map(|f| f.bytes).fold(0, u64::saturating_add);
         Ok((folder, format!("{} files, {bytes} bytes, as signed", manifest.files.len())))
     });

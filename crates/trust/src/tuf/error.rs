@@ -63,8 +63,22 @@ pub enum TufError {
         /// The limit.
         limit: u64,
     },
+    /// What a client remembers cannot be read any more.
+    #[error("{}, which remembers what was seen of the repository, cannot be read: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A key that signs for no role.
+    #[error("no role of the repository lists the key {id}")]
+    UnknownKey {
+        /// The key's id, or what was given for one.
+        id: String,
+    },
     /// A time outside of what can be written down.
-    #[error("the clock says {0}, which cannot be")]
+    #[error("the clock says {0}: that cannot be")]
     Clock(String),
     /// Storage failed.
     #[error(transparent)]
@@ -90,6 +104,8 @@ impl TufError {
             Self::TooFewKeys { .. } => "bring the other keys of the role together".into(),
             Self::NoAuthority { .. } => "only roles that the repository delegates a name to can sign it".into(),
             Self::TooLong { .. } => "this is nothing that Plimsoll signed".into(),
+            Self::Damaged { .. } => "remove the file; older states than it remembers are not noticed until the next update".into(),
+            Self::UnknownKey { .. } => "`plimsoll channel status` lists roles and keys".into(),
             Self::Clock(_) => "set the clock".into(),
             Self::Store(e) => return e.help(),
             Self::Read(e) => return e.help(),
@@ -110,17 +126,6 @@ impl TufError {
 
     pub(super) fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into() }
-    }
-}
-
-impl From<tough::error::Error> for TufError {
-    fn from(error: tough::error::Error) -> Self {
-        let mut reason = error.to_string();
-        // Messages are continued after a colon here.
-        if let Some(first) = reason.get(..1).map(str::to_ascii_lowercase) {
-            reason.replace_range(..1, &first);
-        }
-        Self::Refused { reason }
     }
 }
 

@@ -1,24 +1,26 @@
 //! The Update Framework: who may say what, for how long, and how a client notices that it is kept in the dark.
 //!
-//! [`Editor`] changes a repository, [`Client`] reads one as a device does. Schemas and the client's rules are tough's; the
-//! editor is our own, since it must touch no role whose keys stay offline, and write in an order that is valid at every
-//! instant. What the targets mean is none of this module's business: roles and their paths come in as [`RoleSpec`]s.
+//! [`Editor`] changes a repository, [`Client`] reads one as a device does. Schemas, signatures and delegated paths are tough's. The
+//! client is our own, since tough's loads every hash bin; so is the editor, since it must touch no role whose keys stay offline,
+//! and write in an order that is valid at every instant. What the targets mean is none of this module's business: roles and their paths come in as [`RoleSpec`]s.
 
+mod chain;
 mod client;
 mod create;
 mod editor;
 mod error;
+mod keys;
 mod sign;
 mod store;
 #[cfg(test)]
 mod tests;
-mod transport;
 
 pub use client::{Authority, Client, TargetInfo};
-pub use create::create;
+pub use create::{Creation, create};
 pub use editor::Editor;
 pub use error::TufError;
-pub use store::{FolderStore, Lock, Store, StoreError};
+pub use sign::key_id;
+pub use store::{FolderSource, FolderStore, Lock, Opened, Source, Store, StoreError};
 
 /// One role: whose signatures it takes, and how long they last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +36,8 @@ pub struct RoleSpec {
     /// Target names that a delegated role may speak for: literal, or with `*`. Flat names only, since clients disagree about
     /// whether `*` crosses `/`.
     pub paths: &'static [&'static str],
+    /// Hash bins that a delegated role hands its targets on to, under its own keys: a power of two up to 256, or 0 for none.
+    pub bins: u16,
 }
 
 /// The roles that every repository has.

@@ -12,7 +12,7 @@ use tough::schema::{
 };
 
 use super::TufError;
-use crate::{KeyError, Keyring, PublicKey, to_sorted_json};
+use crate::{KeyError, Keyring, PublicKey, hex, to_sorted_json};
 
 pub(super) type KeyId = Decoded<Hex>;
 
@@ -23,6 +23,18 @@ pub(super) fn tuf_key(key: &PublicKey) -> Result<(KeyId, Key), TufError> {
     let parsed: Key = key.pem().trim_end().parse().map_err(|_| refused())?;
     let id = parsed.key_id().map_err(|_| refused())?;
     Ok((id, parsed))
+}
+
+/// A key of the metadata, as other signatures than theirs are verified with.
+pub(super) fn public_key(role: &str, key: &Key) -> Result<PublicKey, TufError> {
+    let value = serde_json::to_value(key).ok();
+    let pem = value.as_ref().and_then(|v| v.pointer("/keyval/public")).and_then(serde_json::Value::as_str);
+    Ok(PublicKey::from_pem(pem.unwrap_or_default(), &format!("a key of the role `{role}`"))?)
+}
+
+/// A key's id in metadata.
+pub fn key_id(key: &PublicKey) -> Result<String, TufError> {
+    Ok(hex(&tuf_key(key)?.0))
 }
 
 /// Now, in the whole seconds that metadata are written in.
@@ -42,6 +54,18 @@ pub(super) fn next(version: NonZeroU64) -> Result<NonZeroU64, TufError> {
     version.checked_add(1).ok_or_else(|| TufError::refused("a version is at its end"))
 }
 
+/// Signatures by every key at hand that is listed.
+pub(super) fn signatures_of(message: &[u8], keyids: &[KeyId], keys: &Keyring) -> Result<Vec<Signature>, TufError> {
+    let mut signatures: Vec<Signature> = Vec::new();
+    for (_, key) in keys.iter() {
+        let (id, _) = tuf_key(key.public_key())?;
+        if keyids.contains(&id) && !signatures.iter().any(|s| s.keyid == id) {
+            signatures.push(Signature { keyid: id, sig: key.sign(message)?.into() });
+        }
+    }
+    Ok(signatures)
+}
+
 /// Signs with every key at hand that the role lists; needs as many as its threshold.
 pub(super) fn sign<T: Role + Serialize>(
     name: &str,
@@ -50,14 +74,7 @@ pub(super) fn sign<T: Role + Serialize>(
     threshold: NonZeroU64,
     keys: &Keyring,
 ) -> Result<Signed<T>, TufError> {
-    let message = role.canonical_form()?;
-    let mut signatures: Vec<Signature> = Vec::new();
-    for (_, key) in keys.iter() {
-        let (id, _) = tuf_key(key.public_key())?;
-        if keyids.contains(&id) && !signatures.iter().any(|s| s.keyid == id) {
-            signatures.push(Signature { keyid: id, sig: key.sign(&message)?.into() });
-        }
-    }
+    let signatures = signatures_of(&role.canonical_form()?, keyids, keys)?;
     let have = signatures.len() as u64;
     if have < threshold.get() {
         return Err(TufError::TooFewKeys { role: name.into(), have, needed: threshold.get() });

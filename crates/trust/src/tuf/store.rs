@@ -1,18 +1,21 @@
-//! Where a repository lies. A folder here; an object store is to be another implementation.
+//! Where a repository lies: what clients read, and what its keepers write. A folder here; object stores are other
+//! implementations.
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fmt,
+    fs::{OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use crate::atomic;
+use crate::{ReadError, atomic, read::open_regular};
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The operating system refused.
+    /// The operating system, or the service, refused.
     #[error("failed to write {}: {source}", path.display())]
     Io {
         /// The file.
@@ -44,26 +47,104 @@ impl StoreError {
 }
 
 /// Keeps other writers out for as long as it lives.
-#[derive(Debug)]
 pub struct Lock {
-    _file: Option<File>,
+    _held: Box<dyn Send>,
 }
 
 impl Lock {
-    /// A lock that another implementation holds in its own way.
-    pub fn virtual_lock() -> Self {
-        Self { _file: None }
+    /// Something that lets go when it is dropped.
+    pub fn new(held: impl Send + 'static) -> Self {
+        Self { _held: Box::new(held) }
     }
 }
 
-/// Storage of a repository. Names have `/` between folders and no `..`.
+impl fmt::Debug for Lock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lock")
+    }
+}
+
+/// An object that is open for reading, and its length.
+pub struct Opened {
+    /// Its bytes.
+    pub content: Box<dyn Read + Send>,
+    /// How many there are, as far as the storage says.
+    pub bytes: u64,
+}
+
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Opened({} bytes)", self.bytes)
+    }
+}
+
+/// What clients read. Names have `/` between folders and no `..`.
+pub trait Source: Send + Sync + fmt::Debug {
+    /// Opens an object; nothing where there is none.
+    fn open(&self, name: &str) -> Result<Option<Opened>, ReadError>;
+
+    /// What people call it: a path or an address.
+    fn place(&self) -> &Path;
+
+    /// The bytes of an object of at most `limit` bytes; nothing where there is none.
+    fn get(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, ReadError> {
+        let path = || self.place().join(name);
+        let Some(Opened { content, bytes }) = self.open(name)? else { return Ok(None) };
+        if bytes > limit {
+            return Err(ReadError::TooLong { path: path(), bytes, limit });
+        }
+        let mut read = Vec::new();
+        // One byte more than allowed: what the storage said of the length may be wrong.
+        let mut content = content.take(limit.saturating_add(1));
+        content.read_to_end(&mut read).map_err(|source| ReadError::Io { path: path(), source })?;
+        match read.len() as u64 {
+            bytes if bytes > limit => Err(ReadError::TooLong { path: path(), bytes, limit }),
+            _ => Ok(Some(read)),
+        }
+    }
+}
+
+/// What keepers write.
 pub trait Store: Send + Sync {
     /// Writes one object so that a reader sees the old bytes or the new, and so that it stays after a power cut.
     fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
     /// Keeps other writers out, or says who is writing.
     fn lock(&self) -> Result<Lock, StoreError>;
-    /// Where clients on this machine read it.
-    fn folder(&self) -> &Path;
+    /// The same, as clients read it.
+    fn source(&self) -> Arc<dyn Source>;
+}
+
+/// The files of a folder, never through a link or a pipe.
+#[derive(Debug, Clone)]
+pub struct FolderSource {
+    folder: PathBuf,
+}
+
+impl FolderSource {
+    /// The repository of a folder.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+}
+
+impl Source for FolderSource {
+    fn open(&self, name: &str) -> Result<Option<Opened>, ReadError> {
+        let path = self.folder.join(name);
+        // Names come from metadata: what would lead elsewhere is nothing that is there.
+        let leads = |part: &str| part.is_empty() || part == "." || part == ".." || part.contains(['\\', '\0']);
+        if name.split('/').any(leads) {
+            return Ok(None);
+        }
+        match open_regular(&path) {
+            Ok((file, bytes)) => Ok(Some(Opened { content: Box::new(file), bytes })),
+            Err(e) if e.is_not_found() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn place(&self) -> &Path {
+        &self.folder
+    }
 }
 
 /// A repository in a folder.
@@ -109,11 +190,11 @@ impl Store for FolderStore {
         }
         let text = format!("process {}", std::process::id());
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())).map_err(io)?;
-        Ok(Lock { _file: Some(file) })
+        Ok(Lock::new(file))
     }
 
-    fn folder(&self) -> &Path {
-        &self.folder
+    fn source(&self) -> Arc<dyn Source> {
+        Arc::new(FolderSource::new(&self.folder))
     }
 }
 
@@ -140,5 +221,19 @@ mod tests {
         let store = FolderStore::new(file.join("repository"));
         assert!(matches!(store.lock(), Err(StoreError::Io { .. })));
         assert!(matches!(store.put("metadata/1.root.json", b""), Err(StoreError::Io { .. })));
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_open_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("r")).unwrap();
+        std::fs::write(folder.path().join("secret"), "x").unwrap();
+        std::fs::write(folder.path().join("r/inside"), "x").unwrap();
+        let source = FolderSource::new(folder.path().join("r"));
+        assert!(source.open("inside").unwrap().is_some());
+        let absolute = folder.path().join("secret").display().to_string();
+        for name in ["../secret", "./../secret", "metadata/../../secret", "..\\secret", "", &absolute] {
+            assert!(source.open(name).unwrap().is_none(), "{name}");
+        }
     }
 }
