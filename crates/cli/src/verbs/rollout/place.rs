@@ -10,7 +10,11 @@ use plimsoll_profile::{Day, Policy};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState};
 use plimsoll_release::{BETA, GENERAL, Placement, Repository};
 use plimsoll_rollout::{Pseudonyms, chain::Chain, course::Course, ingest::Rules, store::Store};
-use plimsoll_trust::{atomic, sha256_hex};
+use plimsoll_trust::{
+    atomic,
+    dsse::{Envelope, IN_TOTO},
+    sha256_hex,
+};
 
 use super::args::At;
 use crate::{
@@ -129,11 +133,12 @@ impl Place {
         let key = self.repository.signing_key()?;
         let link = self.chain.append(decision, &[key])?;
         let (decision, sha256) = (link.decision.clone(), link.sha256.clone());
-        self.move_channels(&decision, &sha256, holdback)?;
+        let envelope = Envelope::sign(IN_TOTO, &link.payload, &[key])?;
+        self.move_channels(&decision, (&sha256, &envelope), holdback)?;
         Ok(decision)
     }
 
-    fn move_channels(&self, d: &Decision, sha256: &str, holdback: f64) -> Result<(), Failure> {
+    fn move_channels(&self, d: &Decision, (sha256, envelope): (&str, &Envelope), holdback: f64) -> Result<(), Failure> {
         use plimsoll_record::DecisionKind as Kind;
         let now = SystemTime::now();
         let decision = Some(sha256.to_owned());
@@ -157,6 +162,11 @@ impl Place {
             }
             Kind::Advance | Kind::Resolve => {
                 let (name, version) = (&d.rollout.name, &d.rollout.version);
+                if !self.repository.is_trial() {
+                    // In production the repository holds what let a release in.
+                    let envelope = world::json(envelope)?;
+                    patiently(|| self.repository.accept_decision(name, version, envelope.as_bytes(), now))?;
+                }
                 patiently(|| self.repository.promote(name, version, GENERAL, &placement, now))?;
             }
             Kind::Judgement if d.state != RolloutState::Halted => {}
