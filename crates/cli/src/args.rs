@@ -13,7 +13,6 @@ use plimsoll_transform::{
 use crate::{evidence, verbs::device};
 pub(crate) use channel::{Actor, Audit, Channel};
 
-
 /// Makes ONNX models light, shows that they float, and lets them sail.
 #[derive(Debug, Parser)]
 #[command(
