@@ -155,17 +155,16 @@ impl View {
     }
 }
 
-/// What the repository's client needs to tell an older state by. It leaves every version of every delegated role beside these, which the
-/// snapshot's versions stand for; and the system's clock as it was, which is judged by `check_clock`.
-const KEPT: [&str; 4] = ["root.json", "timestamp.json", "snapshot.json", "targets.json"];
-
+/// What the repository's client needs to tell an older state by: the newest timestamp and snapshot, and the roots that led there. Other
+/// roles are kept by it to save fetching them, and are fetched again.
 fn kept(folder: &Path) -> Result<BTreeMap<String, String>, DeviceError> {
+    let io = |source| DeviceError::Io { path: folder.into(), source };
     let mut kept = BTreeMap::new();
-    for name in KEPT {
-        match read_bounded(&folder.join(name), METADATA_LIMIT) {
-            Ok(bytes) => drop(kept.insert(name.to_owned(), String::from_utf8_lossy(&bytes).into_owned())),
-            Err(e) if e.is_not_found() => {}
-            Err(e) => return Err(e.into()),
+    for entry in fs::read_dir(folder).map_err(io)? {
+        let name = entry.map_err(io)?.file_name().to_string_lossy().into_owned();
+        if ["timestamp.json", "snapshot.json"].contains(&name.as_str()) || name.ends_with(".root.json") {
+            let bytes = read_bounded(&folder.join(&name), METADATA_LIMIT)?;
+            kept.insert(name, String::from_utf8_lossy(&bytes).into_owned());
         }
     }
     Ok(kept)
