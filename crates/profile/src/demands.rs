@@ -30,6 +30,8 @@ pub struct Demands {
     pub gates: Vec<Spanned<String>>,
     /// SHA-256 of texts of profiles or specs by which it must have passed.
     pub policies: Vec<Spanned<String>>,
+    /// Whether a release that a waiver let through is refused.
+    pub no_waivers: Option<Spanned<bool>>,
     /// Metrics that must have been judged and passed.
     pub budgets: Vec<Spanned<String>>,
     /// Samples that figures on data must at least be taken on.
@@ -73,6 +75,11 @@ impl Demands {
     }
 }
 
+/// `false` is what is demanded; `true` demands nothing.
+fn not(allowed: Spanned<bool>) -> Spanned<bool> {
+    Spanned { value: !allowed.value, span: allowed.span }
+}
+
 fn demands(table: &Table<'_>, source: &Arc<Source>) -> Demands {
     table.schema();
     let mut demands = Demands {
@@ -84,13 +91,14 @@ fn demands(table: &Table<'_>, source: &Arc<Source>) -> Demands {
         source_model: None,
         gates: vec![],
         policies: vec![],
+        no_waivers: None,
         budgets: vec![],
         samples: None,
         attestations: vec![],
     };
     if let Some(t) = table.table("release") {
         demands.name = t.get::<String>("name");
-        demands.no_trial = t.get::<bool>("trial").map(|trial| Spanned { value: !trial.value, span: trial.span });
+        demands.no_trial = t.get::<bool>("trial").map(not);
         t.finish();
     }
     if let Some(t) = table.table("signers") {
@@ -115,6 +123,7 @@ fn demands(table: &Table<'_>, source: &Arc<Source>) -> Demands {
         demands.gates = t.list::<String>("passed").map(|l| l.value).unwrap_or_default();
         let policies = t.list::<Sha256>("policies").map(|l| l.value).unwrap_or_default();
         demands.policies = policies.into_iter().map(|p| Spanned { value: p.value.0, span: p.span }).collect();
+        demands.no_waivers = t.get::<bool>("waivers").map(not);
         t.finish();
     }
     if let Some(t) = table.table("coverage") {

@@ -98,7 +98,7 @@ fn the_example_of_change_control_says_what_its_comments_say() {
 fn the_example_of_demands_says_what_its_comments_say() {
     let demands = check(Demands::read, "docs/examples/demands.toml");
     assert_eq!(demands.name.unwrap().value, "sleep-wake");
-    assert!(demands.no_trial.unwrap().value);
+    assert!(demands.no_trial.unwrap().value && demands.no_waivers.unwrap().value);
     assert_eq!(demands.signers.unwrap().value.len(), 1);
     assert_eq!(demands.commit.unwrap().value, "3f786850e387");
     assert_eq!(demands.gates[1].value, "device-bedside-cortex-a");

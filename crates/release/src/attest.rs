@@ -243,6 +243,12 @@ impl Attested {
         self.text("/verificationResult") == Some("PASSED")
     }
 
+    /// Budgets of the gate that a waiver let through.
+    pub(crate) fn waived(&self) -> Vec<&str> {
+        let waived = self.predicate.pointer("/gate/waived").and_then(Value::as_array);
+        waived.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
     /// Digests of the files that define the gate.
     pub(crate) fn policies(&self) -> Vec<&str> {
         let extended = self.predicate.pointer("/gate/extends").and_then(Value::as_array);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use plimsoll_record::{ChangeTrace, ReleaseChange, Verdict};
+use plimsoll_record::{ChangeTrace, ReleaseChange, Verdict, Waived};
 use plimsoll_release::{
     Built, Demand, Package, ReleaseInput, Rule, VerifyOptions, build, difference, dossier, payload, verify_release,
 };
@@ -71,6 +71,7 @@ fn a_demand_that_nothing_shows_is_refused_with_its_line() {
         Rule::SourceModel(source),
         Rule::Gate("device-example".into()),
         Rule::Policy(profile),
+        Rule::NoWaivers,
         Rule::Budget("artifact-size".into()),
         Rule::Attestation("https://slsa.dev/provenance/v1".into()),
     ];
@@ -110,6 +111,24 @@ fn too_few_samples_and_a_budget_that_was_not_passed_are_no_coverage() {
     assert!(f.check(Rule::Samples(1_001)).unwrap_err().contains("on 1000 samples, 1001 are demanded"));
     assert!(f.check(Rule::Budget("balanced-accuracy".into())).unwrap_err().contains("`inconclusive`"));
     f.check(Rule::Gate("device-example".into())).unwrap();
+}
+
+#[test]
+fn a_gate_that_was_passed_by_a_waiver_is_passed_and_says_so() {
+    let f = Fixture::new(|i| {
+        i.report.rows[0].verdict = Verdict::Fail;
+        i.report.rows[0].waiver = Some(Waived {
+            until: "2026-12-31".into(),
+            in_force: true,
+            reason: "twice the flash".into(),
+            signed_off_by: "A. Lovelace".into(),
+            line: 3,
+        });
+    });
+    f.check(Rule::Gate("device-example".into())).unwrap();
+    assert!(f.check(Rule::NoWaivers).unwrap_err().contains("a waiver let `device-example: artifact-size max 256 KiB`"));
+    assert!(f.check(Rule::Budget("artifact-size".into())).unwrap_err().contains("is `fail`"));
+    assert!(f.dossier().contains("waived by A. Lovelace until 2026-12-31: twice the flash"));
 }
 
 #[test]

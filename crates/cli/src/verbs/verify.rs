@@ -59,6 +59,7 @@ fn demands(policy: Demands) -> Vec<Demand> {
     demands.extend(policy.source_model.map(|m| demand(Rule::SourceModel(m.value), m.span)));
     demands.extend(policy.gates.into_iter().map(|g| demand(Rule::Gate(g.value), g.span)));
     demands.extend(policy.policies.into_iter().map(|p| demand(Rule::Policy(p.value), p.span)));
+    demands.extend(policy.no_waivers.filter(|w| w.value).map(|w| demand(Rule::NoWaivers, w.span)));
     demands.extend(policy.budgets.into_iter().map(|b| demand(Rule::Budget(b.value), b.span)));
     demands.extend(policy.samples.map(|s| demand(Rule::Samples(s.value), s.span)));
     demands.extend(policy.attestations.into_iter().map(|a| demand(Rule::Attestation(a.value), a.span)));

@@ -22,6 +22,8 @@ pub enum Rule {
     Gate(String),
     /// A gate was passed by a spec or profile whose text has this SHA-256.
     Policy(String),
+    /// No budget was let through by a waiver.
+    NoWaivers,
     /// Budgets of this metric were judged, and all of them were passed.
     Budget(String),
     /// Figures on samples were taken on so many at least.
@@ -58,6 +60,7 @@ impl Demand {
             Rule::SourceModel(_) => "the source model",
             Rule::Gate(gate) => return format!("demand: the gate `{gate}`"),
             Rule::Policy(_) => "the gate's policy",
+            Rule::NoWaivers => "no waivers",
             Rule::Budget(metric) => return format!("demand: coverage of {metric}"),
             Rule::Samples(_) => "samples",
             Rule::Attestation(_) => "attestation",
@@ -97,6 +100,10 @@ impl Demand {
                 let gate = summary.and_then(Attested::gate).ok_or("it passed no gate by a file of that digest")?;
                 Ok(format!("`{gate}` is defined by it, and PASSED"))
             }
+            Rule::NoWaivers => match attested.iter().flat_map(Attested::waived).next() {
+                None => Ok("there is none".into()),
+                Some(budget) => Err(format!("a waiver let `{budget}` through")),
+            },
             Rule::Budget(metric) => covered(report, metric),
             Rule::Samples(least) => sampled(report, *least),
             Rule::Attestation(kind) if attested.iter().any(|a| a.kind == *kind) => Ok(kind.clone()),
