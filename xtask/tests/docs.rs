@@ -31,6 +31,7 @@ fn a_path_in_the_docs_that_does_not_exist_is_found() {
         "profiles/README.md",
         "docs/capacity.md",
         "docs/checking.md",
+        "docs/contracts.md",
         "docs/cost.md",
         "docs/devices.md",
         "docs/measuring.md",

@@ -115,6 +115,20 @@ pub(crate) enum Verb {
         after_help = "Example:\n  plimsoll prune model.onnx -o pruned.onnx --data calib.npz --remove-macs 20% && plimsoll evaluate pruned.onnx --data test.npz --baseline model.onnx"
     )]
     Prune(Prune),
+    /// Make a model fit the pipeline that runs today, or say why it cannot
+    ///
+    /// Holds the model against the pipeline's contract: names, dtypes, layout, units and ranges, sampling rate, normalisation, missing
+    /// values, classes and their order, operator set and operators. Says point by point what fits, what an adapter can do, and what
+    /// cannot be; of the latter ends with 100, naming what is missing. With -o the adapter is written into the model as nodes, folded
+    /// into neighbours where that is exact, and run beside "the pipeline's conversion, then the original model": on recorded inputs,
+    /// else on inputs drawn from the ranges that the contract states.
+    #[command(
+        after_help = "Examples:\n  plimsoll adapt model.onnx --contract contract.toml --check\n  plimsoll adapt model.onnx --contract contract.toml -o adapted.onnx"
+    )]
+    Adapt(Adapt),
+    /// Contracts of running pipelines
+    #[command(subcommand)]
+    Contract(Contract),
     /// Search for the lightest model that keeps the budgets of a spec and its profiles
     ///
     /// Prunes and quantizes in many ways; counts each candidate, compares it with the original without labels, evaluates it on the
@@ -459,6 +473,43 @@ fn margin(text: &str) -> Result<(String, f64), String> {
     let value = points.unwrap_or(number).trim().parse::<f64>().map_err(|_| wrong())?;
     let value = if points.is_some() { value / 100.0 } else { value };
     if value.is_finite() && value >= 0.0 { Ok((metric.to_owned(), value)) } else { Err(wrong()) }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Adapt {
+    /// The new model, an ONNX file
+    pub(crate) model: PathBuf,
+    /// What the running pipeline delivers and reads
+    #[arg(long, value_name = "TOML")]
+    pub(crate) contract: PathBuf,
+    /// Only say what fits, what can be adapted and what cannot; nothing is run or written
+    #[arg(long, required_unless_present = "output", conflicts_with = "output")]
+    pub(crate) check: bool,
+    /// The adapted model to write
+    #[arg(short, long, value_name = "ONNX")]
+    pub(crate) output: Option<PathBuf>,
+    /// Show the points that fit, too
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Contract {
+    /// Draft a contract from a model that runs today
+    ///
+    /// Names, dtypes and shapes are the model's; axes and meanings are what such shapes usually are, to be looked at. The model fits
+    /// what is drafted from it. An existing file is never overwritten.
+    #[command(after_help = "Example:\n  plimsoll contract init model.onnx --data test.npz -o contract.toml")]
+    Init {
+        /// The model, an ONNX file
+        model: PathBuf,
+        /// Samples of the pipeline, an npz file, for the ranges of inputs
+        #[arg(long, value_name = "NPZ")]
+        data: Option<PathBuf>,
+        /// The file to write [default: stdout]
+        #[arg(short, long, value_name = "TOML")]
+        output: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -10,7 +10,7 @@ use plimsoll_profile::{ConfigError, Problem};
 use plimsoll_record::Fault;
 use plimsoll_release::{ErrorKind, EvidenceError, ReleaseError};
 use plimsoll_runtime::ExecError;
-use plimsoll_transform::{PipelineError, Refusal};
+use plimsoll_transform::{PipelineError, Refusal, adapt::ProofError};
 use plimsoll_trust::KeyError;
 
 use crate::{exit::Exit, manual::Code, ui};
@@ -200,6 +200,18 @@ impl From<PipelineError> for Failure {
             }
             PipelineError::Differs { .. } => Self::of(Code::CheckDiffers, &e, help),
             _ => Self::of(Code::Internal, &e, help),
+        }
+    }
+}
+
+impl From<ProofError> for Failure {
+    fn from(e: ProofError) -> Self {
+        match e {
+            ProofError::Run { source, which } => {
+                let failure = Self::from(source);
+                Self { message: format!("the {which} model does not run: {}", failure.message), ..failure }
+            }
+            e => Self::of(Code::Internal, &e, None),
         }
     }
 }

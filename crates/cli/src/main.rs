@@ -4,6 +4,7 @@
 
 mod args;
 mod changed;
+mod contracts;
 mod evidence;
 mod executors;
 mod exit;
@@ -59,6 +60,8 @@ fn run() -> Exit {
         Verb::Simplify(args) => verbs::passes::simplify(&world, &args),
         Verb::Quantize(args) => verbs::passes::quantize(&world, &args),
         Verb::Prune(args) => verbs::passes::prune(&world, &args),
+        Verb::Adapt(args) => verbs::adapt::run(&world, &args),
+        Verb::Contract(args) => verbs::contract::run(&world, &args),
         Verb::Optimize(args) => verbs::optimize::run(&world, &args),
         Verb::Evaluate(args) => verbs::evaluate::run(&world, &args),
         Verb::Bench(args) => verbs::bench::run(&world, &args),

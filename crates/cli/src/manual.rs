@@ -38,6 +38,7 @@ BadConfig = "bad-config";    CommandFailed = "command-failed";
     PassRefused = "pass-refused";
     CheckDiffers = "check-differs";
     GateFailed = "gate-failed";
+    Incompatible = "incompatible";
     GateInconclusive = "gate-inconclusive";
     VerificationRefused = "verification-refused";
     EvidenceRefused = "evidence-refused";
@@ -66,7 +67,7 @@ impl Code {
             Self::NotWritten | Self::NoRepository | Self::BadRelease | Self::BadKey => Exit::BadInput,
             Self::PassRefused | Self::RolloutOrder => Exit::Refused,
             Self::VerificationRefused | Self::EvidenceRefused | Self::TrialRepository => Exit::VerificationRefused,
-            Self::GateFailed => Exit::GateFailed,
+            Self::GateFailed | Self::Incompatible => Exit::GateFailed,
             Self::GateInconclusive => Exit::Inconclusive,
             Self::CheckDiffers | Self::RepositoryBusy | Self::DebugBuild | Self::Internal => Exit::Other,
         }

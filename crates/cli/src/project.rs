@@ -18,6 +18,7 @@ use plimsoll_transform::Ranges;
 
 use crate::{
     args::ExecutorName,
+    contracts,
     exit::Exit,
     failure::{Failure, Named},
     manual::Code,
@@ -115,7 +116,7 @@ impl Project {
     /// The ranges of inputs that the contract declares.
     pub(crate) fn ranges(&self) -> Option<Ranges> {
         let inputs = &self.contract.as_ref()?.inputs;
-        Some(inputs.iter().filter_map(|i| Some((i.name.value.clone(), i.range?))).collect())
+        Some(inputs.iter().filter_map(|i| Some((i.name.value.clone(), i.signal.range.as_ref()?.value))).collect())
     }
 
     /// What the search found out about a candidate, against every budget. The test data stay untouched.
@@ -157,9 +158,9 @@ impl Project {
         seconds: f64,
     ) -> Result<(Assessed, Report), Failure> {
         let (data, budgets) = (self.tested(), self.budgeted(false));
-        let (baseline, evidence) = (Some(baseline), [].as_slice());
+        let (baseline, evidence, contract) = (Some(baseline), [].as_slice(), self.contract.as_ref());
         let question =
-            Question { name, model, baseline, data, budgets, before: None, accepted: &[], seconds, evidence };
+            Question { name, model, baseline, data, budgets, before: None, accepted: &[], seconds, evidence, contract };
         judge(world, &question)
     }
 }
@@ -199,6 +200,8 @@ pub(crate) struct Question<'q> {
     pub(crate) seconds: f64,
     /// Figures that somebody else took.
     pub(crate) evidence: &'q [SignedFigures],
+    /// What the running pipeline delivers and reads.
+    pub(crate) contract: Option<&'q Contract>,
 }
 
 /// Measures what the budgets ask for, and judges. Nothing is run where only counted figures are asked for, nor for what evidence
@@ -256,6 +259,12 @@ pub(crate) fn reported(q: &Question<'_>, assessed: &Assessed) -> Report {
         let mut rows = std::mem::take(&mut report.rows);
         rows.extend(stricter);
         report.remarks = q.budgets.waive(&mut rows);
+        let judged = plimsoll_gate::report(q.name, &digest, rows, vec![]);
+        report = Report { verdict: judged.verdict, rows: judged.rows, ..report };
+    }
+    if let Some(contract) = q.contract {
+        let mut rows = std::mem::take(&mut report.rows);
+        rows.extend(contracts::rows(contract, q.model));
         let judged = plimsoll_gate::report(q.name, &digest, rows, vec![]);
         report = Report { verdict: judged.verdict, rows: judged.rows, ..report };
     }

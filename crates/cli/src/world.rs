@@ -11,7 +11,7 @@ use plimsoll_onnx::Model;
 use plimsoll_profile::Day;
 use plimsoll_release::{ErrorKind, ReleaseError};
 use plimsoll_runtime::Executor;
-use plimsoll_transform::Context;
+use plimsoll_transform::{Context, ranges};
 use plimsoll_trust::atomic;
 use serde::Serialize;
 
@@ -37,6 +37,11 @@ impl World {
     /// The executor that was asked for.
     pub(crate) fn executor(&self) -> Result<&dyn Executor, Failure> {
         self.executor_named(self.common.executor)
+    }
+
+    /// The name of the executor that was asked for.
+    pub(crate) fn executor_name(&self) -> &'static str {
+        self.common.executor.name()
     }
 
     /// An executor by its name.
@@ -117,14 +122,14 @@ pub(crate) fn tell_absent(path: &Path, model: &Model) {
 
 /// Reads samples and checks them against a model's inputs.
 pub(crate) fn data(path: &Path, model: &Model) -> Result<Dataset, Failure> {
-    let data = Dataset::read_npz(path)?;
+    let data = Dataset::read_npz(path)?.with_gaps(ranges::with_gaps(model));
     data.check_against(&model.inputs())?;
     Ok(data)
 }
 
 /// Opens samples that stay in their file, and checks their shapes against a model's inputs; values are checked as they are read.
 pub(crate) fn archive(path: &Path, model: &Model) -> Result<Archive, Failure> {
-    let data = Archive::open(path)?;
+    let data = Archive::open(path)?.with_gaps(ranges::with_gaps(model));
     data.check_shapes(&model.inputs())?;
     Ok(data)
 }

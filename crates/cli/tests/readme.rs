@@ -23,7 +23,7 @@ fn commands(text: &str) -> Vec<(Vec<&str>, i32)> {
 fn a_command_of_the_manual_of_the_search_that_does_not_work_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    for name in ["fixtures", "profiles"] {
+    for name in ["docs", "fixtures", "profiles"] {
         std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
     }
     let commands_of = fs::read_to_string(root().join("docs/searching.md")).unwrap();
@@ -42,10 +42,28 @@ fn a_command_of_the_manual_of_the_search_that_does_not_work_is_found() {
 
 #[cfg(unix)]
 #[test]
+fn a_command_of_the_manual_of_contracts_that_does_not_work_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    for name in ["docs", "fixtures"] {
+        std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
+    }
+    let manual = fs::read_to_string(root().join("docs/contracts.md")).unwrap();
+    let commands = commands(&manual);
+    assert!(commands.len() >= 4, "only {} commands were found", commands.len());
+    for (arguments, code) in commands {
+        let output = plimsoll_in(here, &arguments);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{}\n{err}", arguments.join(" "));
+    }
+}
+
+#[cfg(unix)]
+#[test]
 fn a_command_of_the_readme_that_does_not_work_is_found() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    for name in ["fixtures", "profiles"] {
+    for name in ["docs", "fixtures", "profiles"] {
         std::os::unix::fs::symlink(root().join(name), here.join(name)).unwrap();
     }
     let readme = fs::read_to_string(root().join("README.md")).unwrap();

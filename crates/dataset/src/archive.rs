@@ -4,6 +4,7 @@
 //! samples without its end, and is held whole while it is read. Labels, groups and the digests of samples (32 bytes each) are kept.
 
 use std::{
+    collections::BTreeSet,
     io::{Cursor, Read},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -30,6 +31,8 @@ pub struct Archive {
     len: usize,
     /// Of the samples; known after the first whole pass.
     digests: OnceLock<Vec<Digest>>,
+    /// Inputs in which NaN stands for missing values.
+    gaps: BTreeSet<String>,
 }
 
 impl Archive {
@@ -53,7 +56,12 @@ impl Archive {
         let labels = Labels::new(path, label, group)?;
         let len = fit::count(path, &arrays(&inputs), &labels.lengths())?;
         labels.check_target(path, len)?;
-        Ok(Self { path: path.into(), inputs, labels, len, digests: OnceLock::new() })
+        Ok(Self { path: path.into(), inputs, labels, len, digests: OnceLock::new(), gaps: BTreeSet::new() })
+    }
+
+    /// The same samples, in some inputs of which NaN stands for missing values, and is not refused.
+    pub fn with_gaps(self, inputs: impl IntoIterator<Item = String>) -> Self {
+        Self { gaps: inputs.into_iter().collect(), ..self }
     }
 
     /// As [`Samples::for_each_slice`], without a look at the values.
@@ -150,7 +158,7 @@ impl Samples for Archive {
         let mut first = 0;
         self.read(size, &mut |slice| {
             let len = size.clamp(1, self.len - first);
-            fit::check_finite(&self.path, &slice, first)?;
+            fit::check_finite(&self.path, &slice, first, &self.gaps)?;
             if let Some(digests) = &mut digests {
                 digests.extend(samples::digests(&slice, len));
             }

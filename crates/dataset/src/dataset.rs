@@ -1,6 +1,7 @@
 //! Samples in memory: inputs by name, labels, groups.
 
 use std::{
+    collections::BTreeSet,
     ops::{ControlFlow, Range},
     path::{Path, PathBuf},
 };
@@ -21,6 +22,8 @@ pub struct Dataset {
     inputs: Tensors,
     labels: Labels,
     len: usize,
+    /// Inputs in which NaN stands for missing values.
+    gaps: BTreeSet<String>,
 }
 
 impl Dataset {
@@ -34,7 +37,7 @@ impl Dataset {
             inputs = all;
             Ok(ControlFlow::Continue(()))
         })?;
-        Ok(Self { path: path.into(), inputs, labels: archive.into_labels(), len })
+        Ok(Self { path: path.into(), inputs, labels: archive.into_labels(), len, gaps: BTreeSet::new() })
     }
 
     /// Samples from memory; `path` names them in messages.
@@ -46,7 +49,12 @@ impl Dataset {
     ) -> Result<Self, DatasetError> {
         let labels = Labels { label, target: None, group };
         let len = fit::count(path, &arrays(&inputs), &labels.lengths())?;
-        Ok(Self { path: path.into(), inputs, labels, len })
+        Ok(Self { path: path.into(), inputs, labels, len, gaps: BTreeSet::new() })
+    }
+
+    /// The same samples, in some inputs of which NaN stands for missing values, and is not refused.
+    pub fn with_gaps(self, inputs: impl IntoIterator<Item = String>) -> Self {
+        Self { gaps: inputs.into_iter().collect(), ..self }
     }
 
     /// The same samples with what a regression should give for them, row-major, as many values a sample as the model has outputs.
@@ -128,13 +136,14 @@ impl Dataset {
                 group: first(&self.labels.group),
             },
             len: n,
+            gaps: self.gaps.clone(),
         }
     }
 
     /// Checks names, dtypes, shapes and finiteness against the inputs of a model. Nothing is converted silently.
     pub fn check_against(&self, inputs: &[ValueSpec]) -> Result<(), DatasetError> {
         self.check_shapes(inputs)?;
-        fit::check_finite(&self.path, &self.inputs, 0)
+        fit::check_finite(&self.path, &self.inputs, 0, &self.gaps)
     }
 
     /// As [`Samples::digest`].
@@ -186,7 +195,7 @@ impl Samples for Dataset {
         let size = size.clamp(1, self.len);
         for start in (0..self.len).step_by(size) {
             let slice = self.batch(start..start + size);
-            fit::check_finite(&self.path, &slice, start)?;
+            fit::check_finite(&self.path, &slice, start, &self.gaps)?;
             if take(slice).is_break() {
                 break;
             }

@@ -1,6 +1,9 @@
 //! Whether arrays fit the inputs of a model. Nothing is converted silently.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use plimsoll_onnx::{DType, DimSpec, Tensors, ValueSpec};
 
@@ -33,11 +36,18 @@ pub(crate) fn check(path: &Path, arrays: &Arrays<'_>, inputs: &[ValueSpec]) -> R
     Ok(())
 }
 
-/// Refuses NaN and infinite values, naming array and sample; `first` is the number of the first sample.
-pub(crate) fn check_finite(path: &Path, samples: &Tensors, first: usize) -> Result<(), DatasetError> {
+/// Refuses infinite values, and NaN but where it stands for missing values, naming array and sample; `first` is the number of the
+/// first sample.
+pub(crate) fn check_finite(
+    path: &Path,
+    samples: &Tensors,
+    first: usize,
+    gaps: &BTreeSet<String>,
+) -> Result<(), DatasetError> {
     for (array, tensor) in samples.iter().filter(|(_, t)| t.dtype().is_float()) {
         let values = tensor.to_f64().unwrap_or_default();
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        let gaps = gaps.contains(array);
+        if let Some(at) = values.iter().position(|v| !(v.is_finite() || (gaps && v.is_nan()))) {
             let stride = values.len() / tensor.shape().first().copied().unwrap_or(1).max(1);
             let (value, sample) = (values[at], first + at / stride.max(1));
             return Err(DatasetError::NotFinite { path: path.into(), array: array.clone(), value, sample });

@@ -29,8 +29,8 @@ pub trait Samples: Sync {
     fn target(&self) -> Option<&[f64]>;
     /// Group of each sample: those of one group are not independent.
     fn group(&self) -> Option<&[i64]>;
-    /// Hands on all samples in order, `size` at a time and fewer in the last, until there are no more or `take` breaks off. NaN and
-    /// infinite inputs are refused, naming array and sample.
+    /// Hands on all samples in order, `size` at a time and fewer in the last, until there are no more or `take` breaks off. Infinite
+    /// inputs are refused, and NaN but where it stands for missing values, naming array and sample.
     fn for_each_slice(&self, size: usize, take: &mut dyn FnMut(Tensors) -> ControlFlow<()>)
     -> Result<(), DatasetError>;
     /// The digest of each sample: SHA-256 over (name, dtype, shape without the sample axis, little-endian bytes) of its inputs,

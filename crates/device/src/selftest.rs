@@ -94,7 +94,9 @@ fn drawn(model: &Model, payload: &Path) -> Result<Tensors, String> {
         let dims = spec.dims.unwrap_or_default();
         let shape: Vec<usize> = dims.iter().map(|d| if let DimSpec::Fixed(n) = d { *n as usize } else { 1 }).collect();
         let dtype = spec.dtype.ok_or_else(|| format!("the input `{}` is no tensor of numbers", spec.name))?;
-        let declared = contract.as_ref().and_then(|c| c.inputs.iter().find(|i| i.name.value == spec.name)?.range);
+        let declared = contract
+            .as_ref()
+            .and_then(|c| c.inputs.iter().find(|i| i.name.value == spec.name)?.signal.range.as_ref().map(|r| r.value));
         let range = declared.unwrap_or([0.0, 1.0]);
         inputs.insert(spec.name.clone(), draw(&spec.name, dtype, &shape, &range).map_err(|e| e.to_string())?);
     }
@@ -121,14 +123,14 @@ pub(crate) fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
     };
     let (inputs, outputs) = (model.inputs(), model.outputs());
     for input in &contract.inputs {
-        same("input", &input.name.value, input.dtype, &input.shape, &inputs)?;
+        same("input", &input.name.value, input.dtype.value, &input.shape.value, &inputs)?;
     }
     let delivered = |name: &str| contract.inputs.iter().any(|i| i.name.value == name);
     if let Some(extra) = inputs.iter().find(|i| !delivered(&i.name)) {
         return Err(format!("the model needs the input `{}`, which the pipeline does not deliver", extra.name));
     }
     for output in &contract.outputs {
-        same("output", &output.name.value, output.dtype, &output.shape, &outputs)?;
+        same("output", &output.name.value, output.dtype.value, &output.shape.value, &outputs)?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! One budget after the other against the figures at hand.
 
-use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Spec, Unit};
+use plimsoll_profile::{Basis, Bound, Budget, Limit, Metric, Profile, Source, Span, Spec, Unit};
 use plimsoll_record::{BudgetSource, EndpointShift, EvidenceSource, Figure, Row, TakenOver, Verdict};
 
 use crate::{endpoint, kind::Subject, load, note};
@@ -385,13 +385,17 @@ fn unlike(figure: &Figure, baseline: &Figure) -> Option<String> {
 }
 
 pub(crate) fn place(source: &Source, limit: &Limit) -> BudgetSource {
-    let (place, (file, span)) = (source.place(limit.span), source.file_of(limit.span));
+    place_of(source, limit.span)
+}
+
+pub(crate) fn place_of(source: &Source, at: Span) -> BudgetSource {
+    let (place, (file, span)) = (source.place(at), source.file_of(at));
     BudgetSource {
         file: file.path().display().to_string(),
         line: place.line as u64,
         column: place.column as u64,
         offset: span.start as u64,
         length: span.end.saturating_sub(span.start) as u64,
-        text: source.line(limit.span).to_owned(),
+        text: source.line(at).to_owned(),
     }
 }

@@ -6,6 +6,7 @@
 //! - [`judge_profile`] and [`judge_spec`] make rows, [`report()`] makes one report of them.
 //! - [`render`] turns a report into text; every renderer is a pure function.
 
+mod contract;
 mod endpoint;
 mod judge;
 mod kind;
@@ -18,6 +19,7 @@ mod wanted;
 
 pub mod render;
 
+pub use contract::{CONTRACT, Unfit, contract_rows};
 pub use judge::{Evidence, Scope, judge, judge_profile, judge_spec, obstacle};
 pub use kind::Subject;
 pub use loosened::{Set, loosened};

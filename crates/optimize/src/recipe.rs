@@ -95,7 +95,7 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
             Parsed::Simplify => {
                 let (model, steps, checked) = simplify::simplify(&made.model, context)?;
                 made.model = model;
-                made.passes.extend(steps.into_iter().map(record));
+                made.passes.extend(steps.into_iter().map(pass_record));
                 made.checked.push(checked);
             }
             Parsed::Quantize(equalize, options) => {
@@ -103,12 +103,12 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
                 equalized(&mut made, &equalize, context)?;
                 let (model, steps, _) = run(&made.model, &[&*quantize::pass(options)], 1, context)?;
                 made.model = model;
-                made.passes.extend(steps.into_iter().map(record));
+                made.passes.extend(steps.into_iter().map(pass_record));
             }
             Parsed::Prune(pass) => {
                 let (model, steps, _) = run(&made.model, &[&*pass], 1, context)?;
                 made.model = model;
-                made.passes.extend(steps.into_iter().map(record));
+                made.passes.extend(steps.into_iter().map(pass_record));
             }
             Parsed::StripNames => strip(&mut made, context)?,
         }
@@ -138,7 +138,7 @@ fn equalized(made: &mut Made, pass: &Equalize, context: &Context<'_>) -> Result<
     let (model, steps, checked) = run(&made.model, &[pass], 1, context)?;
     if steps.iter().any(|s| s.outcome != Outcome::NothingToDo) {
         made.model = model;
-        made.passes.extend(steps.into_iter().map(record));
+        made.passes.extend(steps.into_iter().map(pass_record));
         made.checked.push(checked);
     }
     Ok(())
@@ -149,7 +149,7 @@ fn raise(made: &mut Made, to: i64, context: &Context<'_>) -> Result<(), RecipeEr
     if made.model.opset("").unwrap_or(1) < to {
         let (model, steps, checked) = run(&made.model, &[&RaiseOpset { to }], 1, context)?;
         made.model = model;
-        made.passes.extend(steps.into_iter().map(record));
+        made.passes.extend(steps.into_iter().map(pass_record));
         made.checked.push(checked);
     }
     Ok(())
@@ -174,7 +174,8 @@ fn strip(made: &mut Made, context: &Context<'_>) -> Result<(), RecipeError> {
     Ok(())
 }
 
-fn record(step: plimsoll_transform::Step) -> PassRecord {
+/// What a pass did, as it is recorded.
+pub fn pass_record(step: plimsoll_transform::Step) -> PassRecord {
     let outcome = match step.outcome {
         Outcome::Applied => "applied".into(),
         Outcome::NothingToDo => "nothing to do".into(),

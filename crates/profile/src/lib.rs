@@ -39,7 +39,10 @@ mod waiver;
 
 pub use budget::{Bound, Budget, Budgets, Level, Limit};
 pub use change::{Change, TraceSpec};
-pub use contract::{Contract, Dim, InputSpec, Meaning, Missing, Normalisation, OutputSpec};
+pub use contract::{
+    Align, Axis, Contract, Dim, Fill, InputSpec, Meaning, Missing, ModelInput, ModelOutput, ModelSide, Normalisation,
+    OutputSpec, Signal, Take,
+};
 pub use day::Day;
 pub use demands::Demands;
 pub use device::{DeviceSpec, Enrolled, Enrolment};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_profile::{
-    Aim, Basis, Bound, ConfigError, Contract, Day, Demands, DeviceSpec, Dim, Enrolment, Kind, Level, Metric, Missing,
+    Aim, Basis, Bound, ConfigError, Contract, Day, Demands, DeviceSpec, Dim, Enrolment, Fill, InputSpec, Kind, Level, Metric, Missing,
     Normalisation, Objective, Policy, Profile, RolloutMetric, Spec,
 };
 
@@ -58,11 +58,15 @@ fn the_example_spec_says_what_its_comments_say() {
 fn the_example_contract_and_policy_say_what_their_comments_say() {
     let contract = check(Contract::read, "docs/examples/contract.toml");
     let [heart, movement] = contract.inputs.as_slice() else { panic!() };
-    assert_eq!(heart.shape, [Dim::Named("batch".into()), Dim::Fixed(1), Dim::Fixed(150)]);
-    let fixed = Normalisation::Fixed { mean: 62.0, std: 9.5 };
-    assert_eq!((heart.normalisation, heart.missing), (fixed, Missing::Nan));
-    assert_eq!((movement.normalisation, movement.missing), (Normalisation::None, Missing::Never));
-    assert_eq!(contract.max_opset, Some(17));
+    assert_eq!(heart.shape.value, [Dim::Named("batch".into()), Dim::Fixed(1), Dim::Fixed(150)]);
+    let fixed = Normalisation::Fixed { mean: vec![62.0], std: vec![9.5] };
+    let said = |i: &InputSpec| {
+        let signal = i.signal.clone();
+        (signal.normalisation.map(|n| n.value), signal.missing.map(|m| m.value))
+    };
+    assert_eq!(said(heart), (Some(fixed), Some(Missing::Nan)));
+    assert_eq!(said(movement), (None, None));
+    assert_eq!(contract.max_opset.unwrap().value, 17);
 
     let policy = check(Policy::read, "docs/examples/policy.toml");
     assert_eq!(policy.stages.iter().map(|s| s.share).collect::<Vec<_>>(), [0.01, 0.05, 0.2, 0.5, 1.0]);
@@ -105,6 +109,24 @@ fn the_example_of_demands_says_what_its_comments_say() {
     assert_eq!((demands.budgets.len(), demands.samples.unwrap().value), (2, 200));
     assert_eq!((demands.policies.len(), demands.attestations.len()), (1, 2));
     assert!(demands.source_model.is_some());
+}
+
+#[test]
+fn the_example_contracts_say_what_their_models_take() {
+    let read = |name: &str| check(Contract::read, &format!("docs/examples/contract-{name}.toml"));
+    let sleep = read("sleep");
+    assert_eq!(sleep.model.inputs.len(), 3);
+    let rates = |c: &Contract| {
+        let model = c.model.inputs[0].signal.sampling_rate.as_ref().unwrap().value.0;
+        [c.inputs[0].signal.sampling_rate.as_ref().unwrap().value.0, model]
+    };
+    assert_eq!(rates(&sleep), [1.0, 0.2]);
+    assert_eq!(sleep.model.inputs[0].fill.as_ref().unwrap().value, Fill::Hold);
+    let bytes = read("bytes");
+    assert_eq!(bytes.model.inputs[0].from[0].value, "content");
+    assert_eq!(bytes.model.inputs[0].signal.missing.as_ref().unwrap().value, Missing::Value(256.0));
+    assert_eq!(read("images").model.outputs[0].to[0].value, "probabilities");
+    assert_ne!(read("digits").terms(), read("images").terms());
 }
 
 #[test]

@@ -276,6 +276,35 @@ fn contracts_that_contradict_themselves_are_refused() {
 }
 
 #[test]
+fn a_model_side_that_the_pipeline_contradicts_is_refused() {
+    let pipeline = "schema = 1\n[[inputs]]\nname = \"x\"\ndtype = \"f32\"\nshape = [\"n\", 3]\naxes = [\"batch\", \"channel\"]\n\
+                    [[outputs]]\nname = \"y\"\nmeaning = \"logits\"\ndtype = \"f32\"\nshape = [\"n\", 2]\naxes = [\"batch\", \"class\"]\n\
+                    labels = [\"a\", \"b\"]\n";
+    let input = |more: &str| format!("{pipeline}[[model.inputs]]\nname = \"m\"\nfrom = \"x\"\n{more}\n");
+    let output = |more: &str| format!("{pipeline}[[model.outputs]]\nname = \"m\"\nto = \"y\"\n{more}\n");
+    assert!(contract(&input("")).is_ok() && contract(&output("")).is_ok());
+    for (text, says) in [
+        (input("").replace("from = \"x\"", "from = \"z\""), "no `z` among its inputs"),
+        (input("").replace("from = \"x\"", "from = [\"x\", \"x\"]"), "along which axis"),
+        (input("axes = [\"batch\", \"batch\"]"), "`batch` is there twice"),
+        (input("pad = 0.0"), "at which end"),
+        (input("align = \"middle\""), "there is no `middle`"),
+        (input("take = { channel = [2, 2] }"), "no part of an axis"),
+        (input("take = { channel = [0, 1], batch = [0, 1] }"), "several axes"),
+        (input("fill = \"zero\""), "there is no `zero`"),
+        (input("normalisation = { mean = [1, 2], std = [1, 2, 3] }"), "2 means and 3 standard deviations"),
+        (input("normalisation = { mean = [], std = 1 }"), "list is empty"),
+        (input("dtype = \"f32\""), "unknown key"),
+        (output("").replace("to = \"y\"", "to = \"x\""), "no `x` among its outputs"),
+        (output("map = { a = \"b\" }"), "needs the model's labels"),
+        (output("labels = [\"a\", \"b\"]\nmap = { c = \"b\" }"), "none of the model's labels"),
+        (pipeline.replace("labels =", "threshold = 0.5\nlabels ="), "only a label has a threshold"),
+    ] {
+        check(contract, &text, &[&[says, "help: "]]);
+    }
+}
+
+#[test]
 fn policies_that_never_reach_everybody_are_refused() {
     let with = |stages: &str, metrics: &str| {
         format!("schema = 1\nname = \"p\"\n[beta]\nsoak = \"30d\"\n{stages}\n{metrics}\n")

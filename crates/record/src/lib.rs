@@ -3,6 +3,7 @@
 //! This crate must not know how a figure was made. Each document carries `"schema": "plimsoll.<kind>/1"`; the JSON Schemas lie
 //! in `schemas/` and a test holds them to the types.
 
+mod adaptation;
 mod audit;
 mod changes;
 mod decision;
@@ -29,6 +30,7 @@ mod transformation;
 mod verdict;
 mod verification;
 
+pub use adaptation::{Adaptation, AdapterProof, AdapterStep, BesideIncumbent, ContractPoint};
 pub use audit::{AuditAction, AuditEntry, AuditHead};
 pub use changes::{Changes, Check, Fault, Moved, NodeMoved};
 pub use decision::{
@@ -64,6 +66,7 @@ pub use verification::{Verification, VerifyStep};
 pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
     vec![
         ("accepted", schemars::schema_for!(Accepted)),
+        ("adaptation", schemars::schema_for!(Adaptation)),
         ("audit", schemars::schema_for!(AuditEntry)),
         ("audit-head", schemars::schema_for!(AuditHead)),
         ("channel", schemars::schema_for!(ChannelPointer)),

@@ -1,7 +1,7 @@
 //! Changing models: passes, the manager that applies them, and the passes themselves.
 //!
 //! A pass looks at a model and yields a [`Patch`](plimsoll_onnx::Patch) or a typed [`Refusal`]; it never mutates. This crate
-//! must not know wall clocks, budgets or profiles.
+//! must not know wall clocks, budgets or profiles; of the files that people write it knows contracts alone.
 
 mod algebra;
 mod draw;
@@ -13,6 +13,7 @@ mod strip_names;
 #[cfg(test)]
 mod testing;
 
+pub mod adapt;
 pub mod equalize;
 pub mod opset;
 pub mod prune;

@@ -19,6 +19,8 @@ use crate::Ranges;
 
 /// The metadata key of an input's recorded range, without the input's name.
 pub const METADATA_PREFIX: &str = "plimsoll.range.";
+/// The metadata key of an input that has gaps, without the input's name; the entry says what stands there: `nan`.
+pub const GAPS_PREFIX: &str = "plimsoll.missing.";
 /// How far an index is followed through operators that only move it.
 const STEPS: usize = 64;
 /// Operators that move codes about, or keep them within bounds.
@@ -48,6 +50,12 @@ pub fn of(model: &Model, declared: Option<&Ranges>) -> Result<Ranges, String> {
         found.insert(name.clone(), clipped(&spec, range)?);
     }
     Ok(found)
+}
+
+/// The inputs in which NaN stands for a missing value, as an adapter recorded it.
+pub fn with_gaps(model: &Model) -> Vec<String> {
+    let inputs = model.inputs().into_iter().map(|spec| spec.name);
+    inputs.filter(|name| model.metadata(&format!("{GAPS_PREFIX}{name}")) == Some("nan")).collect()
 }
 
 /// What to record about inputs that a pass has seen: key and text of the metadata entries. Values that are not finite are no

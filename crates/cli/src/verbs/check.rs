@@ -141,7 +141,8 @@ fn check(world: &World, args: &args::Check, target: &Path, evidence: &[SignedFig
     let budgets = Budgeted { profiles: &profiles, cost_only: args.cost_only, ..Budgeted::default() };
     let (baseline, data, seconds) = (baseline.as_ref(), data.as_ref().map(|d| d as &dyn Samples), args.budget);
     let (name, model, before, accepted) = (name.as_str(), &model, None, [].as_slice());
-    let question = Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence };
+    let question =
+        Question { name, model, baseline, data, budgets, before, accepted, seconds, evidence, contract: None };
     let (assessed, mut report) = project::judge(world, &question)?;
     add_forecast(args, &budgets, &assessed, &mut report);
     Ok(Checked { report, anatomy: anatomy(args, name, model, baseline)? })
@@ -192,6 +193,7 @@ fn check_spec(
         accepted: &accepted,
         seconds: args.budget,
         evidence,
+        contract: project.contract.as_ref(),
     };
     let (assessed, mut report) = project::judge(world, &question)?;
     if let Some(reason) = &args.accept {

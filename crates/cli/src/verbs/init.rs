@@ -95,7 +95,7 @@ fn draft(model: &Path, data: &Path, folder: &Path, labelled: bool, figures: &[Fi
 }
 
 /// A TOML string.
-fn toml_text(text: &str) -> String {
+pub(crate) fn toml_text(text: &str) -> String {
     let mut out = String::from("\"");
     for c in text.chars() {
         match c {

@@ -1,11 +1,13 @@
 //! One file a verb. Each takes the world and its arguments and says how it ended.
 
+pub(crate) mod adapt;
 pub(crate) mod audit;
 pub(crate) mod bench;
 pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod compare;
 pub(crate) mod device;
+pub(crate) mod contract;
 pub(crate) mod doctor;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

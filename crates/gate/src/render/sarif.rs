@@ -16,6 +16,7 @@ pub fn sarif(check: &Check) -> Result<String, serde_json::Error> {
     rules.dedup();
     let rule = |id: &&str| {
         let text = match id.strip_prefix("budget/") {
+            Some(crate::CONTRACT) => "The model fits the contract of the running pipeline.".to_owned(),
             Some(metric) => format!("The budget of {metric} is kept, interval included."),
             None => "Specs, profiles and models can be read.".to_owned(),
         };

@@ -6,6 +6,7 @@
 //! followed with what is known where they are entered ([`Shapes::inner`]).
 
 mod bodies;
+mod einsum;
 mod elements;
 mod functions;
 mod layers;

@@ -105,6 +105,7 @@ impl Infer<'_> {
                 let quantized = ValueType { dtype: Some(DType::U8), dims: self.dims(n, 0) };
                 Some(vec![quantized, scalar(DType::F32), scalar(DType::U8)])
             }
+            "Einsum" => one(ValueType { dtype: self.dtype(n, 0), dims: self.einsum(n) }),
             "If" | "Loop" | "Scan" => Some(bodies::declared_types(n)),
             _ => self.infer_layer(n).or_else(|| self.infer_movement(n)).or_else(|| self.infer_reduction(n)),
         }

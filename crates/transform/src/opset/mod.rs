@@ -1,4 +1,4 @@
-//! Raising the imported operator set, one upgrader an operator.
+//! Raising the imported operator set, one upgrader an operator; and lowering it, as far as that is exact (`down`).
 //!
 //! A model keeps its results: an operator whose meaning did not change between the two versions stays as it is, one whose form
 //! changed is rewritten by its upgrader, and one that is not known here, or whose old meaning has no new form, is refused with
@@ -6,6 +6,7 @@
 //! module must not know what needs the newer operator set, nor run anything.
 
 mod axes;
+mod down;
 mod layers;
 mod scope;
 mod softmax;
@@ -23,6 +24,17 @@ use scope::Scope;
 pub const OLDEST: i64 = 7;
 /// The newest version that is known here.
 pub const NEWEST: i64 = 21;
+
+pub use down::lower;
+
+/// The model in at least a version of the default operator set; why not, where there is no way.
+pub(crate) fn raised(model: &Model, to: i64) -> Result<Model, String> {
+    let mut patch = Patch::new();
+    raise(model, model.opset("").unwrap_or(1), to, &mut patch)?;
+    let mut raised = model.clone();
+    patch.apply(&mut raised).map_err(|e| e.to_string())?;
+    Ok(raised)
+}
 
 /// Raises the default operator set to at least a version; a model that imports it already stays as it is.
 #[derive(Debug, Clone, Copy)]

@@ -178,3 +178,43 @@ fn nodes_inside_branches_are_raised_too() {
         assert_eq!(inner, [2, 2]);
     }
 }
+
+/// Results stay when a model is written in an older version, and each node has so many inputs there.
+fn check_down(from: i64, to: i64, nodes: Vec<NodeProto>, inputs: &[usize]) {
+    let old = raised(&model(11, nodes), from).unwrap();
+    let new = lower(&old, to).unwrap();
+    assert_eq!((new.opset(""), run(&new, &SHAPE)), (Some(to), run(&old, &SHAPE)));
+    assert_eq!(new.graph().node.iter().map(|n| n.input.len()).collect::<Vec<_>>(), inputs);
+    assert!(plimsoll_onnx::check(&new).is_ok());
+}
+
+#[test]
+fn lists_become_attributes_again() {
+    let axes = |axes: &[i64]| attr::from_ints("axes", axes);
+    check_down(21, 11, one("Unsqueeze", vec![axes(&[0])]), &[1]);
+    check_down(21, 12, one("ReduceMean", vec![axes(&[1])]), &[1]);
+    check_down(21, 13, one("ReduceSum", vec![axes(&[1])]), &[2]);
+    check_down(13, 11, one("ReduceSum", vec![axes(&[1])]), &[1]);
+    check_down(20, 11, one("Softmax", vec![attr::from_int("axis", -1)]), &[1]);
+    // What held the list is gone.
+    let old = raised(&model(11, one("ReduceSum", vec![axes(&[1])])), 13).unwrap();
+    assert_eq!(lower(&old, 11).unwrap().graph().initializer.len(), 0);
+}
+
+#[test]
+fn what_an_older_version_cannot_say_is_named() {
+    let refused = |model: &Model, to: i64, says: &str| {
+        let why = lower(model, to).unwrap_err();
+        assert!(why.contains(says), "{why}");
+    };
+    refused(&model(20, one("Gelu", vec![])), 17, "came in with opset 20");
+    refused(&model(17, one("Softmax", vec![attr::from_int("axis", 1)])), 11, "over all axes");
+    refused(&model(17, one("NoSuch", vec![])), 13, "not known");
+    refused(&model(17, one("Relu", vec![])), 9, "not below 11");
+    let noop = vec![attr::from_int("noop_with_empty_axes", 1)];
+    refused(&model(17, one("ReduceSum", noop)), 11, "does nothing without axes");
+    let computed = vec![node::new("Shape", &["x"], &["s"]), node::new("ReduceSum", &["x", "s"], &["y"])];
+    refused(&model(17, computed), 11, "are computed");
+    let later = one("Shape", vec![attr::from_int("start", 1)]);
+    refused(&model(17, later), 13, "`start` came in with opset 15");
+}
