@@ -195,8 +195,8 @@ fn batches(contract: &Contract, at: &PathAt, data: &Dataset) -> Result<Vec<Tenso
     Ok((0..count).map(batch).collect())
 }
 
-/// What a report says of a model and the contract: it must fit as it is.
-pub(crate) fn rows(contract: &Contract, model: &Model) -> Vec<Row> {
+/// What a report says of a model and the contract that a spec of this name names: it must fit as it is.
+pub(crate) fn rows(spec: &str, contract: &Contract, model: &Model) -> Vec<Row> {
     let points = compare(contract, model).points;
     let unfit = points.iter().filter(|p| p.fit != Fit::Fits).map(|p| Unfit {
         what: format!("{} `{}`, {}", p.side, p.name, p.aspect),
@@ -211,7 +211,7 @@ pub(crate) fn rows(contract: &Contract, model: &Model) -> Vec<Row> {
         },
         span: p.span,
     });
-    contract_rows(&contract.source, points.len(), &unfit.collect::<Vec<_>>())
+    contract_rows(spec, &contract.source, points.len(), &unfit.collect::<Vec<_>>())
 }
 
 /// The failure of a model that no adapter makes fit: what is missing, and where the contract says so.

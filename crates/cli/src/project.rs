@@ -132,8 +132,18 @@ impl Project {
     pub(crate) fn report_on(&self, name: &str, model: &Model, assessed: &Assessed, today: Day) -> Report {
         let budgets = Budgeted { today: Some(today), ..self.budgeted(false) };
         let (data, baseline) = (self.tested(), Some(&self.model));
-        let question =
-            Question { name, model, baseline, data, budgets, before: None, accepted: &[], seconds: 0.0, evidence: &[] };
+        let question = Question {
+            name,
+            model,
+            baseline,
+            data,
+            budgets,
+            before: None,
+            accepted: &[],
+            seconds: 0.0,
+            evidence: &[],
+            contract: self.contract.as_ref(),
+        };
         reported(&question, assessed)
     }
 
@@ -262,9 +272,9 @@ pub(crate) fn reported(q: &Question<'_>, assessed: &Assessed) -> Report {
         let judged = plimsoll_gate::report(q.name, &digest, rows, vec![]);
         report = Report { verdict: judged.verdict, rows: judged.rows, ..report };
     }
-    if let Some(contract) = q.contract {
+    if let (Some(contract), Some(spec)) = (q.contract, q.budgets.spec) {
         let mut rows = std::mem::take(&mut report.rows);
-        rows.extend(contracts::rows(contract, q.model));
+        rows.extend(contracts::rows(&spec.name.value, contract, q.model));
         let judged = plimsoll_gate::report(q.name, &digest, rows, vec![]);
         report = Report { verdict: judged.verdict, rows: judged.rows, ..report };
     }

@@ -23,9 +23,11 @@ pub struct Unfit {
 
 /// One row where everything fits, else one for each respect in which something does not: a model that needs an adapter must get one
 /// before it is released.
-pub fn contract_rows(source: &Source, points: usize, unfit: &[Unfit]) -> Vec<Row> {
+///
+/// `gate` is the spec that names the contract.
+pub fn contract_rows(gate: &str, source: &Source, points: usize, unfit: &[Unfit]) -> Vec<Row> {
     let row = |found: String, verdict: Verdict, note: String, source: BudgetSource| Row {
-        profile: "contract".into(),
+        profile: gate.into(),
         metric: CONTRACT.into(),
         limit: "fits the pipeline".into(),
         level: "error".into(),

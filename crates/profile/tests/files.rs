@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_profile::{
-    Aim, Basis, Bound, ConfigError, Contract, Day, Demands, DeviceSpec, Dim, Enrolment, Fill, InputSpec, Kind, Level, Metric, Missing,
-    Normalisation, Objective, Policy, Profile, RolloutMetric, Spec,
+    Aim, Basis, Bound, ConfigError, Contract, Day, Demands, DeviceSpec, Dim, Enrolment, Fill, InputSpec, Kind, Level,
+    Metric, Missing, Normalisation, Objective, Policy, Profile, RolloutMetric, Spec,
 };
 
 fn root() -> PathBuf {

@@ -18,7 +18,6 @@ mod steps;
 mod units;
 mod writer;
 
-
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,8 @@ use crate::{
 
 /// The pipeline's input and output, and the model's side.
 fn contract(input: &str, output: &str, model: &str) -> Contract {
-    Contract::from_text("c.toml", &format!("schema = 1\n[[inputs]]\n{input}\n[[outputs]]\n{output}\n{model}\n")).unwrap()
+    Contract::from_text("c.toml", &format!("schema = 1\n[[inputs]]\n{input}\n[[outputs]]\n{output}\n{model}\n"))
+        .unwrap()
 }
 
 /// Adapts, asks for the proof, and gives the operators that are left.
@@ -28,7 +29,8 @@ fn adapted(contract: &Contract, model: &Model) -> (Model, Vec<String>) {
     (made, operators)
 }
 
-const SIGNAL: &str = "name = \"x\"\ndtype = \"f32\"\nshape = [\"n\", 4, 9]\naxes = [\"batch\", \"channel\", \"time\"]\nrange = [1, 5]";
+const SIGNAL: &str =
+    "name = \"x\"\ndtype = \"f32\"\nshape = [\"n\", 4, 9]\naxes = [\"batch\", \"channel\", \"time\"]\nrange = [1, 5]";
 const MAP: &str = "name = \"y\"\ndtype = \"f32\"\nshape = [\"n\", 6, 9]\naxes = [\"batch\", \"channel\", \"time\"]\nmeaning = \"value\"";
 const NORMALISED: &str =
     "[[model.inputs]]\nname = \"x\"\nnormalisation = { mean = [1, 2, 3, 4], std = [0.5, 1, 2, 4] }";
@@ -66,7 +68,10 @@ fn weights_that_others_read_are_not_changed() {
     let (_, operators) = adapted(&contract(SIGNAL, MAP, NORMALISED), &net.output("z", F32).build());
     // The second layer was an output that the pipeline does not read.
     assert_eq!(operators, ["Sub", "Conv"]);
-    let both = vec![node::with("Conv", &["x", "w"], &["a"], vec![attr::from_ints("pads", &[1, 1])]), node::new("Relu", &["x"], &["r"])];
+    let both = vec![
+        node::with("Conv", &["x", "w"], &["a"], vec![attr::from_ints("pads", &[1, 1])]),
+        node::new("Relu", &["x"], &["r"]),
+    ];
     let rest = vec![node::new("ReduceMax", &["r"], &["m"]), node::new("Add", &["a", "m"], &["y"])];
     let net = Net::new().input("x", F32, &[-1, 4, 9]).random("w", &[6, 4, 3]).output("y", F32);
     let net = both.into_iter().chain(rest).fold(net, Net::node);
@@ -78,7 +83,9 @@ fn weights_that_others_read_are_not_changed() {
 fn names_of_the_pipeline_may_be_those_of_inner_values() {
     let nodes: Vec<NodeProto> = vec![node::new("Relu", &["a"], &["b"]), node::new("Neg", &["b"], &["c"])];
     let model = nodes.into_iter().fold(Net::new().input("a", F32, &[-1, 4]), Net::node).output("c", F32).build();
-    let tensor = |name: &str| format!("name = \"{name}\"\ndtype = \"f32\"\nshape = [\"n\", 4]\naxes = [\"batch\", \"feature\"]\n");
+    let tensor = |name: &str| {
+        format!("name = \"{name}\"\ndtype = \"f32\"\nshape = [\"n\", 4]\naxes = [\"batch\", \"feature\"]\n")
+    };
     let side = "[[model.inputs]]\nname = \"a\"\nfrom = \"b\"\n[[model.outputs]]\nname = \"c\"\nto = \"a\"";
     let (input, output) = (tensor("b") + "range = [-1, 1]", tensor("a") + "meaning = \"value\"");
     let (made, _) = adapted(&contract(&input, &output, side), &model);
@@ -94,7 +101,9 @@ fn an_output_that_is_read_inside_stays_right() {
         .output("y", F32)
         .output("z", F32)
         .build();
-    let tensor = |name: &str| format!("name = \"{name}\"\ndtype = \"f32\"\nshape = [\"n\", 4]\naxes = [\"batch\", \"feature\"]\n");
+    let tensor = |name: &str| {
+        format!("name = \"{name}\"\ndtype = \"f32\"\nshape = [\"n\", 4]\naxes = [\"batch\", \"feature\"]\n")
+    };
     let outputs: Vec<String> = ["q", "r"].iter().map(|n| tensor(n) + "meaning = \"value\"").collect();
     let side = "[[model.inputs]]\nname = \"x\"\nnormalisation = { mean = 1, std = 2 }\n[[model.outputs]]\nname = \"y\"\nto = \"q\"\n[[model.outputs]]\nname = \"z\"\nto = \"r\"";
     let (made, _) =
@@ -133,7 +142,8 @@ fn ranks_shapes_and_batches_that_do_not_go_together_are_named() {
     let says = |input: &str, model: &Model, side: &str, text: &str| {
         let compared = compare(&contract(input, MAP, side), model);
         assert!(compared.plan.is_none());
-        let notes: Vec<&str> = compared.points.iter().filter(|p| p.fit == Fit::Never).map(|p| p.note.as_str()).collect();
+        let notes: Vec<&str> =
+            compared.points.iter().filter(|p| p.fit == Fit::Never).map(|p| p.note.as_str()).collect();
         assert!(notes.iter().any(|n| n.contains(text)), "{text}: {notes:?}");
     };
     let model = layer(1, &[1, 1]).build();
@@ -142,7 +152,12 @@ fn ranks_shapes_and_batches_that_do_not_go_together_are_named() {
     says(SIGNAL, &model, "[[model.inputs]]\nname = \"x\"\naxes = [\"batch\", \"channel\"]", "3 dimensions");
     says(SIGNAL, &model, "[[model.inputs]]\nname = \"z\"\nfrom = \"x\"", "no input of this name");
     says(SIGNAL, &model, "[[model.inputs]]\nname = \"x\"\nunit = \"K\"", "say the pipeline's unit");
-    says(SIGNAL, &model, "[[model.inputs]]\nname = \"x\"\nnormalisation = { mean = [1, 2], std = 1 }", "one for each channel");
+    says(
+        SIGNAL,
+        &model,
+        "[[model.inputs]]\nname = \"x\"\nnormalisation = { mean = [1, 2], std = 1 }",
+        "one for each channel",
+    );
     let one = Net::new().input("x", F32, &[1, 4, 9]).weight("w", &Tensor::scalar(1f32));
     let one = one.node(node::new("Mul", &["x", "w"], &["y"])).output("y", F32).build();
     says(SIGNAL, &one, "", "exactly 1 samples");
