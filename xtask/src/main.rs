@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "node-tests" => node_tests(args.get(1).map(PathBuf::from)),
         "crates" => count_crates(),
+        "simulate-fleet" => {
+            let words = ["rollout", "simulate"].map(OsString::from);
+            hand_over(&words.into_iter().chain(args.into_iter().skip(1)).collect::<Vec<_>>())
+        }
         "test-cluster" => test_cluster(),
         _ => hand_over(&args),
     };

@@ -248,7 +248,7 @@ fn an_agent_killed_at_random_points_always_has_a_model() {
     let mut whole = began.elapsed();
     let (mut before, mut during, mut swapped) = ("1.0.0".to_owned(), 0u64, 0u64);
     let mut step = 0;
-    while during < kills {
+    while during < kills || swapped == 0 {
         let next = another(step as usize);
         team.release(&next, &model(), |_| {});
         team.promote(10_000, 0);
@@ -259,15 +259,16 @@ fn an_agent_killed_at_random_points_always_has_a_model() {
             thread::sleep(Duration::from_micros(200));
         }
         let ended = child.try_wait().unwrap().is_some();
-        if ended {
-            whole = whole.mul_f64(0.9) + began.elapsed().mul_f64(0.1);
-        } else {
+        if !ended {
             child.kill().unwrap();
             during += 1;
         }
         child.wait().unwrap();
         check(&agent(), [&before, &next], &format!("after kill {during}"));
-        swapped += u64::from(version(&agent()) == next);
+        let through = version(&agent()) == next;
+        swapped += u64::from(through);
+        // How long an update takes changes with what else the machine does: about as many kills are to come before the swap as after.
+        whole = whole.mul_f64(if through { 0.9 } else { 1.1 });
         // Half of the time the next release comes upon what was left behind.
         if step % 2 == 0 {
             assert!(start().wait().unwrap().success());
@@ -276,7 +277,5 @@ fn an_agent_killed_at_random_points_always_has_a_model() {
         check(&agent(), [&before, &before], &format!("after kill {during} was made good"));
         step += 1;
     }
-    // Held against the loop above: kills that all come before the first write, or all after the last, would show nothing.
-    assert!(swapped > 0, "no update came through in {step}");
     println!("{during} kills in {step} updates; {swapped} were through");
 }
