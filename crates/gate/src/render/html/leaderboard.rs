@@ -6,7 +6,7 @@ use super::{
     Outline,
     chart::Scale,
     head, table,
-    text::{bytes, count, esc, name, px},
+    text::{breaking, bytes, count, esc, name, px},
 };
 
 const WIDTH: f64 = 560.0;
@@ -31,7 +31,7 @@ pub fn leaderboard(board: &Leaderboard) -> String {
     body.push_str("</section>\n");
     let title = format!("Leaderboard by {}", board.metric);
     format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n{}<body>\n<a class=\"skip\" href=\"#content\">Skip to the leaderboard</a>\n\
+        "<!DOCTYPE html>\n<html lang=\"en\">\n{}<body>\n<a class=\"skip\" href=\"#content\">Skip to the report</a>\n\
          <header>\n<div class=\"masthead\">\n<div class=\"words\">\n<p class=\"kicker\">Plimsoll leaderboard</p>\n<h1>{}</h1>\n</div>\n</div>\n\
          </header>\n{}<main id=\"content\">\n{body}</main>\n</body>\n</html>\n",
         head::document(&title),
@@ -56,24 +56,23 @@ fn listed(outline: &mut Outline, board: &Leaderboard) -> String {
         });
         let cells = [
             format!("{:.4}", p.figure.value),
-            loss.map_or_else(|| "–".into(), |l| format!("{:+.2} pp", l.value * 100.0)),
-            loss.map_or_else(|| "–".into(), interval),
-            if p.rank == Rank::Baseline { "–".into() } else { format!("{} pp", points(p.margin)) },
+            loss.map_or_else(|| "–".into(), |l| format!("{:+.2} pp ({})", l.value * 100.0, interval(l))),
             bytes(p.bytes),
             p.macs.map_or_else(|| "–".into(), count),
         ];
         let cells: String = cells.iter().map(|c| format!("<td class=\"num\">{}</td>", esc(c))).collect();
+        let margin = if p.rank == Rank::Baseline { String::new() } else { format!(", margin {} pp", points(p.margin)) };
         format!(
-            "<tr><th scope=\"row\">{}</th><td>{}{}</td>{cells}</tr>\n",
-            name(&p.model),
+            "<tr><th scope=\"row\">{}</th><td>{}{margin}{}</td>{cells}</tr>\n",
+            breaking(&p.model),
             p.rank.words(),
             esc(&missing)
         )
     };
     let rows: String = board.places.iter().map(row).collect();
     let drop = format!("{}-drop", board.metric);
-    let header = ["model", "beside the baseline", &board.metric, &drop, "95 % interval", "margin", "bytes", "MACs"];
-    table(outline, "Models, the best first", "groups", &header, &rows)
+    let header = ["model", "beside the baseline", &board.metric, &drop, "bytes", "MACs"];
+    table(outline, "Models, the best first; intervals of 95 %", "groups", &header, &rows)
 }
 
 /// A line for each model, over its interval; left of the middle it is better.
