@@ -2,33 +2,15 @@
 
 mod common;
 
-use std::{fs, path::Path};
+use std::fs;
 
-use common::{error, expect, fixture, json, plimsoll_in, root};
-
-fn spec(folder: &Path, version: &str) -> String {
-    let spec = format!(
-        "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"{version}\"\n\
-         [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
-         [margins]\naccuracy-drop = \"5pp\"\n\
-         [[optimize.recipes]]\nname = \"simplify+int8-weights\"\n\
-         steps = [{{ pass = \"simplify\" }}, {{ pass = \"quantize\", scheme = \"int8-weights\" }}]\n",
-        model = fixture("digits", "model.onnx"),
-        calib = fixture("digits", "calib.npz"),
-        valid = fixture("digits", "valid.npz"),
-        test = fixture("digits", "test.npz"),
-    );
-    fs::write(folder.join("plimsoll.toml"), spec).unwrap();
-    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
-    fs::write(folder.join("any.toml"), profile).unwrap();
-    json(folder, 0, &["release", "--json"])["release_digest"].as_str().unwrap().to_owned()
-}
+use common::{error, expect, fixture, json, plimsoll_in, release_digits, root};
 
 #[test]
 fn a_device_follows_runs_reports_and_measures() {
     let folder = tempfile::tempdir().unwrap();
     let here = folder.path();
-    let digest = spec(here, "1.0.0");
+    let digest = release_digits(here, "1.0.0")["release_digest"].as_str().unwrap().to_owned();
     let device = "schema = 1\n[device]\nid = \"d1\"\nstate = \"state\"\n[channel]\nrepository = \".plimsoll/repository/digits\"\n\
                   root = \"root.json\"\nname = \"digits\"\ntrial = true\n[budget]\nmemory = \"128MiB\"\nlatency = \"1s\"\n[run]\nshadow = \"10%\"\n";
     fs::write(here.join("device.toml"), device).unwrap();

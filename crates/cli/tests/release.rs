@@ -7,25 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use common::{error, expect, fixture, json};
+use common::{error, expect, fixture, json, release_digits};
 
-/// A release of a small spec in a folder of its own: two recipes, briefly timed, with budgets that any machine keeps.
 fn release(folder: &Path) -> serde_json::Value {
-    let spec = format!(
-        "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"1.2.0\"\nlicense = \"MIT\"\n\
-         [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
-         [margins]\naccuracy-drop = \"5pp\"\n\
-         [[optimize.recipes]]\nname = \"simplify+int8-weights\"\n\
-         steps = [{{ pass = \"simplify\" }}, {{ pass = \"quantize\", scheme = \"int8-weights\" }}]\n",
-        model = fixture("digits", "model.onnx"),
-        calib = fixture("digits", "calib.npz"),
-        valid = fixture("digits", "valid.npz"),
-        test = fixture("digits", "test.npz"),
-    );
-    fs::write(folder.join("plimsoll.toml"), spec).unwrap();
-    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
-    fs::write(folder.join("any.toml"), profile).unwrap();
-    json(folder, 0, &["release", "--json"])
+    release_digits(folder, "1.2.0")
 }
 
 fn path(released: &serde_json::Value, key: &str) -> PathBuf {

@@ -5,7 +5,7 @@ mod common;
 
 use std::{fmt::Write as _, fs, path::Path};
 
-use common::{error, expect, fixture, json};
+use common::{error, expect, json, release_digits};
 use plimsoll_profile::Day;
 use plimsoll_record::{ChannelPointer, PointerState};
 
@@ -33,24 +33,6 @@ margin = "5pp"
 expected = "98%"
 spread = "1pp"
 "#;
-
-fn release(folder: &Path, version: &str) {
-    let spec = format!(
-        "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"{version}\"\nlicense = \"MIT\"\n\
-         [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
-         [margins]\naccuracy-drop = \"5pp\"\n\
-         [[optimize.recipes]]\nname = \"simplify+int8-weights\"\n\
-         steps = [{{ pass = \"simplify\" }}, {{ pass = \"quantize\", scheme = \"int8-weights\" }}]\n",
-        model = fixture("digits", "model.onnx"),
-        calib = fixture("digits", "calib.npz"),
-        valid = fixture("digits", "valid.npz"),
-        test = fixture("digits", "test.npz"),
-    );
-    fs::write(folder.join("plimsoll.toml"), spec).unwrap();
-    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
-    fs::write(folder.join("any.toml"), profile).unwrap();
-    expect(folder, 0, &["release", "--json"]);
-}
 
 fn pointer(folder: &Path, channel: &str) -> ChannelPointer {
     let status = json(folder, 0, &["channel", "status", "--json"]);
@@ -91,11 +73,11 @@ fn a_release_goes_on_by_evidence_and_back_by_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
     fs::write(f.join("policy.toml"), POLICY).unwrap();
-    release(f, "1.0.0");
+    release_digits(f, "1.0.0");
     let start = ["rollout", "start", "--policy", "policy.toml", "--day", "2026-11-01", "--by", "anna"];
     assert!(error(f, 97, &start).contains("no release to compare with"));
     expect(f, 0, &["channel", "publish", "--channel", "general"]);
-    release(f, "1.1.0");
+    release_digits(f, "1.1.0");
     assert!(error(f, 97, &["rollout", "decide"]).contains("no rollout has begun"));
     expect(f, 0, &start);
     assert_eq!(pointer(f, "beta").holdback_bp, 1_000);

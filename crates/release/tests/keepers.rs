@@ -1,15 +1,6 @@
 //! Production: keys that go and come, decisions that let a release in, and the log of who did what.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::PathBuf,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::SystemTime,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::SystemTime};
 
 use plimsoll_record::{AuditAction, Verdict};
 use plimsoll_release::{
@@ -19,11 +10,15 @@ use plimsoll_release::{
 use plimsoll_trust::{
     FileKey, KeySource,
     dsse::{Envelope, IN_TOTO},
-    tuf::{FolderStore, Lock, Source, Store, StoreError},
+    tuf::FolderStore,
 };
 use serde_json::{Value, json};
 
+#[path = "support/dying.rs"]
+mod dying;
 mod support;
+
+use dying::DyingStore;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_790_000_000)
@@ -263,29 +258,6 @@ fn a_log_of_many_files_holds() {
     let log = audit_log(&fixture.repository(), None).unwrap();
     assert_eq!((log.entries.len(), log.unanchored), (258, 0));
     fixture.passes();
-}
-
-/// Dies after some writes.
-struct DyingStore {
-    inner: FolderStore,
-    left: AtomicUsize,
-}
-
-impl Store for DyingStore {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-            Ok(_) => self.inner.put(name, bytes),
-            Err(_) => Err(StoreError::Io { path: name.into(), source: std::io::ErrorKind::StorageFull.into() }),
-        }
-    }
-
-    fn lock(&self) -> Result<Lock, StoreError> {
-        self.inner.lock()
-    }
-
-    fn source(&self) -> Arc<dyn Source> {
-        self.inner.source()
-    }
 }
 
 #[test]

@@ -5,8 +5,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -18,11 +18,15 @@ use plimsoll_release::{
 };
 use plimsoll_trust::{
     Keyring,
-    tuf::{Creation, Editor, FolderStore, Lock, Source, Store, StoreError, create},
+    tuf::{Creation, Editor, FolderStore, create},
 };
 use serde_json::Value;
 
+#[path = "support/dying.rs"]
+mod dying;
 mod support;
+
+use dying::DyingStore;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -508,29 +512,6 @@ fn a_folder_that_cannot_be_written_says_so() {
         let error = Repository::open_or_create_trial(&repository, &keys, start()).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         assert!(error.help().is_some());
-    }
-}
-
-/// Dies after some writes.
-struct DyingStore {
-    inner: FolderStore,
-    left: AtomicUsize,
-}
-
-impl Store for DyingStore {
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-        match self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
-            Ok(_) => self.inner.put(name, bytes),
-            Err(_) => Err(StoreError::Io { path: name.into(), source: std::io::ErrorKind::StorageFull.into() }),
-        }
-    }
-
-    fn lock(&self) -> Result<Lock, StoreError> {
-        self.inner.lock()
-    }
-
-    fn source(&self) -> Arc<dyn Source> {
-        self.inner.source()
     }
 }
 

@@ -130,3 +130,22 @@ pub(crate) fn write_npz(folder: &Path, name: &str, members: &[(&str, Vec<u8>)]) 
     archive.finish().unwrap();
     path.display().to_string()
 }
+
+/// A release of a small spec of the digits in a folder of its own: one recipe, briefly timed, with budgets that any machine keeps.
+pub(crate) fn release_digits(folder: &Path, version: &str) -> serde_json::Value {
+    let spec = format!(
+        "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"{version}\"\nlicense = \"MIT\"\n\
+         [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
+         [margins]\naccuracy-drop = \"5pp\"\n\
+         [[optimize.recipes]]\nname = \"simplify+int8-weights\"\n\
+         steps = [{{ pass = \"simplify\" }}, {{ pass = \"quantize\", scheme = \"int8-weights\" }}]\n",
+        model = fixture("digits", "model.onnx"),
+        calib = fixture("digits", "calib.npz"),
+        valid = fixture("digits", "valid.npz"),
+        test = fixture("digits", "test.npz"),
+    );
+    fs::write(folder.join("plimsoll.toml"), spec).unwrap();
+    let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
+    fs::write(folder.join("any.toml"), profile).unwrap();
+    json(folder, 0, &["release", "--json"])
+}
