@@ -3,4 +3,5 @@
 //! This crate must not know what is stored: releases are folders and files here, and whether to believe them is decided by whoever
 //! verifies what came.
 
+#[cfg(feature = "registry")]
 pub mod registry;
