@@ -723,7 +723,8 @@ pub(crate) struct Release {
 
 #[derive(Debug, Args)]
 pub(crate) struct Verify {
-    /// A release folder, a repository folder, or the address of a release in a registry: oci://HOST/REPOSITORY:TAG
+    /// A release folder, a repository (a folder, s3://BUCKET/PREFIX, https://HOST/PATH), or a release in a registry
+    /// (oci://HOST/REPOSITORY:TAG)
     pub(crate) target: PathBuf,
     /// What is demanded besides, in TOML: gates that were passed, a commit, signers, coverage (docs/releasing.md)
     #[arg(long, value_name = "TOML")]
@@ -748,8 +749,8 @@ pub(crate) struct Repository {
     /// The release's name, where there are several repositories
     #[arg(long)]
     pub(crate) name: Option<String>,
-    /// The repository's folder [default: .plimsoll/repository/NAME]
-    #[arg(long, value_name = "DIR", conflicts_with = "name")]
+    /// The repository: a folder, s3://BUCKET/PREFIX, or (to read) https://HOST/PATH [default: .plimsoll/repository/NAME]
+    #[arg(long, value_name = "DIR|URL", conflicts_with = "name")]
     pub(crate) repository: Option<PathBuf>,
     /// Folder of the keys to sign with [default: the trial keys that were made with the repository]
     #[arg(long, value_name = "DIR")]

@@ -17,6 +17,7 @@ mod places;
 mod project;
 mod reference;
 mod registry;
+mod repositories;
 mod searching;
 mod secrets;
 mod ui;

@@ -77,6 +77,10 @@ pub(crate) fn keys_of(repository: &Path) -> PathBuf {
 /// The folder of the rollout that goes with a repository in a [`Home`].
 #[cfg(feature = "rollout")]
 pub(crate) fn rollout_of(repository: &Path) -> PathBuf {
+    if plimsoll_trust::is_address(repository) {
+        let name = repository.file_name().unwrap_or_default();
+        return Home::new(None).folder().join("rollout").join(name);
+    }
     let whole = repository.canonicalize().unwrap_or_else(|_| repository.to_owned());
     let home = whole.ancestors().nth(2).unwrap_or(Path::new(".")).to_owned();
     home.join("rollout").join(whole.file_name().unwrap_or_default())

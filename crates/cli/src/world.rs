@@ -2,7 +2,7 @@
 
 use std::{
     path::Path,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use plimsoll_dataset::{Archive, Dataset, Samples};
@@ -162,14 +162,16 @@ pub(crate) fn check_output(output: &Path, inputs: &[&Path]) -> Result<(), Failur
         .map_err(|e| Failure::not_written(output, &e))
 }
 
-/// Does something to a repository, and again while somebody else holds its lock: publishing takes far less than a second.
+/// Does something to a repository, and again while somebody else holds its lock: publishing to a folder takes far less than a second,
+/// and seconds to a store on the network.
 pub(crate) fn patiently<T>(mut act: impl FnMut() -> Result<T, ReleaseError>) -> Result<T, ReleaseError> {
-    const TRIES: usize = 100;
-    for _ in 1..TRIES {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
         match act() {
-            Err(e) if e.kind() == ErrorKind::Busy => std::thread::sleep(Duration::from_millis(100)),
+            Err(e) if e.kind() == ErrorKind::Busy && Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(100));
+            }
             other => return other,
         }
     }
-    act()
 }

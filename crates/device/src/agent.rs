@@ -56,7 +56,12 @@ impl Agent {
         let mut memory = self.state.memory()?;
         let done = match self.follow(executor, channel, &mut memory, now) {
             // Of what people wrote, and of the disk, they must hear.
-            Err(e @ (DeviceError::Config(_) | DeviceError::Io { .. } | DeviceError::Damaged { .. })) => return Err(e),
+            Err(
+                e @ (DeviceError::Config(_)
+                | DeviceError::Address { .. }
+                | DeviceError::Io { .. }
+                | DeviceError::Damaged { .. }),
+            ) => return Err(e),
             Err(e @ DeviceError::Unfit { .. }) => (DeviceAction::Unfit, e.to_string()),
             Err(e) => (DeviceAction::Held, e.to_string()),
             Ok(done) => done,
@@ -155,7 +160,8 @@ impl Agent {
         }
         let manifest = view.manifest(release)?;
         let (spec, state) = (&self.spec, &self.state);
-        let filled = Installation { spec, state, executor, release, manifest: &manifest, channel }.fill(slot);
+        let source = view.source();
+        let filled = Installation { spec, state, executor, release, manifest: &manifest, channel, source }.fill(slot);
         if let Err(DeviceError::Unfit { reason, .. }) = &filled {
             memory.refused.insert(release.release_digest.clone(), reason.clone());
             self.state.remember(memory)?;

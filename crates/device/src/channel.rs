@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,7 +13,10 @@ use plimsoll_record::{
     ChannelPointer, Halt, PointedRelease, ReleaseManifest,
     names::{halt_target, manifest_target, pointer_target},
 };
-use plimsoll_trust::{atomic, read_bounded, tuf::Client};
+use plimsoll_trust::{
+    atomic, is_address, read_bounded,
+    tuf::{Client, FolderSource, Source},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -31,6 +35,23 @@ const EARLIEST: u64 = 1_767_225_600;
 pub(crate) struct View {
     client: Client,
     trial: bool,
+}
+
+/// Where the repository is read from.
+fn source(spec: &DeviceSpec) -> Result<Arc<dyn Source>, DeviceError> {
+    let place = &spec.repository.path;
+    if !is_address(place) {
+        return Ok(Arc::new(FolderSource::new(place)));
+    }
+    #[cfg(feature = "remote")]
+    let found = plimsoll_remote::objects::source(&spec.repository.written)
+        .map_err(|e| DeviceError::Address { reason: e.to_string(), help: e.help.into() });
+    #[cfg(not(feature = "remote"))]
+    let found = Err(DeviceError::Address {
+        reason: format!("{} is an address, and this build of the agent knows folders alone", place.display()),
+        help: "build it with the feature `remote`, or mirror the repository into a folder".into(),
+    });
+    found
 }
 
 /// The channel that a device follows: beta as long as the enrolment list names it.
@@ -72,7 +93,7 @@ impl View {
         for (name, text) in &memory.metadata {
             fs::write(scratch.path().join(name), text).map_err(io)?;
         }
-        let client = Client::load(&spec.repository.path, &root, Some(scratch.path()))?;
+        let client = Client::load_from(source(spec)?, &root, Some(scratch.path()))?;
         client.check_expiry(now)?;
         let trial = client.mark("trial").is_some_and(|mark| mark != &serde_json::Value::Bool(false));
         if trial && !spec.trial {
@@ -82,6 +103,11 @@ impl View {
         memory.metadata = kept(scratch.path())?;
         memory.latest = memory.latest.max(seconds);
         Ok(Self { client, trial })
+    }
+
+    /// Where content is read from.
+    pub(crate) fn source(&self) -> &dyn Source {
+        self.client.source().as_ref()
     }
 
     fn document<T: DeserializeOwned>(&self, target: &str, limit: u64) -> Result<Option<(T, String)>, DeviceError> {

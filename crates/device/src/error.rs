@@ -48,6 +48,14 @@ pub enum DeviceError {
         /// Why.
         reason: String,
     },
+    /// The repository's address is none that this build can read.
+    #[error("{reason}")]
+    Address {
+        /// What is wrong.
+        reason: String,
+        /// What to do about it.
+        help: String,
+    },
     /// There is no model to run.
     #[error("no model is installed")]
     NoModel,
@@ -73,6 +81,7 @@ impl DeviceError {
                 "nothing was installed; whoever keeps the repository must find out what was put in its place".into()
             }
             Self::Unfit { .. } => "this digest is not tried again; `device forgive DIGEST` lifts that".into(),
+            Self::Address { help, .. } => help.clone(),
             Self::NoModel => "`device sync` installs one".into(),
             Self::Config(_) => return None,
             Self::Exec(e) => return e.help(),

@@ -1,9 +1,6 @@
 //! Putting a release into a slot: every file by its digest, the folder by its signature, the model by its fit and its self-test.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-};
+use std::io::{self, Read};
 
 use plimsoll_onnx::Model;
 use plimsoll_profile::{Contract, DeviceSpec, Version};
@@ -11,7 +8,10 @@ use plimsoll_record::{
     ManifestFile, PAYLOAD, PUBLIC_KEY, PointedRelease, RECORD, ReleaseManifest, ReleaseRecord, SIGNATURE, names::blob,
 };
 use plimsoll_runtime::Executor;
-use plimsoll_trust::{PublicKey, hex, oms, open_regular, read_bounded};
+use plimsoll_trust::{
+    PublicKey, hex, oms, read_bounded,
+    tuf::{Opened, Source},
+};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -32,6 +32,8 @@ pub(crate) struct Installation<'i> {
     pub(crate) release: &'i PointedRelease,
     pub(crate) manifest: &'i ReleaseManifest,
     pub(crate) channel: &'i str,
+    /// The repository.
+    pub(crate) source: &'i dyn Source,
 }
 
 impl Installation<'_> {
@@ -80,13 +82,19 @@ impl Installation<'_> {
             }
             make_folders(disk, &above).map_err(io)?;
             let refused = |reason: String| DeviceError::refused(&file.path, reason);
-            let source = self.spec.repository.path.join(blob(&file.sha256));
-            let (content, bytes) = open_regular(&source).map_err(|e| refused(e.to_string()))?;
+            let opened = self.source.open(&blob(&file.sha256)).map_err(|e| refused(e.to_string()))?;
+            let missing = || refused("the repository does not hold it".into());
+            let Opened { content, bytes } = opened.ok_or_else(missing)?;
             if bytes != file.bytes {
                 return Err(refused(format!("it has {bytes} bytes, {} were signed", file.bytes)));
             }
-            let mut content = Hashed { content: content.take(file.bytes), hasher: Sha256::new() };
-            disk.write(&place, &mut content).map_err(io)?;
+            let mut content = Hashed { content: content.take(file.bytes), hasher: Sha256::new(), failed: None };
+            let written = disk.write(&place, &mut content);
+            // A server that breaks off is no matter of the disk.
+            if let Some(reason) = content.failed {
+                return Err(refused(reason));
+            }
+            written.map_err(io)?;
             disk.sync(&place).map_err(io)?;
             let found = hex(&content.hasher.finalize());
             if found != file.sha256 {
@@ -172,13 +180,15 @@ fn is_older(version: &str, minimum: &str) -> bool {
 
 /// What is read is hashed.
 struct Hashed {
-    content: io::Take<File>,
+    content: io::Take<Box<dyn Read + Send>>,
     hasher: Sha256,
+    /// Why no more could be read.
+    failed: Option<String>,
 }
 
 impl Read for Hashed {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n = self.content.read(buffer)?;
+        let n = self.content.read(buffer).inspect_err(|e| self.failed = Some(e.to_string()))?;
         self.hasher.update(buffer.get(..n).unwrap_or_default());
         Ok(n)
     }

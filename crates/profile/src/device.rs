@@ -55,7 +55,7 @@ pub struct DeviceSpec {
     pub id: String,
     /// The agent's own folder.
     pub state: PathAt,
-    /// Where the repository lies: mounted, mirrored, or brought on a stick.
+    /// Where the repository lies: mounted, mirrored, brought on a stick, or on a server at `https://…`.
     pub repository: PathAt,
     /// Root metadata that were put on the device when it was made.
     pub root: PathAt,
@@ -118,6 +118,14 @@ impl DeviceSpec {
     }
 }
 
+/// A folder beside the file, or an address as it is written.
+fn repository_at(source: &Source, written: Spanned<String>) -> PathAt {
+    if written.value.contains("://") {
+        return PathAt { path: (&written.value).into(), span: written.span, written: written.value };
+    }
+    resolve(source, written)
+}
+
 fn device(table: &Table<'_>, source: &Arc<Source>) -> Option<DeviceSpec> {
     table.schema();
     let path = |at: &Spanned<String>| resolve(source, at.clone());
@@ -131,7 +139,10 @@ fn device(table: &Table<'_>, source: &Arc<Source>) -> Option<DeviceSpec> {
         (id, state, routes)
     });
     let channel = table.need_table("channel", "write [channel] with `repository`, `root` and `name`")?;
-    let repository = channel.need::<String>("repository", "the folder that the repository is mounted or mirrored to");
+    let repository = channel.need::<String>(
+        "repository",
+        "the folder that the repository is mounted or mirrored to, or its address: https://…",
+    );
     let root = channel.need::<String>("root", "the trusted root metadata, such as \"root.json\"");
     let name = channel.need::<Name>("name", "the name of the model, as it is released");
     let beta = channel.get::<Follows>("follow");
@@ -165,7 +176,7 @@ fn device(table: &Table<'_>, source: &Arc<Source>) -> Option<DeviceSpec> {
     Some(DeviceSpec {
         id: id?.value.0,
         state: path(&state?),
-        repository: path(&repository?),
+        repository: repository_at(source, repository?),
         root: path(&root?),
         name: name?.value.0,
         beta: beta.is_some_and(|b| b.value.0),

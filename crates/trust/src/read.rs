@@ -44,6 +44,9 @@ impl ReadError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => "check the path".into(),
+            Self::Io { path, .. } if is_address(path) => {
+                "check the address, the network, and that it may be read".into()
+            }
             Self::Io { .. } => "check that the file may be read".into(),
             Self::NotAFile { .. } => {
                 "links and special files are refused, since they lead outside of what is signed".into()
@@ -56,6 +59,11 @@ impl ReadError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
+}
+
+/// A path that stands for an address on the network.
+pub fn is_address(path: &Path) -> bool {
+    path.to_string_lossy().contains("://")
 }
 
 /// Opens a regular file, never a link; with its length.

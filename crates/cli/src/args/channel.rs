@@ -40,8 +40,8 @@ pub(crate) enum Channel {
     },
     /// Make a repository for production: its roles, their keys, and who holds them
     Init {
-        /// The folder to make it in
-        #[arg(long, value_name = "DIR")]
+        /// Where to make it: a folder, or s3://BUCKET/PREFIX
+        #[arg(long, value_name = "DIR|URL")]
         repository: PathBuf,
         /// Folder of the keys: NAME.pem private ones, of every role as many as its threshold; NAME.pub.pem public halves of the others
         #[arg(long, value_name = "DIR")]

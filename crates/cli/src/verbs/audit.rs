@@ -9,7 +9,7 @@ use crate::{
     exit::Exit,
     failure::Failure,
     manual::Code,
-    ui,
+    repositories, ui,
     verbs::channel::repository,
     world::World,
 };
@@ -39,5 +39,5 @@ pub(crate) fn run(_: &World, verb: &Audit) -> Result<Exit, Failure> {
 
 fn read(at: &args::Repository, root: Option<&PathBuf>) -> Result<AuditLog, Failure> {
     let root = root.map(|path| fs::read(path).map_err(|e| Failure::not_read(path, &e))).transpose()?;
-    Ok(audit_log(&repository(at)?, root.as_deref())?)
+    Ok(audit_log(repositories::place(&repository(at)?)?, root.as_deref())?)
 }

@@ -15,7 +15,8 @@ use crate::{
     exit::Exit,
     failure::Failure,
     manual::Code,
-    places::{self, Home},
+    places::Home,
+    repositories,
     secrets::Here,
     ui,
     world::{World, patiently},
@@ -25,7 +26,7 @@ pub(crate) fn run(world: &World, verb: &Channel) -> Result<Exit, Failure> {
     let now = SystemTime::now();
     match verb {
         Channel::Status { at } => {
-            let found = status(&repository(at)?, now)?;
+            let found = status(repositories::place(&repository(at)?)?, now)?;
             world.print(&found, || text(&found))?;
         }
         Channel::Init { repository, keys, draw_keys, holders, dry_run } => {
@@ -78,9 +79,9 @@ fn actor(args: &args::Actor) -> Actor {
 }
 
 fn open(at: &args::Repository, args: &args::Actor) -> Result<Repository, Failure> {
-    let folder = repository(at)?;
-    let keys = at.keys.clone().unwrap_or_else(|| places::keys_of(&folder));
-    Ok(Repository::open_with(&folder, &keys, &Here)?.acting(actor(args)))
+    let place = repository(at)?;
+    let keys = repositories::keys(&place, at.keys.as_deref())?;
+    Ok(repositories::open(&place, &keys, &Here)?.acting(actor(args)))
 }
 
 /// Per cent in hundredths.
@@ -131,8 +132,8 @@ fn init(
         return Ok(());
     }
     let now = SystemTime::now();
-    let made = Repository::create_in(folder, keys, draw, holders, now)?;
-    let found = status(made.folder(), now)?;
+    let made = Repository::create(repositories::store(folder)?, keys, draw, holders, now)?;
+    let found = status(repositories::place(folder)?, now)?;
     world.print(&found, || text(&found))?;
     ui::say(&format!(
         "give clients {} by a way that you trust; keep the keys of root and targets offline, and each where its holder alone has it",
@@ -193,9 +194,9 @@ fn publish(
 }
 
 fn refresh(at: &args::Repository, dry_run: bool) -> Result<(), Failure> {
-    let folder = repository(at)?;
-    let keys = at.keys.clone().unwrap_or_else(|| places::keys_of(&folder));
-    let repository = Repository::open_with(&folder, &keys, &Here)?;
+    let place = repository(at)?;
+    let keys = repositories::keys(&place, at.keys.as_deref())?;
+    let repository = repositories::open(&place, &keys, &Here)?;
     if dry_run {
         ui::say(&format!("dry run: the metadata of {} would be signed anew", repository.folder().display()));
         return Ok(());

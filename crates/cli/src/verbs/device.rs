@@ -102,7 +102,7 @@ impl From<DeviceError> for Failure {
             DeviceError::Refused { .. } => Code::VerificationRefused,
             DeviceError::Unfit { .. } => Code::GateFailed,
             DeviceError::Busy { .. } => Code::RepositoryBusy,
-            DeviceError::NoModel => Code::NoRepository,
+            DeviceError::NoModel | DeviceError::Address { .. } => Code::NoRepository,
             DeviceError::Damaged { .. } => Code::BadConfig,
             _ => Code::NotWritten,
         };

@@ -4,10 +4,10 @@ use std::{fs, time::SystemTime};
 
 use plimsoll_profile::{Demands, Span};
 use plimsoll_record::{Verdict, Verification, VerifyStep};
-use plimsoll_release::{Demand, Rule, VerifyOptions, verify};
-use plimsoll_trust::PublicKey;
+use plimsoll_release::{Demand, Rule, VerifyOptions, verify, verify_repository};
+use plimsoll_trust::{PublicKey, is_address};
 
-use crate::{args, exit::Exit, failure::Failure, manual::Code, registry, world::World};
+use crate::{args, exit::Exit, failure::Failure, manual::Code, registry, repositories, world::World};
 
 pub(crate) fn run(world: &World, args: &args::Verify) -> Result<Exit, Failure> {
     let public_key =
@@ -30,6 +30,8 @@ pub(crate) fn run(world: &World, args: &args::Verify) -> Result<Exit, Failure> {
         let pulled = VerifyStep { name: "registry".into(), outcome: Verdict::Pass, detail };
         let steps = verify(&folder, &options)?.steps;
         Verification::new(std::iter::once(pulled).chain(steps).collect())
+    } else if is_address(&args.target) {
+        verify_repository(repositories::place(&args.target)?, &options)?
     } else {
         verify(&args.target, &options)?
     };

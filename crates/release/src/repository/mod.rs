@@ -117,18 +117,27 @@ impl Repository {
     /// Opens a repository with the keys of a folder, which need not be all there are; `secrets` open encrypted keys and tokens.
     /// Nothing is made.
     pub fn open_with(folder: &Path, keys: &Path, secrets: &dyn Secrets) -> Result<Self, ReleaseError> {
+        Self::open_stored(Box::new(FolderStore::new(folder)), keys, secrets)
+    }
+
+    /// The same in any storage.
+    pub fn open_stored(store: Box<dyn Store>, keys: &Path, secrets: &dyn Secrets) -> Result<Self, ReleaseError> {
         // A repository that is not there says more than keys that are not.
-        drop(catalogue::open(&folder.into())?);
+        let trial = catalogue::is_trial(&catalogue::open(&Place::from(store.source()))?);
         let keys = keys_of(keys, secrets)?;
-        Self::with_store(Box::new(FolderStore::new(folder)), keys)
+        Ok(Self::of(store, keys, trial))
     }
 
     /// Opens a repository with storage and keys from elsewhere: keys by the names that [`crate::ROLES`] calls them by, and
     /// `signing`.
     pub fn with_store(store: Box<dyn Store>, keys: Keyring) -> Result<Self, ReleaseError> {
+        let trial = catalogue::is_trial(&catalogue::open(&Place::from(store.source()))?);
+        Ok(Self::of(store, keys, trial))
+    }
+
+    fn of(store: Box<dyn Store>, keys: Keyring, trial: bool) -> Self {
         let place = Place::from(store.source());
-        let trial = catalogue::is_trial(&catalogue::open(&place)?);
-        Ok(Self { store, place, keys, trial, made: false, actor: Actor::default() })
+        Self { store, place, keys, trial, made: false, actor: Actor::default() }
     }
 
     /// Says who changes it, and why: the audit log keeps it.

@@ -5,6 +5,7 @@ use std::fmt;
 use oci_client::Reference;
 
 use super::RegistryError;
+use crate::host::is_loopback;
 
 /// The address of a release in a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +32,7 @@ impl Address {
 
     /// The registry is on this machine, and is spoken to without TLS; no other is.
     pub fn is_loopback(&self) -> bool {
-        let host = self.0.registry();
-        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-        name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok_and(|ip| ip.is_loopback())
+        is_loopback(self.0.registry())
     }
 
     /// The digest that pins it, where there is one.

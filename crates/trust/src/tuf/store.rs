@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use crate::{ReadError, atomic, read::open_regular};
+use crate::{
+    ReadError, atomic,
+    read::{is_address, open_regular},
+};
 
 /// Why storage failed.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +34,12 @@ pub enum StoreError {
         /// Who, as far as they said.
         holder: String,
     },
+    /// Somebody else wrote although the lock was ours: it was held for dead, or taken by force.
+    #[error("{} was changed by somebody else meanwhile", path.display())]
+    Overtaken {
+        /// What was to be written.
+        path: PathBuf,
+    },
 }
 
 impl StoreError {
@@ -40,8 +49,14 @@ impl StoreError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room; the repository is as it was before".into()
             }
+            Self::Io { path, .. } if is_address(path) => {
+                "check the credentials (AWS_ACCESS_KEY_ID, …) and the network; the repository is as it was before".into()
+            }
             Self::Io { .. } => "check that the folder may be written; the repository is as it was before".into(),
             Self::Busy { .. } => "wait for the other to finish, and try again".into(),
+            Self::Overtaken { .. } => {
+                "nothing of this change took effect; see what the other did (`plimsoll channel status`), and do it again".into()
+            }
         })
     }
 }

@@ -11,7 +11,7 @@ use plimsoll_record::{ChannelPointer, Decision, RolloutState};
 use plimsoll_release::{BETA, GENERAL, Placement, Repository};
 use plimsoll_rollout::{Pseudonyms, chain::Chain, course::Course, ingest::Rules, store::Store};
 use plimsoll_trust::{
-    atomic,
+    NoSecrets, atomic,
     dsse::{Envelope, IN_TOTO},
     sha256_hex,
 };
@@ -21,6 +21,7 @@ use crate::{
     failure::Failure,
     manual::Code,
     places::{self, Home},
+    repositories,
     world::{self, patiently},
 };
 
@@ -38,9 +39,9 @@ impl Place {
             Some(folder) => folder.clone(),
             None => Home::new(None).find_repository(at.repository.name.as_deref())?,
         };
-        let keys = at.repository.keys.clone().unwrap_or_else(|| places::keys_of(&repository));
+        let keys = repositories::keys(&repository, at.repository.keys.as_deref())?;
         let folder = at.rollout.clone().unwrap_or_else(|| places::rollout_of(&repository));
-        let repository = Repository::open(&repository, &keys)?;
+        let repository = repositories::open(&repository, &keys, &NoSecrets)?;
         let signing = repository.signing_key()?.public_key().clone();
         let chain = Chain::read(&folder.join("decisions"), &[&signing])?;
         Ok(Self { repository, folder, chain, given: at.day })

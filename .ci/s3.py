@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""Keeps a production repository in an S3-compatible store on loopback (PyPI's moto), and lets python-tuf and `plimsoll` read it.
+
+    python .ci/s3.py EXAMPLE_PRODUCTION PLIMSOLL [KILLS]
+
+EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line. Two publishers at once, a publisher that
+holds the lock, and KILLS (3) that are killed at random points. Ends with 1 at the first claim that does not hold.
+"""
+import base64
+import contextlib
+import json
+import os
+import pathlib
+import random
+
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_REGION="us-east-1", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "crates/release/tests"))
+import boto3  # noqa: E402
+from third_party import Client, claim  # noqa: E402
+
+BUCKET, PREFIX = "models", "sleep-wake"
+ADDRESS = f"s3://{BUCKET}/{PREFIX}"
+
+
+@contextlib.contextmanager
+def store(folder):
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    with open(folder / "moto.log", "wb") as log:
+        server = subprocess.Popen([sys.executable, "-c", "from moto.server import main; main()", "-H", "127.0.0.1", "-p", str(port)],
+                                  stdout=log, stderr=log)
+    endpoint = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
+                break
+            time.sleep(0.1)
+        os.environ["AWS_ENDPOINT_URL"] = endpoint
+        client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+        client.create_bucket(Bucket=BUCKET)
+        yield client, endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+class World:
+    def __init__(self, folder, plimsoll):
+        self.folder, self.plimsoll, self.keys = folder, plimsoll, folder / "keys"
+
+    def command(self, *arguments):
+        return [str(a) for a in (self.plimsoll, *arguments)]
+
+    def run(self, *arguments, accepted=0):
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, check=False)
+        if done.returncode != accepted:
+            raise SystemExit(f"BROKEN {' '.join(map(str, arguments))} ended in {done.returncode}: {done.stdout}{done.stderr}")
+        return done
+
+    def publish(self, version):
+        return ("channel", "publish", "--channel", "beta", "--from", self.folder / f"releases/sleep-wake-{version}", "--repository", ADDRESS,
+                "--keys", self.keys, "--person", "release desk", "--reason", "a rehearsal")
+
+    def beta(self):
+        status = json.loads(self.run("channel", "status", "--repository", ADDRESS, "--json").stdout)
+        return next(c["pointer"] for c in status["channels"] if c["channel"] == "beta")
+
+    def verify(self, address=ADDRESS, *more):
+        return self.run("verify", address, "--production", "--root", self.folder / "root.json", "--memory", self.folder / "memory", *more)
+
+
+def main():
+    example, plimsoll = sys.argv[1], pathlib.Path(sys.argv[2]).resolve()
+    kills = int(sys.argv[3]) if len(sys.argv) > 3 else 3
+    with tempfile.TemporaryDirectory() as scratch, store(pathlib.Path(scratch)) as (s3, endpoint):
+        folder = pathlib.Path(scratch)
+        # Keys, two releases, and what a gate decided of them.
+        subprocess.run([example, folder], check=True)
+        world = World(folder, plimsoll)
+        decisions = {}
+        for path in (folder / "repository/decisions").glob("*.dsse.json"):
+            digest = json.loads(base64.b64decode(json.loads(path.read_text())["payload"]))["subject"][0]["digest"]["sha256"]
+            decisions[digest] = path
+
+        said = world.run("channel", "status", "--repository", ADDRESS, accepted=96)
+        claim("no repository" in said.stderr, f"a bucket without a repository says so: {said.stderr.splitlines()[0]}")
+        said = world.run("channel", "init", "--repository", "s3://nobodys/a", "--keys", world.keys, accepted=96)
+        claim("nobodys" in said.stderr, f"a bucket that is not there says so: {said.stderr.splitlines()[0][:160]}")
+        world.run("channel", "init", "--repository", ADDRESS, "--keys", world.keys)
+        (folder / "root.json").write_bytes(s3.get_object(Bucket=BUCKET, Key=f"{PREFIX}/metadata/1.root.json")["Body"].read())
+        world.run(*world.publish("1.0.0"))
+        beta = world.beta()
+        world.run("channel", "publish", "--channel", "general", "--decision", decisions[beta["release_digest"]], "--repository", ADDRESS,
+                  "--keys", world.keys)
+        world.run("channel", "refresh", "--repository", ADDRESS, "--keys", world.keys)
+        world.run("channel", "halt", "--channel", "general", "--reason", "a rehearsal", "--repository", ADDRESS, "--keys", world.keys)
+        world.run("channel", "resume", "--channel", "general", "--repository", ADDRESS, "--keys", world.keys)
+        steps = world.verify().stdout
+        claim("verdict  pass" in steps, "made, published, promoted, refreshed, halted and resumed: plimsoll verifies s3://")
+        claim("lines hold" in world.run("audit", "verify", "--repository", ADDRESS).stderr, "the audit log holds in the bucket")
+
+        web = f"{endpoint}/{BUCKET}/{PREFIX}"
+        claim("verdict  pass" in world.verify(web).stdout, "plimsoll verifies the same bucket over HTTP, from the given root")
+        claim("general" in world.run("channel", "status", "--repository", web).stdout, "channel status reads it over HTTP")
+        said = world.run("channel", "refresh", "--repository", web, "--keys", world.keys, accepted=96)
+        claim("read, not written" in said.stderr, f"a web server is not written to: {said.stderr.splitlines()[0][:120]}")
+
+        def tuf_reads():
+            with tempfile.TemporaryDirectory() as memory:
+                client = Client(web, (folder / "root.json").read_bytes(), memory)
+                pointers = [json.loads(client.read(f"channel.{channel}.json")) for channel in ["beta", "general"]]
+                target = pointers[0]
+                client.read(f"release.{target['release']}.{target['version']}.json")
+                return pointers
+        claim(tuf_reads()[1]["version"] == "1.0.0", "python-tuf reads beta and general from root v1 over the store's HTTP")
+
+        # Two at once.
+        epoch = world.beta()["epoch"]
+        both = [subprocess.Popen(world.command(*world.publish(v)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for v in ["1.1.0", "1.0.0"]]
+        ends = [(p.communicate(), p.returncode) for p in both]
+        done = sum(code == 0 for _, code in ends)
+        told = sum(code == 1 and "is being changed by" in err for (_, err), code in ends)
+        claim(done >= 1 and done + told == 2 and world.beta()["epoch"] <= epoch + 2,
+              f"of two publishers at once {done} came to an end, one after the other, and {told} were told who is writing")
+        world.verify()
+
+        # Somebody who lives and does not let go.
+        stop = threading.Event()
+        key = {"Bucket": BUCKET, "Key": f"{PREFIX}/.lock"}
+
+        def holds():
+            beat = 0
+            while not stop.is_set():
+                s3.put_object(**key, Body=json.dumps({"holder": "process 7 on the other desk", "nonce": "1", "beat": beat}).encode())
+                beat += 1
+                stop.wait(1)
+        free = s3.get_object(**key)["Body"].read()
+        holder = threading.Thread(target=holds)
+        holder.start()
+        try:
+            time.sleep(0.5)
+            said = subprocess.run(world.command(*world.publish("1.1.0")), capture_output=True, text=True, check=False)
+        finally:
+            stop.set()
+            holder.join()
+            s3.put_object(**key, Body=free)
+        claim(said.returncode == 1 and "is being changed by process 7 on the other desk" in said.stderr,
+              f"the second is told who the first is: {said.stderr.splitlines()[0]}")
+
+        # Killed at random points, and the next one repairs.
+        versions = ["1.1.0", "1.0.0"]
+        if world.beta()["version"] == "1.1.0":
+            versions.reverse()
+        begin = time.monotonic()
+        world.run(*world.publish(versions[0]))
+        usual = time.monotonic() - begin
+        versions.reverse()
+        dice, waited = random.Random(9), 0
+        for _ in range(kills):
+            publisher = subprocess.Popen(world.command(*world.publish(versions[0])), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(dice.uniform(0.05, usual))
+            publisher.kill()
+            publisher.wait()
+            world.verify()
+            tuf_reads()
+            held = json.loads(s3.get_object(**key)["Body"].read())["holder"] is not None
+            waited += held
+            world.run(*world.publish(versions[0]))
+            pointer = world.beta()
+            if pointer["version"] != versions[0]:
+                raise SystemExit(f"BROKEN the next publish repaired nothing: {pointer}")
+            world.verify()
+            versions.reverse()
+        claim(True, f"{kills} publishers killed within the {usual:.2f} s that one takes, {waited} of them under their lock: valid for both clients at once, "
+              "and the next publisher takes over")
+        log = world.run("audit", "verify", "--repository", ADDRESS).stderr.strip()
+        claim("lines hold" in log, f"the audit log: {log}")
+
+
+main()
