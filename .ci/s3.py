@@ -47,6 +47,9 @@ def store(folder):
         os.environ["AWS_ENDPOINT_URL"] = endpoint
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
+        # Whoever asks may read, as of a store that devices read themselves.
+        everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
+        client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]}))
         yield client, endpoint
     finally:
         server.kill()

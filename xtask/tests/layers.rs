@@ -58,34 +58,32 @@ fn every_crate_has_a_layer() {
     }
 }
 
-#[test]
-fn the_agent_of_a_device_links_nothing_of_the_optimizer() {
+/// Names of what the agent of a device is built of, besides the toolchain's own.
+fn linked_by_the_agent(features: &str) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let tree = [
-        "tree",
-        "--locked",
-        "--package",
-        "plimsoll-device",
-        "--edges",
-        "normal",
-        "--prefix",
-        "none",
-        "--format",
-        "{p}",
-    ];
-    let output = Command::new(cargo).args(tree).current_dir(root).output().unwrap();
+    let mut tree = Command::new(cargo);
+    tree.args(["tree", "--locked", "--package", "plimsoll-device", "--features", features]);
+    tree.args(["--edges", "normal", "--prefix", "none", "--format", "{p}"]);
+    let output = tree.current_dir(root).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8_lossy(&output.stdout);
-    let linked: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().next()).collect();
+    text.lines().filter_map(|l| Some(l.split_whitespace().next()?.to_owned())).collect()
+}
+
+#[test]
+fn the_agent_of_a_device_links_nothing_of_the_optimizer_and_the_network_where_asked_for_alone() {
     let ours = ["dataset", "device", "lower", "onnx", "profile", "record", "runtime", "stats", "trust"];
-    for name in linked.iter().filter_map(|l| l.strip_prefix("plimsoll-")) {
-        assert!(ours.contains(&name), "the agent links plimsoll-{name}");
+    let heavy = ["faer", "rayon", "clap", "ort", "rusqlite", "parquet", "oci-client", "cryptoki"];
+    let network = ["plimsoll-remote", "object_store", "reqwest"];
+    for (features, is_networked) in [("", false), ("remote", true)] {
+        let linked = linked_by_the_agent(features);
+        let has = |name: &&str| linked.iter().any(|l| l == *name);
+        for name in linked.iter().filter_map(|l| l.strip_prefix("plimsoll-")) {
+            assert!(ours.contains(&name) || (is_networked && name == "remote"), "the agent links plimsoll-{name}");
+        }
+        assert_eq!(heavy.iter().find(|name| has(name)), None, "with the features `{features}`");
+        assert!(network.iter().all(|name| has(name) == is_networked), "with the features `{features}`: {linked:?}");
+        assert!(has(&"tract-onnx"), "{linked:?}");
     }
-    for heavy in
-        ["faer", "rayon", "clap", "ort", "rusqlite", "parquet", "object_store", "oci-client", "reqwest", "cryptoki"]
-    {
-        assert!(!linked.contains(&heavy), "the agent links {heavy}");
-    }
-    assert!(linked.contains(&"tract-onnx"), "{linked:?}");
 }

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use plimsoll_trust::{
     KeyError, ReadError,
     dsse::DsseError,
+    is_address,
     oms::OmsError,
     tuf::{StoreError, TufError},
 };
@@ -171,7 +172,7 @@ impl ReleaseError {
             Self::Oms(e) if e.is_io() => ErrorKind::Io,
             Self::Oms(_) => ErrorKind::VerificationRefused,
             Self::Tuf(TufError::NotFound { .. }) => ErrorKind::NotFound,
-            Self::Tuf(TufError::Store(StoreError::Busy { .. })) => ErrorKind::Busy,
+            Self::Tuf(TufError::Store(StoreError::Busy { .. } | StoreError::Overtaken { .. })) => ErrorKind::Busy,
             Self::Tuf(TufError::Store(_)) => ErrorKind::Io,
             Self::Tuf(e) if e.is_refusal() => ErrorKind::VerificationRefused,
             Self::Tuf(TufError::Read(e)) => of_read(e),
@@ -218,6 +219,7 @@ impl ReleaseError {
 fn of_read(error: &ReadError) -> ErrorKind {
     match error {
         e if e.is_not_found() => ErrorKind::NotFound,
+        ReadError::Io { path, .. } if is_address(path) => ErrorKind::NotFound,
         ReadError::NotAFile { .. } | ReadError::TooLong { .. } => ErrorKind::BadInput,
         _ => ErrorKind::Io,
     }
