@@ -3,10 +3,13 @@
 
     python .ci/registry.py PLIMSOLL RELEASE_DIR
 
-Then it tampers with what the registry holds: each of these is refused with 98. Says so and ends with 0 where there is no docker-registry.
+Then it tampers with what the registry holds: each of these is refused with 98. Debian's registry has no referrers API; what one with it does is
+shown by a proxy in front of it that answers as OCI distribution 1.1 says. Says so and ends with 0 where there is no docker-registry.
 """
 import contextlib
 import hashlib
+import http.client
+import http.server
 import json
 import os
 import pathlib
@@ -15,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
@@ -52,6 +56,57 @@ def registry(folder):
     finally:
         server.terminate()
         server.wait()
+
+
+@contextlib.contextmanager
+def with_referrers(upstream):
+    """The registry as one that knows who refers to whom (OCI distribution 1.1, "Listing Referrers")."""
+    referrers = {}
+
+    class Proxy(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def forward(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            parts = self.path.split("?")[0].split("/")
+            if self.command == "GET" and parts[-2] == "referrers":
+                content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": referrers.get(parts[-1], [])}).encode()
+                return self.reply(200, [("Content-Type", INDEX)], content)
+            connection = http.client.HTTPConnection(upstream)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            headers = [(k, v) for k, v in answer.getheaders() if k.lower() not in ("content-length", "connection", "transfer-encoding")]
+            if self.command == "PUT" and parts[-2] == "manifests" and answer.status == 201:
+                manifest = json.loads(body)
+                if subject := manifest.get("subject", {}).get("digest"):
+                    listed = {"mediaType": manifest["mediaType"], "artifactType": manifest["artifactType"], "size": len(body),
+                              "digest": "sha256:" + hashlib.sha256(body).hexdigest()}
+                    if listed not in referrers.setdefault(subject, []):
+                        referrers[subject].append(listed)
+                    headers.append(("OCI-Subject", subject))
+            length = answer.getheader("Content-Length") if self.command == "HEAD" else None
+            return self.reply(answer.status, headers, content, length)
+
+        def reply(self, status, headers, content, length=None):
+            self.send_response_only(status)
+            for name, value in headers:
+                self.send_header(name, value)
+            self.send_header("Content-Length", length or str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = forward
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}", referrers
+    finally:
+        server.shutdown()
 
 
 def tree(folder):
@@ -121,6 +176,18 @@ def main():
         for place in [address, pinned]:
             code, out, err = run("verify", place, "--public-key", release / "public_key.pem", "--json")
             claim(code == 0 and json.loads(out)["steps"][0]["name"] == "registry", f"plimsoll verifies {place[:60]} {err if code else ''}")
+
+        with with_referrers(host) as (knowing, referrers):
+            address_there = f"oci://{knowing}/models/knowing:1.0.0"
+            code, _, err = run("release", "--from", release, "--push", address_there)
+            claim(code == 0 and [len(r) for r in referrers.values()] == [1], f"a registry with the referrers API lists the signature {err if code else ''}")
+            tags = json.loads(urllib.request.urlopen(f"http://{host}/v2/models/knowing/tags/list").read())["tags"]
+            claim(tags == ["1.0.0"], "where it does, no fallback tag is made")
+            code, out, err = run("verify", address_there, "--public-key", release / "public_key.pem")
+            claim(code == 0 and "pass     registry" in out, f"plimsoll finds the signature by the referrers API {err if code else ''}")
+            referrers.clear()
+            code, out, err = run("verify", address_there)
+            claim(code == 98 and "nothing signs it" in out + err, "without a referrer nothing signs it")
 
         def tagged(document, signed=True):
             """Puts a manifest at the tag, and the old signature to it."""

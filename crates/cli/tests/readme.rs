@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{plimsoll_in, root};
+use common::{plimsoll_in, root, write_digits};
 
 /// Lines `$ cargo xtask …` or `$ plimsoll …` with the exit code that a comment behind them names, 0 otherwise.
 fn commands(text: &str) -> Vec<(Vec<&str>, i32)> {
@@ -52,6 +52,33 @@ fn a_command_of_the_manual_of_contracts_that_does_not_work_is_found() {
     let commands = commands(&manual);
     assert!(commands.len() >= 4, "only {} commands were found", commands.len());
     for (arguments, code) in commands {
+        let output = plimsoll_in(here, &arguments);
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{}\n{err}", arguments.join(" "));
+    }
+}
+
+/// From a repository that is made to a channel that is halted, by the keys of a release's own; `oci://` is `.ci/registry.py`'s.
+#[test]
+fn a_command_of_the_manual_of_releasing_that_does_not_work_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    write_digits(here, "1.0.0");
+    let manual = fs::read_to_string(root().join("docs/releasing.md")).unwrap();
+    let commands: Vec<_> = commands(&manual).into_iter().filter(|(c, _)| !c.concat().contains("oci://")).collect();
+    assert!(commands.len() >= 10, "only {} commands were found", commands.len());
+    for (arguments, code) in commands {
+        // What stands for something of the reader's.
+        let filled = [
+            ("RELEASE_DIR", ".plimsoll/releases/digits-1.0.0"),
+            ("REPOSITORY", "production"),
+            ("KEYS", "keys"),
+            ("SPEC", "plimsoll.toml"),
+            ("GATE", "any"),
+        ];
+        let fill = |a: &str| filled.iter().fold(a.to_owned(), |a, (name, value)| a.replace(name, value));
+        let arguments: Vec<String> = arguments.into_iter().map(fill).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let output = plimsoll_in(here, &arguments);
         let err = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{}\n{err}", arguments.join(" "));

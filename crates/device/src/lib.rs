@@ -11,7 +11,6 @@ mod agent;
 mod channel;
 mod day;
 mod decide;
-mod disk;
 mod error;
 mod install;
 mod reference;
@@ -21,8 +20,9 @@ mod state;
 
 pub use agent::Agent;
 pub use day::records;
-pub use disk::{Disk, RealDisk};
 pub use error::DeviceError;
+use plimsoll_trust::disk;
+pub use plimsoll_trust::disk::{Disk, RealDisk};
 pub use reference::{CASES, DISTRIBUTIONS, Reference, distributions};
 pub use runner::{Answer, Runner};
 pub use state::{Installed, Slot, State};

@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "subject": [{"name": "payload", "digest": {"sha256": built.release_digest}}],
             "predicateType": "https://slsa.dev/verification_summary/v1",
             "predicate": {
-                "policy": {"digest": {"sha256": plimsoll_trust::sha256_hex(b"policy")}},
+                "policy": {"digest": {"sha256": plimsoll_trust::sha256_hex(&input.spec)}},
                 "verificationResult": "PASSED",
                 "gate": {"modelDigest": input.model_digest, "sampleDigests": {"test": plimsoll_trust::sha256_hex(b"test")}},
             },

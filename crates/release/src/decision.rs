@@ -1,7 +1,7 @@
-//! Decisions that let a release into a channel: verification summaries (SLSA VSA v1 in DSSE) of a gate or of a rollout, bound by
-//! digest to the release, and so to its model, data and profiles, and to the policy that they were judged by.
+//! Decisions that let a release into a channel: verification summaries (SLSA VSA v1 in DSSE) of a gate or of a rollout. What they name
+//! by digest is held against the release itself: a gate's model, data and policy, a rollout's release and policy.
 
-use plimsoll_record::ReleaseManifest;
+use plimsoll_record::{ReleaseManifest, ReleaseRecord};
 use plimsoll_trust::{
     PublicKey,
     dsse::{Envelope, IN_TOTO},
@@ -11,7 +11,7 @@ use plimsoll_trust::{
 use serde_json::Value;
 
 use crate::{
-    PAYLOAD, PUBLIC_KEY, ReleaseError,
+    ATTESTATIONS, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseError,
     names::blob,
     roles::{BETA, GENERAL},
 };
@@ -73,17 +73,102 @@ pub(crate) fn check(envelope: &[u8], client: &Client, manifest: &ReleaseManifest
         return Err(refused("it names no policy by its digest"));
     }
     // A gate judges a model on data; a rollout judges the release by what its devices told.
-    let gate = statement.pointer("/predicate/gate");
-    let rollout = statement.pointer("/predicate/decision").is_some();
-    let bound = |gate: &Value| {
-        let model = gate.get("modelDigest").and_then(Value::as_str).unwrap_or_default();
-        let data = gate.get("sampleDigests").and_then(Value::as_object).is_some_and(|d| !d.is_empty());
-        !model.is_empty() && data
-    };
-    if !rollout && !gate.is_some_and(bound) {
-        return Err(refused("it names no model and data by their digests"));
+    let object = |pointer: &str| statement.pointer(pointer).filter(|v| v.is_object());
+    match (object("/predicate/gate"), object("/predicate/decision")) {
+        (_, Some(decision)) => of_rollout(decision, at("/predicate/policy/digest/sha256"), manifest)?,
+        (Some(gate), None) => {
+            let release = Content { client, manifest };
+            release.holds_model(gate, subjects)?;
+            release.holds_data(gate, &keys)?;
+            release.holds_policy(at("/predicate/policy/digest/sha256"))?;
+        }
+        (None, None) => return Err(refused("it names no model and data by their digests")),
     }
     Ok(sha256_hex(&payload))
+}
+
+/// A rollout's decision is about this release, under the policy that the summary names.
+fn of_rollout(decision: &Value, policy: &str, manifest: &ReleaseManifest) -> Result<(), ReleaseError> {
+    let said = |pointer: &str| decision.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    for (what, said, wanted) in [
+        ("release", said("/rollout/release"), manifest.release_digest.as_str()),
+        ("name", said("/rollout/name"), &manifest.name),
+        ("version", said("/rollout/version"), &manifest.version),
+        ("policy", said("/policy_sha256"), policy),
+    ] {
+        if said != wanted {
+            return Err(refused(format!("the {what} of its rollout is {}, not {wanted}", said.escape_default())));
+        }
+    }
+    Ok(())
+}
+
+/// A release as the repository holds it.
+struct Content<'c> {
+    client: &'c Client,
+    manifest: &'c ReleaseManifest,
+}
+
+impl Content<'_> {
+    /// A file of the release, by its digest.
+    fn read(&self, path: &str) -> Result<Vec<u8>, ReleaseError> {
+        let of_file = |reason: &str| ReleaseError::Refused { what: path.into(), reason: reason.into() };
+        let file = self.manifest.files.iter().find(|f| f.path == path);
+        let file = file.ok_or_else(|| of_file("the release has no such file to hold the decision against"))?;
+        let bytes = self.client.source().get(&blob(&file.sha256), LIMIT)?;
+        bytes
+            .filter(|bytes| sha256_hex(bytes) == file.sha256)
+            .ok_or_else(|| of_file("the repository does not hold it as it was signed"))
+    }
+
+    /// The model that was judged is the one in the release.
+    fn holds_model(&self, gate: &Value, subjects: &[Value]) -> Result<(), ReleaseError> {
+        let record: ReleaseRecord = serde_json::from_slice(&self.read(&format!("{PAYLOAD}/{RECORD}"))?)
+            .map_err(|e| refused(format!("the release's {RECORD} cannot be read: {e}")))?;
+        let judged = gate.get("modelDigest").and_then(Value::as_str).unwrap_or_default();
+        if judged != record.model.model_digest {
+            return Err(refused(format!(
+                "it judged the model `{}`, the release's is {}",
+                judged.escape_default(),
+                record.model.model_digest
+            )));
+        }
+        let file = format!("{PAYLOAD}/{}", record.model.file);
+        let named = subjects.iter().find(|s| s.get("name").and_then(Value::as_str) == Some(&file));
+        match named.map(|s| s.pointer("/digest/sha256").and_then(Value::as_str)) {
+            Some(sha256) if sha256 != Some(&record.model.sha256) => Err(refused(format!("it is about another {file}"))),
+            _ => Ok(()),
+        }
+    }
+
+    /// The samples that it was judged on are those that the release says it was made and judged with.
+    fn holds_data(&self, gate: &Value, keys: &[PublicKey]) -> Result<(), ReleaseError> {
+        let provenance = Envelope::from_json(&self.read(&format!("{ATTESTATIONS}/provenance.dsse.json"))?)?;
+        let payload = provenance.verify(IN_TOTO, &keys.iter().collect::<Vec<_>>(), 1)?;
+        let provenance: Value = serde_json::from_slice(&payload)
+            .map_err(|e| refused(format!("the release's provenance cannot be read: {e}")))?;
+        let made_from = provenance.pointer("/predicate/buildDefinition/resolvedDependencies").and_then(Value::as_array);
+        let of_role = |role: &str| {
+            let of = |d: &&Value| d.pointer("/annotations/role").and_then(Value::as_str) == Some(role);
+            made_from.into_iter().flatten().find(of)?.pointer("/digest/plimsollSamples")?.as_str()
+        };
+        let judged = gate.get("sampleDigests").and_then(Value::as_object).filter(|judged| !judged.is_empty());
+        for (role, digest) in judged.ok_or_else(|| refused("it names no data by their digests"))? {
+            if digest.as_str().is_none_or(|digest| of_role(role) != Some(digest)) {
+                return Err(refused(format!("its {} data are not those of the release", role.escape_default())));
+            }
+        }
+        Ok(())
+    }
+
+    /// The policy is a spec or profile of the release, as it was.
+    fn holds_policy(&self, sha256: &str) -> Result<(), ReleaseError> {
+        let budgets = format!("{PAYLOAD}/budgets/");
+        if self.manifest.files.iter().any(|f| f.path.starts_with(&budgets) && f.sha256 == sha256) {
+            return Ok(());
+        }
+        Err(refused(format!("its policy {sha256} is no spec or profile of the release")))
+    }
 }
 
 /// Holds the decision that a pointer names against the release that it let in.

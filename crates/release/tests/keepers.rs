@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::SystemTime};
 
 use plimsoll_record::{AuditAction, Verdict};
 use plimsoll_release::{
-    Actor, BETA, ErrorKind, GENERAL, NewKey, Placement, ReleaseError, Repository, VerifyOptions, audit_log, build,
-    status, verify_repository,
+    Actor, BETA, ErrorKind, GENERAL, NewKey, Placement, Published, ReleaseError, Repository, VerifyOptions, audit_log,
+    build, status, verify_repository,
 };
 use plimsoll_trust::{
     FileKey, KeySource,
     dsse::{Envelope, IN_TOTO},
+    sha256_hex,
     tuf::FolderStore,
 };
 use serde_json::{Value, json};
@@ -69,9 +70,9 @@ impl Fixture {
             "subject": [{"name": "payload", "digest": {"sha256": digest}}],
             "predicateType": "https://slsa.dev/verification_summary/v1",
             "predicate": {
-                "policy": {"digest": {"sha256": "a".repeat(64)}},
+                "policy": {"digest": {"sha256": sha256_hex(b"schema = 1\n")}},
                 "verificationResult": "PASSED",
-                "gate": {"modelDigest": "b".repeat(64), "sampleDigests": {"test": "c".repeat(64)}},
+                "gate": {"modelDigest": sha256_hex(b"model"), "sampleDigests": {"test": sha256_hex(b"test")}},
             },
         });
         change(&mut statement);
@@ -119,7 +120,17 @@ fn general_is_entered_by_a_decision_about_this_very_release() {
         ),
         ("it says `FAILED`", |v| v["predicate"]["verificationResult"] = "FAILED".into()),
         ("names no policy", |v| v["predicate"]["policy"] = Value::Null),
-        ("no model and data", |v| v["predicate"]["gate"]["sampleDigests"] = json!({})),
+        ("names no data", |v| v["predicate"]["gate"]["sampleDigests"] = json!({})),
+        ("no model and data", |v| v["predicate"]["gate"] = Value::Null),
+        ("it judged the model", |v| v["predicate"]["gate"]["modelDigest"] = "b".repeat(64).into()),
+        ("test data are not those", |v| v["predicate"]["gate"]["sampleDigests"]["test"] = "c".repeat(64).into()),
+        ("field data are not those", |v| v["predicate"]["gate"]["sampleDigests"]["field"] = "c".repeat(64).into()),
+        ("no spec or profile", |v| v["predicate"]["policy"]["digest"]["sha256"] = "a".repeat(64).into()),
+        ("about another payload/model.onnx", |v| {
+            let other = json!({"name": "payload/model.onnx", "digest": {"sha256": "e".repeat(64)}});
+            v["subject"].as_array_mut().unwrap().push(other);
+        }),
+        ("release of its rollout", |v| v["predicate"]["decision"] = json!({"rollout": {"release": "0".repeat(64)}})),
         ("no verification summary", |v| v["predicateType"] = "https://slsa.dev/provenance/v1".into()),
     ] {
         let error = fixture.promote("1.0.0", Some(&fixture.decision(&digest, change))).unwrap_err();
@@ -140,8 +151,66 @@ fn general_is_entered_by_a_decision_about_this_very_release() {
     fixture.passes();
     let actions = fixture.actions();
     assert_eq!(actions.first(), Some(&AuditAction::Publish));
-    assert_eq!(actions.iter().filter(|a| **a == AuditAction::Refused).count(), 8);
+    assert_eq!(actions.iter().filter(|a| **a == AuditAction::Refused).count(), 15);
     assert_eq!(actions.last(), Some(&AuditAction::Promote));
+}
+
+#[test]
+fn more_devices_and_a_channel_that_goes_on_take_the_decision_that_let_the_release_in() {
+    let fixture = Fixture::new();
+    let digest = fixture.publish("1.0.0");
+    let keeper = fixture.keeper();
+    let sha256 = keeper.accept_decision("sleep-wake", "1.0.0", &fixture.decision(&digest, |_| {}), now()).unwrap();
+    let share = |percent_bp| Placement { percent_bp, ..Placement::default() };
+    let first = Placement { decision_sha256: Some(sha256.clone()), ..share(500) };
+    keeper.promote("sleep-wake", "1.0.0", GENERAL, &first, now()).unwrap();
+    let grown = keeper.advance(GENERAL, &share(2_000), now()).unwrap().pointer;
+    assert_eq!((grown.percent_bp, grown.decision_sha256.as_ref()), (2_000, Some(&sha256)));
+
+    // Its decision is gone: fewer may have it, and it may be halted, but neither more nor again.
+    let file = fixture.repository().join(format!("decisions/{sha256}.dsse.json"));
+    let kept = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let refused = |result: Result<Published, ReleaseError>, says: &str| {
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains(says), "`{error}` does not say `{says}`");
+    };
+    refused(keeper.advance(GENERAL, &share(5_000), now()), "is not in the repository");
+    keeper.advance(GENERAL, &share(100), now()).unwrap();
+    keeper.halt(GENERAL, "noise", None, now()).unwrap();
+    refused(keeper.resume(GENERAL, None, now()), "is not in the repository");
+    fs::write(&file, kept).unwrap();
+
+    // Its content is not what it was: nobody is sent to it again.
+    let blobs = fixture.repository().join("blobs/sha256");
+    let model = blobs.join(sha256_hex(b"1.0.0"));
+    fs::write(&model, "1.0.1").unwrap();
+    refused(keeper.resume(GENERAL, None, now()), "other bytes than were signed");
+    fs::write(&model, "1.0.0").unwrap();
+    let resumed = keeper.resume(GENERAL, None, now()).unwrap().pointer;
+    assert_eq!((resumed.percent_bp, resumed.decision_sha256), (100, Some(sha256)));
+    refused(keeper.rollback(GENERAL, None, now()), "no release to fall back on");
+    fixture.passes();
+    assert_eq!(fixture.actions().iter().filter(|a| **a == AuditAction::Refused).count(), 4);
+}
+
+#[test]
+fn a_release_that_is_refused_and_a_rule_that_is_set_aside_are_in_the_log() {
+    let fixture = Fixture::new();
+    fixture.publish("1.0.0");
+    let keeper = fixture.keeper().acting(Actor { person: "anna".into(), reason: "the ward waits".into() });
+    let mut input = support::input("1.1.0", b"1.1.0");
+    input.trial = false;
+    let built = build(&input, keeper.signing_key().unwrap(), &fixture.folder.path().join("out")).unwrap();
+    fs::write(built.release_dir.join("model.onnx"), "other").unwrap();
+    keeper.publish(&built.folder, &Placement::default(), now()).unwrap_err();
+    keeper.note_override("1.0.0 goes on from stage 2 though evidence does not decide it", now()).unwrap();
+    let log = audit_log(&fixture.repository(), Some(&fixture.root())).unwrap();
+    let [refused, set_aside] = log.entries.last_chunk().unwrap();
+    assert_eq!(refused.action, AuditAction::Refused);
+    assert!(refused.meaning.contains("changed `model.onnx`"), "{}", refused.meaning);
+    assert_eq!((set_aside.action, set_aside.person.as_str()), (AuditAction::Override, "anna"));
+    assert_eq!(set_aside.reason, "the ward waits");
 }
 
 #[test]

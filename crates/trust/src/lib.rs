@@ -5,6 +5,7 @@
 //! error that names the file.
 
 pub mod atomic;
+pub mod disk;
 pub mod dsse;
 mod json;
 mod keys;

@@ -66,6 +66,9 @@ pub(crate) enum Channel {
         /// Share of devices that take it, in per cent
         #[arg(long, value_name = "PERCENT")]
         percent: f64,
+        /// Verification summary that lets more devices have it [default: the one that let it into the channel]
+        #[arg(long, value_name = "DSSE")]
+        decision: Option<PathBuf>,
         #[command(flatten)]
         actor: Actor,
     },

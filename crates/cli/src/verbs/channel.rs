@@ -7,7 +7,7 @@ use std::{
     time::SystemTime,
 };
 
-use plimsoll_record::{ChannelPointer, PointerState};
+use plimsoll_record::{ChannelPointer, PointedRelease, PointerState};
 use plimsoll_release::{Actor, BETA, NewKey, Placement, Published, ReleaseError, Repository, Status, status};
 
 use crate::{
@@ -40,9 +40,15 @@ pub(crate) fn run(world: &World, verb: &Channel) -> Result<Exit, Failure> {
             let wanted = (release.as_deref(), channel.as_str(), *percent);
             publish(world, at, wanted, decision.as_deref(), actor, *dry_run)?;
         }
-        Channel::Advance { at, channel, percent, actor } => {
-            let placement = Placement { percent_bp: share(*percent)?, ..Placement::default() };
-            moved(world, at, actor, |r| r.advance(channel, &placement, now))?;
+        Channel::Advance { at, channel, percent, decision, actor } => {
+            let percent_bp = share(*percent)?;
+            let decision = read(decision.as_deref())?;
+            moved(world, at, actor, |r| {
+                let current = r.at(channel)?.filter(|_| decision.is_some());
+                let accept = |(at, d): (PointedRelease, &Vec<u8>)| r.accept_decision(&at.release, &at.version, d, now);
+                let decision_sha256 = current.zip(decision.as_ref()).map(accept).transpose()?;
+                r.advance(channel, &Placement { percent_bp, decision_sha256, ..Placement::default() }, now)
+            })?;
         }
         Channel::Halt { at, channel, actor } => {
             moved(world, at, actor, |r| r.halt(channel, &actor.reason, None, now))?;
@@ -91,6 +97,11 @@ fn share(percent: f64) -> Result<u16, Failure> {
         return Err(Failure::new(Code::BadRelease, message).help("give one from 0 to 100"));
     }
     Ok((percent * 100.0).round() as u16)
+}
+
+/// A decision's file, where one is given.
+fn read(decision: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    decision.map(|path| fs::read(path).map_err(|e| Failure::not_read(path, &e))).transpose()
 }
 
 fn say_where(world: &World, done: &Published) -> Result<(), Failure> {
@@ -186,7 +197,7 @@ fn publish(
         return Ok(());
     }
     let now = SystemTime::now();
-    let decision = decision.map(|path| fs::read(path).map_err(|e| Failure::not_read(path, &e))).transpose()?;
+    let decision = read(decision)?;
     let accepted =
         decision.map(|d| patiently(|| repository.accept_decision(&beta.release, version, &d, now))).transpose()?;
     let placement = Placement { percent_bp, decision_sha256: accepted, ..Placement::default() };

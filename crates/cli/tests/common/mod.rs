@@ -131,8 +131,14 @@ pub(crate) fn write_npz(folder: &Path, name: &str, members: &[(&str, Vec<u8>)]) 
     path.display().to_string()
 }
 
-/// A release of a small spec of the digits in a folder of its own: one recipe, briefly timed, with budgets that any machine keeps.
+/// A release of a small spec of the digits in a folder of its own.
 pub(crate) fn release_digits(folder: &Path, version: &str) -> serde_json::Value {
+    write_digits(folder, version);
+    json(folder, 0, &["release", "--json"])
+}
+
+/// A small spec of the digits: one recipe, briefly timed, with budgets that any machine keeps.
+pub(crate) fn write_digits(folder: &Path, version: &str) {
     let spec = format!(
         "schema = 1\nprofiles = [\"any.toml\"]\n[release]\nname = \"digits\"\nversion = \"{version}\"\nlicense = \"MIT\"\n\
          [model]\npath = {model:?}\n[data]\ncalibration = {calib:?}\nvalidation = {valid:?}\ntest = {test:?}\n\
@@ -147,5 +153,4 @@ pub(crate) fn release_digits(folder: &Path, version: &str) -> serde_json::Value 
     fs::write(folder.join("plimsoll.toml"), spec).unwrap();
     let profile = "schema = 1\nkind = \"device\"\nexecutor = \"tract\"\n[budget]\nartifact-size = \"40kB\"\n";
     fs::write(folder.join("any.toml"), profile).unwrap();
-    json(folder, 0, &["release", "--json"])
 }

@@ -23,7 +23,7 @@ use plimsoll_trust::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Actor, BETA, PAYLOAD, Place, RECORD, ReleaseError,
+    Actor, BETA, ErrorKind, PAYLOAD, Place, RECORD, ReleaseError,
     audit::{self, Event},
     catalogue, decision,
     names::{blob, folder_name, manifest_target, pointer_target},
@@ -145,6 +145,11 @@ impl Repository {
         Self { actor, ..self }
     }
 
+    /// Says so of changes to come.
+    pub fn act_as(&mut self, actor: Actor) {
+        self.actor = actor;
+    }
+
     /// It was made just now, with its keys.
     pub fn is_new(&self) -> bool {
         self.made
@@ -189,6 +194,10 @@ impl Repository {
 
     /// Puts a release folder into the repository, and the beta channel at it. The folder must verify with the signing key.
     pub fn publish(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
+        self.noting(now, || self.put_in(release, placement, now))
+    }
+
+    fn put_in(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
         let signing = self.signing_key()?.public_key();
         let options =
             VerifyOptions { public_key: Some(signing.clone()), production: !self.trial, ..Default::default() };
@@ -264,6 +273,17 @@ impl Repository {
         now: SystemTime,
     ) -> Result<Published, ReleaseError> {
         check_channel(channel)?;
+        self.noting(now, || self.put_at(name, version, channel, placement, now))
+    }
+
+    fn put_at(
+        &self,
+        name: &str,
+        version: &str,
+        channel: &str,
+        placement: &Placement,
+        now: SystemTime,
+    ) -> Result<Published, ReleaseError> {
         let editor = Editor::open(self.store.as_ref(), ROLES)?;
         let beta = catalogue::pointer(editor.client(), BETA)?.map(|p| p.target);
         let target = match beta {
@@ -277,25 +297,9 @@ impl Repository {
             }
         };
         // Beta was believed when it was signed; what it points to is looked at again before everybody gets it.
-        let manifest = catalogue::pointed(editor.client(), &target)?;
-        for file in &manifest.files {
-            let refused = |reason: String| ReleaseError::Refused { what: file.path.clone(), reason };
-            if !holds(self.place.0.as_ref(), file).map_err(|e| refused(e.to_string()))? {
-                return Err(refused("the repository holds other bytes than were signed".into()));
-            }
-        }
-        let decided = match &placement.decision_sha256 {
-            Some(sha256) if !self.trial => Some(decision::read(editor.client(), sha256, &manifest)),
-            None if !self.trial && channel != BETA => Some(Err(ReleaseError::NoDecision {
-                channel: channel.into(),
-                name: name.into(),
-                version: version.into(),
-            })),
-            _ => None,
-        };
-        if let Some(Err(error)) = decided {
-            self.note_refusal(editor, &error, now);
-            return Err(error);
+        let manifest = self.whole(editor.client(), &target)?;
+        if self.asks_for_decisions(channel) {
+            self.held(editor.client(), channel, &manifest, placement.decision_sha256.as_deref())?;
         }
         let next = self.next(editor.client(), channel, target, placement)?;
         let by = placement.decision_sha256.as_ref().map(|d| format!(" by the decision {d}")).unwrap_or_default();
@@ -317,29 +321,72 @@ impl Repository {
         envelope: &[u8],
         now: SystemTime,
     ) -> Result<String, ReleaseError> {
-        let editor = Editor::open(self.store.as_ref(), ROLES)?;
-        let listed = catalogue::manifest(editor.client(), name, version)?;
-        let missing =
-            || ReleaseError::NotFound { what: format!("release {name} {version}"), place: self.folder().into() };
-        let (manifest, _) = listed.ok_or_else(missing)?;
-        match decision::check(envelope, editor.client(), &manifest) {
-            Ok(sha256) => {
-                editor.put_blob(&decision::decision_file(&sha256), envelope)?;
-                Ok(sha256)
-            }
-            Err(error) => {
-                self.note_refusal(editor, &error, now);
-                Err(error)
-            }
-        }
+        self.noting(now, || {
+            let editor = Editor::open(self.store.as_ref(), ROLES)?;
+            let listed = catalogue::manifest(editor.client(), name, version)?;
+            let missing =
+                || ReleaseError::NotFound { what: format!("release {name} {version}"), place: self.folder().into() };
+            let (manifest, _) = listed.ok_or_else(missing)?;
+            let sha256 = decision::check(envelope, editor.client(), &manifest)?;
+            editor.put_blob(&decision::decision_file(&sha256), envelope)?;
+            Ok(sha256)
+        })
     }
 
-    /// Writes down that a change was refused. The refusal stands whether or not the keys at hand can sign for the log.
-    fn note_refusal(&self, mut editor: Editor<'_>, error: &ReleaseError, now: SystemTime) {
-        let event = Event::new(AuditAction::Refused, error.to_string());
-        if audit::append(&mut editor, &[event], &self.actor, &self.keys, now).is_ok() {
-            let _ = editor.commit(&self.keys, now);
+    /// Writes down that a person set a rule aside who may.
+    pub fn note_override(&self, meaning: &str, now: SystemTime) -> Result<(), ReleaseError> {
+        let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
+        let event = Event::new(AuditAction::Override, meaning);
+        audit::append(&mut editor, &[event], &self.actor, &self.keys, now)?;
+        Ok(editor.commit(&self.keys, now)?)
+    }
+
+    /// Tries a change; where it is refused, writes that down. The refusal stands whether or not the keys at hand can sign for the log.
+    fn noting<T>(&self, now: SystemTime, change: impl FnOnce() -> Result<T, ReleaseError>) -> Result<T, ReleaseError> {
+        change().inspect_err(|error| {
+            // A disk that is full and a lock that is held are nobody's refusal.
+            if !matches!(error.kind(), ErrorKind::VerificationRefused | ErrorKind::BadInput) {
+                return;
+            }
+            let Ok(mut editor) = Editor::open(self.store.as_ref(), ROLES) else { return };
+            let event = Event::new(AuditAction::Refused, error.to_string());
+            if audit::append(&mut editor, &[event], &self.actor, &self.keys, now).is_ok() {
+                let _ = editor.commit(&self.keys, now);
+            }
+        })
+    }
+
+    /// In production a release enters general, and grows there, by a decision alone.
+    fn asks_for_decisions(&self, channel: &str) -> bool {
+        !self.trial && channel != BETA
+    }
+
+    /// A release that is all there, as it was signed.
+    fn whole(&self, client: &Client, target: &PointedRelease) -> Result<ReleaseManifest, ReleaseError> {
+        let manifest = catalogue::pointed(client, target)?;
+        for file in &manifest.files {
+            let refused = |reason: String| ReleaseError::Refused { what: file.path.clone(), reason };
+            if !holds(self.place.0.as_ref(), file).map_err(|e| refused(e.to_string()))? {
+                return Err(refused("the repository holds other bytes than were signed".into()));
+            }
         }
+        Ok(manifest)
+    }
+
+    /// The decision that lets a release in is there, and is about it.
+    fn held(
+        &self,
+        client: &Client,
+        channel: &str,
+        manifest: &ReleaseManifest,
+        decision: Option<&str>,
+    ) -> Result<(), ReleaseError> {
+        let none = || ReleaseError::NoDecision {
+            channel: channel.into(),
+            name: manifest.name.clone(),
+            version: manifest.version.clone(),
+        };
+        decision::read(client, decision.ok_or_else(none)?, manifest)
     }
 
     /// Signs anew whatever is about to expire: for a clock to call, once a day.

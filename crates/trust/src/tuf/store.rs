@@ -11,6 +11,7 @@ use std::{
 
 use crate::{
     ReadError, atomic,
+    disk::{self, Disk, RealDisk},
     read::{is_address, open_regular},
 };
 
@@ -163,15 +164,27 @@ impl Source for FolderSource {
 }
 
 /// A repository in a folder.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FolderStore {
     folder: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl fmt::Debug for FolderStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FolderStore({})", self.folder.display())
+    }
 }
 
 impl FolderStore {
     /// The repository of a folder, which need not exist yet.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
-        Self { folder: folder.into() }
+        Self::on(folder, Arc::new(RealDisk))
+    }
+
+    /// The same on another file system.
+    pub fn on(folder: impl Into<PathBuf>, disk: Arc<dyn Disk>) -> Self {
+        Self { folder: folder.into(), disk }
     }
 }
 
@@ -180,9 +193,9 @@ impl Store for FolderStore {
         let path = self.folder.join(name);
         let io = |source| StoreError::Io { path: path.clone(), source };
         if let Some(folder) = path.parent() {
-            atomic::create_folders(folder).map_err(io)?;
+            disk::make_folders(self.disk.as_ref(), folder).map_err(io)?;
         }
-        atomic::write(&path, bytes).map_err(io)
+        disk::replace(self.disk.as_ref(), &path, bytes).map_err(io)
     }
 
     fn lock(&self) -> Result<Lock, StoreError> {

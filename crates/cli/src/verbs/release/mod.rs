@@ -197,7 +197,11 @@ fn text(r: &Released, built: &Built) -> String {
         }
         _ => {
             let folder = built.folder.display();
-            text += &format!("next        plimsoll verify {folder} --public-key PEM --production\n");
+            text += &format!(
+                "next        plimsoll verify {folder} --public-key PEM --production\n            \
+                 plimsoll channel publish --channel {BETA} --from {folder} --repository REPOSITORY --keys KEYS\n            \
+                 (it is in no channel yet; `plimsoll channel init` makes a repository for production)\n"
+            );
         }
     }
     text

@@ -8,7 +8,7 @@ use std::{
 
 use plimsoll_profile::{Day, Policy};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState};
-use plimsoll_release::{BETA, GENERAL, Placement, Repository};
+use plimsoll_release::{Actor, BETA, GENERAL, Placement, Repository};
 use plimsoll_rollout::{Pseudonyms, chain::Chain, course::Course, ingest::Rules, store::Store};
 use plimsoll_trust::{
     NoSecrets, atomic,
@@ -135,8 +135,29 @@ impl Place {
         let link = self.chain.append(decision, &[key])?;
         let (decision, sha256) = (link.decision.clone(), link.sha256.clone());
         let envelope = Envelope::sign(IN_TOTO, &link.payload, &[key])?;
+        // The repository's own log names the person too, and what their word was for.
+        let person = decision.by.clone().unwrap_or_else(|| "rollout".into());
+        let reason = decision.reasons.join("; ");
+        self.repository.act_as(Actor { person, reason });
+        if decision.kind == plimsoll_record::DecisionKind::Resolve {
+            let meaning = format!(
+                "{} {} goes on from stage {} though evidence does not decide it",
+                decision.rollout.name, decision.rollout.version, decision.stage.number
+            );
+            patiently(|| self.repository.note_override(&meaning, SystemTime::now()))?;
+        }
         self.move_channels(&decision, (&sha256, &envelope), holdback)?;
         Ok(decision)
+    }
+
+    /// In production the repository holds what let a release in.
+    fn accept(&self, d: &Decision, envelope: &Envelope, now: SystemTime) -> Result<(), Failure> {
+        if !self.repository.is_trial() {
+            let envelope = world::json(envelope)?;
+            let (name, version) = (&d.rollout.name, &d.rollout.version);
+            patiently(|| self.repository.accept_decision(name, version, envelope.as_bytes(), now))?;
+        }
+        Ok(())
     }
 
     fn move_channels(&self, d: &Decision, (sha256, envelope): (&str, &Envelope), holdback: f64) -> Result<(), Failure> {
@@ -159,15 +180,12 @@ impl Place {
             Kind::Start => drop(patiently(|| self.repository.advance(BETA, &placement, now))?),
             Kind::Advance | Kind::Resolve if d.state == RolloutState::Complete => {}
             Kind::Advance | Kind::Resolve if is_at(&GENERAL) => {
+                self.accept(d, envelope, now)?;
                 patiently(|| self.repository.advance(GENERAL, &placement, now))?;
             }
             Kind::Advance | Kind::Resolve => {
                 let (name, version) = (&d.rollout.name, &d.rollout.version);
-                if !self.repository.is_trial() {
-                    // In production the repository holds what let a release in.
-                    let envelope = world::json(envelope)?;
-                    patiently(|| self.repository.accept_decision(name, version, envelope.as_bytes(), now))?;
-                }
+                self.accept(d, envelope, now)?;
                 patiently(|| self.repository.promote(name, version, GENERAL, &placement, now))?;
             }
             Kind::Judgement if d.state != RolloutState::Halted => {}

@@ -1,5 +1,5 @@
-//! The few things that are done to the device's file system, behind a trait: a test puts a file system under the agent that
-//! forgets what was not synced.
+//! The few things that are done to the file system where a power cut must do no harm, behind a trait: a test puts a file system under
+//! a device's agent, or under the keeper of a repository, that forgets what was not synced.
 
 use std::{
     fs::{self, File},
@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use plimsoll_trust::atomic;
+use crate::atomic;
 
 /// A file system that may lose power between any two calls.
 pub trait Disk: Send + Sync {
@@ -65,7 +65,7 @@ impl Disk for RealDisk {
 }
 
 /// Makes a folder and those above it, each with a name that lasts.
-pub(crate) fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+pub fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
@@ -78,11 +78,12 @@ pub(crate) fn make_folders(disk: &dyn Disk, path: &Path) -> io::Result<()> {
     disk.sync_folder(above)
 }
 
-/// Writes a file, or replaces it: after a crash or a power cut it has the old content or the new.
-pub(crate) fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file, or replaces it: after a crash or a power cut it has the old content or the new. Whoever calls it has a lock that keeps
+/// others away.
+pub fn replace(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // One writer at a time, by the lock of the state; what a killed one left is overwritten.
+    // One writer at a time, by that lock; what a killed one left is overwritten.
     let staged = folder.join(format!("{}{name}", atomic::TEMPORARY));
     match disk.remove(&staged) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
