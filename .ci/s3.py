@@ -8,6 +8,9 @@ holds the lock, and KILLS (3) that are killed at random points. Ends with 1 at t
 """
 import base64
 import contextlib
+import datetime
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -15,6 +18,7 @@ import random
 
 
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -24,6 +28,9 @@ import time
 os.environ.update(AWS_ACCESS_KEY_ID="testing", AWS_SECRET_ACCESS_KEY="testing", AWS_REGION="us-east-1", NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "crates/release/tests"))
 import boto3  # noqa: E402
+from cryptography import x509  # noqa: E402
+from cryptography.hazmat.primitives import hashes, serialization  # noqa: E402
+from cryptography.hazmat.primitives.asymmetric import ec  # noqa: E402
 from third_party import Client, claim  # noqa: E402
 
 BUCKET, PREFIX = "models", "sleep-wake"
@@ -54,6 +61,36 @@ def store(folder):
     finally:
         server.kill()
         server.wait()
+
+
+@contextlib.contextmanager
+def https(folder, scratch):
+    """A folder on a server with a certificate that only who is told so trusts; its address and the certificate."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.timezone.utc)
+    day = datetime.timedelta(days=1)
+    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+                   .serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+                   .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
+    pem, both = scratch / "certificate.pem", scratch / "server.pem"
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    both.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()) + pem.read_bytes())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(both)
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server.handle_error = lambda *_: None
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"https://localhost:{server.server_port}", pem
+    finally:
+        server.shutdown()
 
 
 class World:
@@ -125,6 +162,14 @@ def main():
                 client.read(f"release.{target['release']}.{target['version']}.json")
                 return pointers
         claim(tuf_reads()[1]["version"] == "1.0.0", "python-tuf reads beta and general from root v1 over the store's HTTP")
+
+        with https(folder / "repository", folder) as (address, certificate):
+            command = world.command("verify", address, "--root", folder / "repository/metadata/1.root.json", "--production")
+            trusting = {**os.environ, "SSL_CERT_FILE": str(certificate), "NO_PROXY": "localhost"}
+            said = subprocess.run(command, capture_output=True, text=True, check=False, env=trusting)
+            claim(said.returncode == 0 and "verdict  pass" in said.stdout, f"plimsoll verifies https:// by a certificate that it is told to trust {said.stderr}")
+            said = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "NO_PROXY": "localhost"})
+            claim(said.returncode == 96 and "certificate" in said.stderr.lower(), f"and by no other: {said.stderr.splitlines()[0]}")
 
         # Two at once.
         epoch = world.beta()["epoch"]
