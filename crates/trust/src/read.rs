@@ -61,9 +61,10 @@ impl ReadError {
     }
 }
 
-/// A path that stands for an address on the network.
+/// A path that stands for an address on the network: it begins with a scheme of two letters or more, so that no drive is one.
 pub fn is_address(path: &Path) -> bool {
-    path.to_string_lossy().contains("://")
+    let parts = path.to_str().and_then(|text| text.split_once("://"));
+    parts.is_some_and(|(scheme, _)| scheme.len() > 1 && scheme.bytes().all(|b| b.is_ascii_alphanumeric()))
 }
 
 /// Opens a regular file, never a link; with its length.
@@ -137,4 +138,20 @@ pub(crate) fn sha256_from_hex(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
     }
     Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_no_address_whatever_it_is_called() {
+        for address in ["s3://models/a", "https://releases.example", "https://releases.example/metadata/timestamp.json"]
+        {
+            assert!(is_address(Path::new(address)), "{address}");
+        }
+        for folder in ["models", "s3:/models", "C://models", "./s3://models", "a b://c", "://"] {
+            assert!(!is_address(Path::new(folder)), "{folder}");
+        }
+    }
 }
