@@ -71,14 +71,17 @@ fn told(error: &ReleaseError, says: &str, help: &str) {
     assert!(error.help().unwrap().contains(help), "{:?}", error.help());
 }
 
+#[expect(clippy::print_stderr, reason = "captured unless asked for, as every test's output is")]
+fn not_judged() {
+    eprintln!("NOT JUDGED: mounting is not permitted here");
+}
+
 #[test]
 fn a_full_disk_and_a_read_only_one_are_clear_errors_and_leave_the_old_state() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
     let Some(small) = Small::mount(&place("small")) else {
-        // Captured unless asked for, as every test's output is.
-        println!("NOT JUDGED: mounting is not permitted here");
-        return;
+        return not_judged();
     };
     let repository = small.0.join("repository");
     let keeper = Repository::open_or_create_trial(&repository, &place("keys"), SystemTime::now()).unwrap();
