@@ -65,18 +65,19 @@ def store(folder):
 
 @contextlib.contextmanager
 def https(folder, scratch):
-    """A folder on a server with a certificate that only who is told so trusts; its address and the certificate."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    day = datetime.timedelta(days=1)
-    certificate = (x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-                   .serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
-                   .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-                   .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True).sign(key, hashes.SHA256()))
-    pem, both = scratch / "certificate.pem", scratch / "server.pem"
-    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    both.write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()) + pem.read_bytes())
+    """A folder on a server with a certificate of an authority that only who is told so trusts; its address and the authority's file."""
+    now, day = datetime.datetime.now(datetime.timezone.utc), datetime.timedelta(days=1)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ["authority", "localhost"]}
+    names = {name: x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]) for name in keys}
+
+    def certificate(name, extension):
+        return (x509.CertificateBuilder().subject_name(names[name]).issuer_name(names["authority"]).public_key(keys[name].public_key())
+                .serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
+                .add_extension(extension, critical=False).sign(keys["authority"], hashes.SHA256())).public_bytes(serialization.Encoding.PEM)
+    pem, both = scratch / "authority.pem", scratch / "server.pem"
+    pem.write_bytes(certificate("authority", x509.BasicConstraints(ca=True, path_length=None)))
+    both.write_bytes(keys["localhost"].private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+                     + certificate("localhost", x509.SubjectAlternativeName([x509.DNSName("localhost")])))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(both)
 
