@@ -213,7 +213,18 @@ def main():
         world.run(*world.publish(versions[0]))
         usual = time.monotonic() - begin
         versions.reverse()
-        dice, waited = random.Random(9), 0
+        dice, waited, looks, broken, done = random.Random(9), 0, [], [], threading.Event()
+
+        def looking():
+            # A client of its own, that remembers what it saw.
+            while not done.is_set():
+                said = subprocess.run(world.command("verify", web, "--production", "--root", folder / "root.json", "--memory", folder / "looking"),
+                                      capture_output=True, text=True, check=False)
+                looks.append(said.returncode)
+                if said.returncode:
+                    broken.append(said.stdout + said.stderr)
+        client = threading.Thread(target=looking)
+        client.start()
         for _ in range(kills):
             publisher = subprocess.Popen(world.command(*world.publish(versions[0])), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             time.sleep(dice.uniform(0.05, usual))
@@ -229,6 +240,9 @@ def main():
                 raise SystemExit(f"BROKEN the next publish repaired nothing: {pointer}")
             world.verify()
             versions.reverse()
+        done.set()
+        client.join()
+        claim(looks and not broken, f"a client that looked {len(looks)} times all the while never saw an invalid repository {''.join(broken[:1])}")
         claim(True, f"{kills} publishers killed within the {usual:.2f} s that one takes, {waited} of them under their lock: valid for both clients at once, "
               "and the next publisher takes over")
         log = world.run("audit", "verify", "--repository", ADDRESS).stderr.strip()
