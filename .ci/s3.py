@@ -193,7 +193,7 @@ def main():
                 beat += 1
                 stop.wait(1)
         free = s3.get_object(**key)["Body"].read()
-        holder = threading.Thread(target=holds)
+        holder = threading.Thread(target=holds, daemon=True)
         holder.start()
         try:
             time.sleep(0.5)
@@ -223,7 +223,7 @@ def main():
                 looks.append(said.returncode)
                 if said.returncode:
                     broken.append(said.stdout + said.stderr)
-        client = threading.Thread(target=looking)
+        client = threading.Thread(target=looking, daemon=True)
         client.start()
         for _ in range(kills):
             publisher = subprocess.Popen(world.command(*world.publish(versions[0])), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
