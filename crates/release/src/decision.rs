@@ -46,8 +46,16 @@ fn judges(client: &Client, manifest: &ReleaseManifest) -> Result<Vec<PublicKey>,
     Ok(keys)
 }
 
-/// The digest of a decision's payload, where it holds for a release.
-pub(crate) fn check(envelope: &[u8], client: &Client, manifest: &ReleaseManifest) -> Result<String, ReleaseError> {
+/// A decision that holds for a release.
+pub(crate) struct Held {
+    /// SHA-256 of its payload.
+    pub(crate) sha256: String,
+    /// Whose it is, and by which policy, in words.
+    pub(crate) meaning: String,
+}
+
+/// A decision, where it holds for a release.
+pub(crate) fn check(envelope: &[u8], client: &Client, manifest: &ReleaseManifest) -> Result<Held, ReleaseError> {
     let envelope = Envelope::from_json(envelope)?;
     let keys = judges(client, manifest)?;
     let payload = envelope.verify(IN_TOTO, &keys.iter().collect::<Vec<_>>(), 1)?;
@@ -84,7 +92,12 @@ pub(crate) fn check(envelope: &[u8], client: &Client, manifest: &ReleaseManifest
         }
         (None, None) => return Err(refused("it names no model and data by their digests")),
     }
-    Ok(sha256_hex(&payload))
+    let policy = at("/predicate/policy/digest/sha256");
+    let meaning = match object("/predicate/decision") {
+        Some(_) => format!("a rollout under the policy {policy}"),
+        None => format!("a gate by the policy {policy}, of this model and these data"),
+    };
+    Ok(Held { sha256: sha256_hex(&payload), meaning })
 }
 
 /// A rollout's decision is about this release, under the policy that the summary names.
@@ -172,12 +185,12 @@ impl Content<'_> {
 }
 
 /// Holds the decision that a pointer names against the release that it let in.
-pub(crate) fn read(client: &Client, sha256: &str, manifest: &ReleaseManifest) -> Result<(), ReleaseError> {
+pub(crate) fn read(client: &Client, sha256: &str, manifest: &ReleaseManifest) -> Result<Held, ReleaseError> {
     let envelope = client.source().get(&decision_file(sha256), LIMIT)?;
     let envelope = envelope.ok_or_else(|| refused(format!("{sha256} is not in the repository")))?;
     let found = check(&envelope, client, manifest)?;
-    if found != sha256 {
-        return Err(refused(format!("it is {found}, the channel names {sha256}")));
+    if found.sha256 != sha256 {
+        return Err(refused(format!("it is {}, the channel names {sha256}", found.sha256)));
     }
-    Ok(())
+    Ok(found)
 }

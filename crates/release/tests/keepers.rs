@@ -176,6 +176,10 @@ fn more_devices_and_a_channel_that_goes_on_take_the_decision_that_let_the_releas
         assert!(error.to_string().contains(says), "`{error}` does not say `{says}`");
     };
     refused(keeper.advance(GENERAL, &share(5_000), now()), "is not in the repository");
+    let options = VerifyOptions { now: Some(now()), ..Default::default() };
+    let seen = verify_repository(&fixture.repository(), &options).unwrap();
+    let step = seen.failure().unwrap();
+    assert!(step.name == "decision" && step.detail.contains("is not in the repository"), "{step:?}");
     keeper.advance(GENERAL, &share(100), now()).unwrap();
     keeper.halt(GENERAL, "noise", None, now()).unwrap();
     refused(keeper.resume(GENERAL, None, now()), "is not in the repository");

@@ -327,7 +327,7 @@ impl Repository {
             let missing =
                 || ReleaseError::NotFound { what: format!("release {name} {version}"), place: self.folder().into() };
             let (manifest, _) = listed.ok_or_else(missing)?;
-            let sha256 = decision::check(envelope, editor.client(), &manifest)?;
+            let sha256 = decision::check(envelope, editor.client(), &manifest)?.sha256;
             editor.put_blob(&decision::decision_file(&sha256), envelope)?;
             Ok(sha256)
         })
@@ -386,7 +386,7 @@ impl Repository {
             name: manifest.name.clone(),
             version: manifest.version.clone(),
         };
-        decision::read(client, decision.ok_or_else(none)?, manifest)
+        decision::read(client, decision.ok_or_else(none)?, manifest).map(drop)
     }
 
     /// Signs anew whatever is about to expire: for a clock to call, once a day.

@@ -13,7 +13,11 @@ use super::{
     folder::{Expected, take_release},
     steps::Steps,
 };
-use crate::{Place, ReleaseError, catalogue, fetch::extract, roles::CHANNELS};
+use crate::{
+    Place, ReleaseError, catalogue, decision,
+    fetch::extract,
+    roles::{CHANNELS, GENERAL},
+};
 
 /// Where the epochs that were seen are remembered.
 const EPOCHS: &str = "epochs.json";
@@ -78,6 +82,9 @@ pub fn verify_repository(repository: impl Into<Place>, options: &VerifyOptions) 
         let found = steps.take(&format!("channel {channel}"), || pointer(&client, channel, trial, options));
         let Some(Some(pointer)) = found else { continue };
         seen.insert((*channel).into(), pointer.epoch);
+        if *channel == GENERAL && !trial {
+            let_in(&mut steps, &client, &pointer);
+        }
         for release in [Some(pointer.target), pointer.previous].into_iter().flatten() {
             if !releases.contains(&release) {
                 releases.push(release);
@@ -102,6 +109,19 @@ pub fn verify_repository(repository: impl Into<Place>, options: &VerifyOptions) 
         atomic::write(path, &bytes).map_err(|source| ReleaseError::Io { path: path.clone(), source })?;
     }
     Ok(verification)
+}
+
+/// What let the release into general that is there.
+fn let_in(steps: &mut Steps, client: &Client, pointer: &ChannelPointer) {
+    let Some(sha256) = &pointer.decision_sha256 else {
+        return steps.skip("decision", "general names none: it went back to a release that it had before");
+    };
+    steps.take("decision", || {
+        let held = catalogue::pointed(client, &pointer.target)
+            .and_then(|manifest| decision::read(client, sha256, &manifest))
+            .map_err(|e| e.to_string())?;
+        Ok(((), format!("general: {}", held.meaning)))
+    });
 }
 
 /// The epochs that were seen of channels.
