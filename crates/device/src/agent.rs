@@ -6,14 +6,15 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use plimsoll_profile::DeviceSpec;
-use plimsoll_record::{DeviceAction, DeviceStatus, PointedRelease};
+use plimsoll_profile::{Day, DeviceSpec};
+use plimsoll_record::{DeviceAction, DeviceStatus, Distributions, PointedRelease};
 use plimsoll_runtime::Executor;
 
 use crate::{
     DeviceError,
     channel::{self, View},
-    decide::{Facts, Step, decide},
+    day::{Diary, Whose},
+    decide::{Facts, Step, cohort, decide},
     disk::{Disk, RealDisk},
     install::Installation,
     state::{Installed, Memory, Slot, State},
@@ -119,12 +120,12 @@ impl Agent {
         let Some(release) = release else {
             // A server that routes keeps what it would fall back on ready.
             if let (true, Some(previous), Some((slot, _))) = (self.spec.routes, &pointer.previous, &active) {
-                self.prepare(executor, &view, previous, channel, slot.other(), memory)?;
+                self.prepare((executor, now), &view, previous, channel, slot.other(), memory)?;
             }
             return Ok((action, reason));
         };
         let slot = active.as_ref().map_or(Slot::A, |(slot, _)| slot.other());
-        let installed = self.prepare(executor, &view, &release, channel, slot, memory)?;
+        let installed = self.prepare((executor, now), &view, &release, channel, slot, memory)?;
         if active.is_some()
             && let Some(wait) = self.disturbs(now)
         {
@@ -140,7 +141,7 @@ impl Agent {
     /// Sees to it that a slot holds a release, tested. One that does not suit is remembered by its digest.
     fn prepare(
         &self,
-        executor: &dyn Executor,
+        (executor, now): (&dyn Executor, SystemTime),
         view: &View,
         release: &PointedRelease,
         channel: &str,
@@ -162,11 +163,31 @@ impl Agent {
         let (spec, state) = (&self.spec, &self.state);
         let source = view.source();
         let filled = Installation { spec, state, executor, release, manifest: &manifest, channel, source }.fill(slot);
-        if let Err(DeviceError::Unfit { reason, .. }) = &filled {
-            memory.refused.insert(release.release_digest.clone(), reason.clone());
-            self.state.remember(memory)?;
+        match &filled {
+            Err(DeviceError::Unfit { reason, .. }) => {
+                memory.refused.insert(release.release_digest.clone(), reason.clone());
+                self.state.remember(memory)?;
+            }
+            Err(DeviceError::Refused { forged: true, .. }) => self.report_forged(release, channel, memory, now)?,
+            _ => {}
         }
         filled
+    }
+
+    /// Whoever judges the release must hear that its files were not what was signed.
+    fn report_forged(
+        &self,
+        release: &PointedRelease,
+        channel: &str,
+        memory: &Memory,
+        now: SystemTime,
+    ) -> Result<(), DeviceError> {
+        let (spec, release) = (&self.spec, release.release_digest.clone());
+        let cohort = cohort(memory.pointer.as_ref(), &spec.id, &release).into();
+        let whose = Whose { device: spec.id.clone(), channel: channel.into(), cohort, release };
+        let mut diary = Diary::open(&self.state, Day::of(now), &whose, spec.power.map(|p| p.0))?;
+        diary.forged();
+        diary.save(&self.state, &Distributions::default(), true)
     }
 
     /// Why the model is not to be swapped now.

@@ -75,6 +75,8 @@ impl Diary {
                 over_budget: 0,
                 crashes: 0,
                 restarts: 0,
+                crash_loops: 0,
+                signature_failures: 0,
                 latency_log2_us: None,
                 shadow: None,
                 input_drift: None,
@@ -122,6 +124,16 @@ impl Diary {
 
     pub(crate) fn crashed(&mut self) {
         self.counts.record.crashes += 1;
+    }
+
+    /// The release was given up.
+    pub(crate) fn gave_up(&mut self) {
+        self.counts.record.crash_loops += 1;
+    }
+
+    /// The release's files were not what was signed.
+    pub(crate) fn forged(&mut self) {
+        self.counts.record.signature_failures += 1;
     }
 
     pub(crate) fn restarted(&mut self) {

@@ -39,6 +39,8 @@ pub enum DeviceError {
         what: String,
         /// Why.
         reason: String,
+        /// The files of a release are not what was signed.
+        forged: bool,
     },
     /// The release is genuine, and not for this device.
     #[error("{release} does not suit this device: {reason}")]
@@ -89,7 +91,11 @@ impl DeviceError {
     }
 
     pub(crate) fn refused(what: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self::Refused { what: what.into(), reason: reason.into() }
+        Self::Refused { what: what.into(), reason: reason.into(), forged: false }
+    }
+
+    pub(crate) fn forged(what: impl Into<String>, reason: impl Into<String>) -> Self {
+        Self::Refused { what: what.into(), reason: reason.into(), forged: true }
     }
 }
 

@@ -98,7 +98,7 @@ impl Installation<'_> {
             disk.sync(&place).map_err(io)?;
             let found = hex(&content.hasher.finalize());
             if found != file.sha256 {
-                return Err(refused(format!("its SHA-256 is {found}, {} was signed", file.sha256)));
+                return Err(DeviceError::forged(&file.path, format!("its SHA-256 is {found}, {} was signed", file.sha256)));
             }
         }
         // Their bytes last; now their names do.
@@ -113,7 +113,7 @@ impl Installation<'_> {
         let folder = self.state.slot(slot);
         let payload = folder.join(PAYLOAD);
         let what = format!("{} {}", self.release.release, self.release.version);
-        let refused = |reason: String| DeviceError::refused(&what, reason);
+        let refused = |reason: String| DeviceError::forged(&what, reason);
         let key = PublicKey::read(&folder.join(PUBLIC_KEY)).map_err(|e| refused(e.to_string()))?;
         if key.id() != self.manifest.signing_key {
             return Err(refused(format!("its key is {}, the repository says {}", key.id(), self.manifest.signing_key)));

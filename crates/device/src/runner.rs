@@ -140,7 +140,7 @@ impl<'r> Runner<'r> {
         forget_old(runner.state)?;
         if runner.health.row >= runner.spec.crashes {
             let row = runner.health.row;
-            runner.go_back(&format!("{row} starts in a row did not end"))?;
+            runner.go_back(&format!("{row} starts in a row did not end"), now)?;
         }
         runner.open_other()?;
         runner.note(now, false)?.restarted();
@@ -199,11 +199,13 @@ impl<'r> Runner<'r> {
     }
 
     /// Goes back to the other slot. Whether there was something to go back to.
-    fn go_back(&mut self, reason: &str) -> Result<bool, DeviceError> {
+    fn go_back(&mut self, reason: &str, now: SystemTime) -> Result<bool, DeviceError> {
         self.save(true)?;
         if !roll_back(self.state, reason)? {
             return Ok(false);
         }
+        self.note(now, false)?.gave_up();
+        self.save(true)?;
         let (slot, installed) = self.state.active()?.ok_or(DeviceError::NoModel)?;
         self.take_over(slot, installed)?;
         Ok(true)
@@ -292,7 +294,7 @@ impl<'r> Runner<'r> {
                         continue;
                     }
                     let reason = format!("it crashed {} times in a row: {e}", self.health.row);
-                    if !self.go_back(&reason)? {
+                    if !self.go_back(&reason, now)? {
                         return Err(e.into());
                     }
                     went_back = Some(reason);

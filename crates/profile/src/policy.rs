@@ -7,7 +7,7 @@ use crate::{
     error::{ConfigError, Problem},
     reader::{self, Name, Number, Table, unknown},
     source::{Source, Span, Spanned},
-    units::{Count, Seconds, Share},
+    units::{Count, Seconds, Share, Usage},
 };
 
 /// What is watched.
@@ -23,12 +23,26 @@ pub enum RolloutMetric {
     Rating,
     /// Share of devices that do not report.
     MissingDevices,
+    /// Energy of an inference, relative to the same device's before the release.
+    Energy,
+    /// How far inputs lie from the reference that the release ships, 0 to 1.
+    InputDrift,
+    /// The same of outputs.
+    OutputDrift,
 }
 
 impl RolloutMetric {
     /// All of them.
-    pub const ALL: &[Self] =
-        &[Self::OverBudget, Self::CrashedDevices, Self::Agreement, Self::Rating, Self::MissingDevices];
+    pub const ALL: &[Self] = &[
+        Self::OverBudget,
+        Self::CrashedDevices,
+        Self::Agreement,
+        Self::Rating,
+        Self::MissingDevices,
+        Self::Energy,
+        Self::InputDrift,
+        Self::OutputDrift,
+    ];
 
     /// As written.
     pub fn name(self) -> &'static str {
@@ -38,6 +52,9 @@ impl RolloutMetric {
             Self::Agreement => "agreement",
             Self::Rating => "rating",
             Self::MissingDevices => "missing-devices",
+            Self::Energy => "energy",
+            Self::InputDrift => "input-drift",
+            Self::OutputDrift => "output-drift",
         }
     }
 
@@ -114,8 +131,10 @@ pub struct Policy {
     pub halt_after: Seconds,
     /// Time after which a person decides.
     pub person_after: Seconds,
-    /// Keys that must sign an advance.
-    pub keys: u64,
+    /// Devices that gave the release up after crashes in a row: so many halt it at once.
+    pub crash_loops: u64,
+    /// Devices that got other files than were signed: so many halt it at once.
+    pub signature_failures: u64,
     /// Smallest number of devices that a report shows.
     pub min_cell: u64,
     /// How long telemetry is kept.
@@ -169,10 +188,15 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
     let (alpha, power) = (rate("alpha", 0.05, 0.5), rate("power", 0.8, 1.0));
     let (pre_period, halt_after, person_after) =
         (duration("pre-period", 14.0), duration("halt-after", 7.0), duration("person-after", 60.0));
-    let keys = decision.as_ref().and_then(|t| t.get::<Count>("keys")).map_or(2, |k| k.value.0);
     if let Some(t) = &decision {
+        if let Some((_, span)) = t.raw("keys") {
+            t.report(Problem::at(span, "`keys` is not the policy's to say").help(
+                "how many keys sign an advance is the threshold of the repository's role `general`, which every device checks; remove the line",
+            ));
+        }
         t.finish();
     }
+    let (crash_loops, signature_failures) = incidents(table);
     let (min_cell, retention) = table.table("reporting").map_or((10, Seconds(400.0 * DAY)), |t| {
         let cell = t.get::<Count>("min-cell").map_or(10, |c| c.value.0);
         let retention = t.get::<Seconds>("retention").map_or(Seconds(400.0 * DAY), |s| s.value);
@@ -192,12 +216,30 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
         pre_period,
         halt_after,
         person_after,
-        keys,
+        crash_loops,
+        signature_failures,
         min_cell,
         retention,
         tolerances: tolerances?,
         source: Arc::clone(source),
     })
+}
+
+/// Devices that must report a crash loop or a bad signature before it halts at once.
+fn incidents(table: &Table<'_>) -> (u64, u64) {
+    const USUAL: u64 = 3;
+    let Some(t) = table.table("incidents") else { return (USUAL, USUAL) };
+    let count = |key: &'static str| {
+        let Some(count) = t.get::<Count>(key) else { return USUAL };
+        if count.value.0 == 0 {
+            let problem = Problem::at(count.span, "no device at all would halt every release");
+            t.report(problem.help("write the number of devices, such as 3: one device may have a defect of its own"));
+        }
+        count.value.0
+    };
+    let found = (count("crash-loops"), count("signature-failures"));
+    t.finish();
+    found
 }
 
 /// A share above zero and not above `most`.
@@ -307,6 +349,10 @@ fn tolerances(table: &Table<'_>) -> Option<Vec<Tolerance>> {
 
 /// An amount of a metric: a share, or points of a rating.
 fn amount(table: &Table<'_>, metric: RolloutMetric, key: &'static str) -> Option<Spanned<f64>> {
+    // More energy than before is more than all of it.
+    if metric == RolloutMetric::Energy {
+        return table.get::<Usage>(key).map(|u| Spanned { value: u.value.0, span: u.span });
+    }
     if metric != RolloutMetric::Rating {
         return table.get::<Share>(key).map(|s| Spanned { value: s.value.0, span: s.span });
     }

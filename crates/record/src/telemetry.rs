@@ -29,6 +29,12 @@ pub struct DeviceDay {
     pub crashes: u64,
     /// Restarts for any reason.
     pub restarts: u64,
+    /// Times that the device gave the release up, since it crashed again and again.
+    #[serde(default)]
+    pub crash_loops: u64,
+    /// Times that the release's files were not what was signed: by their digests, their key or their signature.
+    #[serde(default)]
+    pub signature_failures: u64,
     /// How long inferences took, in bins that merge by addition: bin `i` counts those of at least 2^i and less than 2^(i+1)
     /// microseconds, bin 0 what was shorter, too. Trailing zeros may be left out; at most [`DeviceDay::LATENCY_BINS`].
     #[serde(default)]

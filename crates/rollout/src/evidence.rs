@@ -16,7 +16,16 @@ pub struct Arm {
     pub(crate) crashed: Events,
     pub(crate) agreement: Bounded,
     pub(crate) ratings: Bounded,
+    /// In parts of [`MOST_ENERGY`].
+    pub(crate) energy: Moments,
+    pub(crate) input_drift: Moments,
+    pub(crate) output_drift: Moments,
+    pub(crate) crash_loops: Events,
+    pub(crate) signature_failures: Events,
 }
+
+/// An inference that takes more than so many times the energy that it took before counts as one that takes so much.
+pub(crate) const MOST_ENERGY: f64 = 4.0;
 
 impl Arm {
     /// Devices that reported.
@@ -26,10 +35,25 @@ impl Arm {
 
     fn take(&mut self, o: &Outcome, span: Span) {
         let share = |part: u64, of: u64| (of > 0).then(|| part as f64 / of as f64);
+        let mean = |[sum, n]: [u64; 2]| share(sum, n);
         let absent = |days: u64, of: u64| share(of.saturating_sub(days), of);
         self.devices += 1;
         self.crashed.units += 1;
         self.crashed.events += u64::from(o.crashes > 0);
+        for (events, count) in
+            [(&mut self.crash_loops, o.crash_loops), (&mut self.signature_failures, o.signature_failures)]
+        {
+            events.units += 1;
+            events.events += u64::from(count > 0);
+        }
+        if let (Some(energy), Some(before)) = (mean(o.energy), mean(o.pre_energy).filter(|e| *e > 0.0)) {
+            self.energy.push(energy / before / MOST_ENERGY, None);
+        }
+        for (moments, drift) in [(&mut self.input_drift, o.input_drift), (&mut self.output_drift, o.output_drift)] {
+            if let Some(drift) = mean(drift) {
+                moments.push(drift / 1e6, None);
+            }
+        }
         if let Some(over) = share(o.over_budget, o.inferences) {
             self.over_budget.push(over, share(o.pre_over_budget, o.pre_inferences));
         }

@@ -1,6 +1,7 @@
 //! From evidence to a verdict, by the rules of a policy.
 //!
-//! HALT where harm above half a margin is shown for any metric, or an absolute limit is passed for sure. ADVANCE where the soak is over,
+//! HALT at once where so many devices as the policy says report a crash loop or a bad signature; where harm above half a margin is shown
+//! for any metric, or an absolute limit is passed for sure. ADVANCE where the soak is over,
 //! enough devices report, limits are kept, and every metric that the planned fleet can show anything of at this stage is shown to be
 //! no worse than its margin. Otherwise HOLD, and what is missing: no data are no evidence. Where no stage of the plan could prove a
 //! metric, proof is not asked for: a person decides, with the power shown.
@@ -143,6 +144,20 @@ fn judge(judge: &Judge<'_>, rung: &Rung, when: When, evidence: &Evidence, detail
             _ => {}
         }
         metrics.push(metric);
+    }
+    for (what, events, halts) in [
+        ("a crash loop", [evidence.treatment.crash_loops, evidence.holdback.crash_loops], policy.crash_loops),
+        (
+            "files that are not what was signed",
+            [evidence.treatment.signature_failures, evidence.holdback.signature_failures],
+            policy.signature_failures,
+        ),
+    ] {
+        // Where the holdback has as many for its size, it is not the release.
+        if events[0].events >= halts && (events[1].units == 0 || events[0].share() > events[1].share()) {
+            halt = true;
+            reasons.push(format!("{what}: reported by {halts} devices with the release or more; that halts at once"));
+        }
     }
     missing.extend(patience(policy, rung, when, evidence));
     let verdict = if halt {

@@ -8,7 +8,10 @@ use plimsoll_stats::anytime::{
     proportion::{self, Events},
 };
 
-use crate::{evidence::Evidence, moments::Moments};
+use crate::{
+    evidence::{Evidence, MOST_ENERGY},
+    moments::Moments,
+};
 
 /// Fewer devices in an arm say nothing by a method that is asymptotic in them.
 const FEWEST: u64 = 20;
@@ -36,7 +39,7 @@ impl Rates {
 #[derive(Debug, Clone)]
 pub(crate) enum Seen<'e> {
     /// Means of two arms.
-    Means { arms: [&'e Moments; 2], harm: f64, se: f64 },
+    Means { arms: [&'e Moments; 2], scale: f64, harm: f64, se: f64 },
     /// Events of two arms.
     Events([Events; 2]),
     /// Values of the treatment between 0 and 1, more being better, held against a figure.
@@ -52,14 +55,19 @@ impl<'e> Seen<'e> {
     /// `None` where too few have reported.
     pub(crate) fn of(evidence: &'e Evidence, tolerance: &Tolerance) -> Option<Self> {
         let (a, b) = (&evidence.treatment, &evidence.holdback);
-        let means = |arms: [&'e Moments; 2]| {
-            let difference = arms[0].minus(arms[1], FLOOR * tolerance.margin)?;
+        let scaled = |arms: [&'e Moments; 2], scale: f64| {
+            let difference = arms[0].minus(arms[1], FLOOR * tolerance.margin / scale)?;
             let enough = arms.iter().all(|m| m.units() >= FEWEST);
-            enough.then_some(Self::Means { arms, harm: difference.difference, se: difference.se })
+            let (harm, se) = (difference.difference * scale, difference.se * scale);
+            enough.then_some(Self::Means { arms, scale, harm, se })
         };
+        let means = |arms| scaled(arms, 1.0);
         match tolerance.metric {
             RolloutMetric::OverBudget => means([&a.over_budget, &b.over_budget]),
             RolloutMetric::MissingDevices => means([&a.missing, &b.missing]),
+            RolloutMetric::Energy => scaled([&a.energy, &b.energy], MOST_ENERGY),
+            RolloutMetric::InputDrift => means([&a.input_drift, &b.input_drift]),
+            RolloutMetric::OutputDrift => means([&a.output_drift, &b.output_drift]),
             RolloutMetric::CrashedDevices => {
                 (a.crashed.units > 0 && b.crashed.units > 0).then_some(Self::Events([a.crashed, b.crashed]))
             }
@@ -126,7 +134,7 @@ impl<'e> Seen<'e> {
     /// What the release itself is at, and how many units say so.
     pub(crate) fn treatment(&self) -> ArmFigure {
         match self {
-            Self::Means { arms: [a, _], .. } => figure(a.mean(), a.units()),
+            Self::Means { arms: [a, _], scale, .. } => figure(a.mean().map(|m| m * scale), a.units()),
             Self::Events([a, _]) => figure(Some(a.share()), a.units),
             Self::Against { values, .. } => figure(values.mean(), values.len()),
             Self::Bounded([a, _]) => figure(a.mean().map(|m| 1.0 + POINTS * m), a.len()),
@@ -136,7 +144,7 @@ impl<'e> Seen<'e> {
     /// The same of the holdback, where it counts.
     pub(crate) fn holdback(&self) -> Option<ArmFigure> {
         match self {
-            Self::Means { arms: [_, b], .. } => Some(figure(b.mean(), b.units())),
+            Self::Means { arms: [_, b], scale, .. } => Some(figure(b.mean().map(|m| m * scale), b.units())),
             Self::Events([_, b]) => Some(figure(Some(b.share()), b.units)),
             Self::Against { .. } => None,
             Self::Bounded([_, b]) => Some(figure(b.mean().map(|m| 1.0 + POINTS * m), b.len())),
@@ -146,8 +154,9 @@ impl<'e> Seen<'e> {
     /// Whether the release's own figure passes the limit for sure.
     pub(crate) fn over_limit(&self, limit: f64, tau: f64, alpha: f64) -> bool {
         match self {
-            Self::Means { arms: [a, _], .. } => {
+            Self::Means { arms: [a, _], scale, .. } => {
                 let (Some(mean), Some(variance)) = (a.mean(), a.variance()) else { return false };
+                let (mean, variance) = (mean * scale, variance * scale * scale);
                 let se = (variance.max((FLOOR * tau).powi(2)) / a.units() as f64).sqrt();
                 mean - normal::radius(se, tau, alpha) > limit
             }
@@ -160,7 +169,7 @@ impl<'e> Seen<'e> {
     /// Standard deviation between units, or the share of events, as the holdback shows it.
     pub(crate) fn spread(&self) -> Option<f64> {
         match self {
-            Self::Means { arms: [_, b], .. } => b.variance().map(f64::sqrt),
+            Self::Means { arms: [_, b], scale, .. } => b.variance().map(|v| v.sqrt() * scale),
             Self::Events([_, b]) => (b.units >= FEWEST).then(|| b.share()),
             Self::Against { values, .. } => values.variance().map(f64::sqrt),
             Self::Bounded([_, b]) => b.variance().map(|v| v.sqrt() * POINTS),
@@ -190,6 +199,9 @@ pub(crate) fn own(evidence: &Evidence, metric: RolloutMetric) -> Option<f64> {
         RolloutMetric::MissingDevices => arm.missing.mean(),
         RolloutMetric::CrashedDevices => (arm.crashed.units > 0).then(|| arm.crashed.share()),
         RolloutMetric::Agreement => arm.agreement.mean(),
+        RolloutMetric::Energy => arm.energy.mean().map(|m| m * MOST_ENERGY),
+        RolloutMetric::InputDrift => arm.input_drift.mean(),
+        RolloutMetric::OutputDrift => arm.output_drift.mean(),
         RolloutMetric::Rating => arm.ratings.mean().map(|m| 1.0 + POINTS * m),
     }
 }
@@ -212,11 +224,15 @@ pub(crate) fn power(tolerance: &Tolerance, spread: f64, [a, b]: [u64; 2], alpha:
         _ if a == 0 => 0.0,
         RolloutMetric::Agreement => shown(spread / x.sqrt(), slack(x, 1.0)),
         _ if b == 0 => 0.0,
-        RolloutMetric::OverBudget | RolloutMetric::MissingDevices if a.min(b) < FEWEST => 0.0,
-        RolloutMetric::OverBudget | RolloutMetric::MissingDevices => {
-            normal::power(spread * (1.0 / x + 1.0 / y).sqrt(), margin, alpha)
-        }
+        metric if is_mean(metric) && a.min(b) < FEWEST => 0.0,
+        metric if is_mean(metric) => normal::power(spread * (1.0 / x + 1.0 / y).sqrt(), margin, alpha),
         RolloutMetric::Rating => shown(spread * (1.0 / x + 1.0 / y).sqrt(), slack(x.min(y), POINTS)),
-        RolloutMetric::CrashedDevices => proportion::power(spread, [a, b], margin, alpha),
+        _ => proportion::power(spread, [a, b], margin, alpha),
     }
+}
+
+/// Whether a metric is a mean over devices.
+fn is_mean(metric: RolloutMetric) -> bool {
+    use RolloutMetric::{Energy, InputDrift, MissingDevices, OutputDrift, OverBudget};
+    matches!(metric, OverBudget | MissingDevices | Energy | InputDrift | OutputDrift)
 }

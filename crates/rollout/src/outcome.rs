@@ -51,11 +51,23 @@ pub struct Outcome {
     pub shadow_runs: u64,
     /// Those that agreed.
     pub shadow_agreed: u64,
+    /// Times that it gave the release up after crashes in a row.
+    pub crash_loops: u64,
+    /// Times that it got other files than were signed.
+    pub signature_failures: u64,
+    /// Energy, in tenths of a millijoule, and the inferences that took it.
+    pub energy: [u64; 2],
+    /// Drift of the inputs, in millionths summed over days, and the days.
+    pub input_drift: [u64; 2],
+    /// The same of the outputs.
+    pub output_drift: [u64; 2],
     /// Inferences in the time before the release.
     pub pre_inferences: u64,
     /// Those over the time budget.
     pub pre_over_budget: u64,
-    /// Days of that time on which it reported.
+    /// Energy of that time, and the inferences that took it.
+    pub pre_energy: [u64; 2],
+    /// Days of that time on which it reported; 0 where it had the release on some of them.
     pub pre_days: u64,
     /// Users whose last rating was 1, 2, 3, 4, 5.
     pub ratings: [u64; 5],

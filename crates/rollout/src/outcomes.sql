@@ -1,11 +1,15 @@
 -- From device-days to device outcomes: one row a device, for the stage that the table `stage` describes.
 -- Reads  device_days  (one row a device, day and release), reviews, and stage (one row).
--- Runs as it stands in SQLite, DuckDB, Spark, Trino and ClickHouse; counts leave as DOUBLE, which every engine sums alike.
+-- Runs as it stands in SQLite, DuckDB, Spark, Trino and ClickHouse; counts leave as DOUBLE, which every engine sums alike. Energy is
+-- counted in tenths of a millijoule and drift in millionths, so that sums are whole. Days before the stage on which a device ran the
+-- candidate already, at an earlier stage, say nothing of what it was like without.
 WITH seen AS (
     SELECT
         d.device AS device,
         d.day AS day,
         CASE WHEN d.day >= s.first_day THEN 1 ELSE 0 END AS during,
+        CASE WHEN d.day < s.first_day AND d.release <> s.candidate THEN 1 ELSE 0 END AS untouched,
+        CASE WHEN d.day < s.first_day AND d.release = s.candidate THEN 1 ELSE 0 END AS touched,
         CASE
             WHEN d.day < s.first_day OR d.channel <> s.channel THEN 0
             WHEN d.cohort = 'treatment' AND d.release = s.candidate THEN 1
@@ -18,7 +22,14 @@ WITH seen AS (
         d.restarts AS restarts,
         d.shadow_runs AS shadow_runs,
         d.shadow_agreed AS shadow_agreed,
-        d.energy_joules AS energy_joules
+        d.crash_loops AS crash_loops,
+        d.signature_failures AS signature_failures,
+        CASE WHEN d.energy_joules IS NULL THEN 0 ELSE d.inferences END AS metered,
+        COALESCE(ROUND(CAST(d.energy_joules AS DOUBLE) * CAST(10000 AS DOUBLE)), CAST(0 AS DOUBLE)) AS energy,
+        CASE WHEN d.input_drift IS NULL THEN 0 ELSE 1 END AS input_days,
+        COALESCE(ROUND(CAST(d.input_drift AS DOUBLE) * CAST(1000000 AS DOUBLE)), CAST(0 AS DOUBLE)) AS input_drift,
+        CASE WHEN d.output_drift IS NULL THEN 0 ELSE 1 END AS output_days,
+        COALESCE(ROUND(CAST(d.output_drift AS DOUBLE) * CAST(1000000 AS DOUBLE)), CAST(0 AS DOUBLE)) AS output_drift
     FROM device_days d CROSS JOIN stage s
     WHERE d.day <= s.last_day AND d.day >= s.first_day - s.pre_days
 ),
@@ -35,12 +46,19 @@ devices AS (
         SUM(CASE WHEN arm > 0 THEN restarts ELSE 0 END) AS restarts,
         SUM(CASE WHEN arm > 0 THEN shadow_runs ELSE 0 END) AS shadow_runs,
         SUM(CASE WHEN arm > 0 THEN shadow_agreed ELSE 0 END) AS shadow_agreed,
-        SUM(CASE WHEN arm > 0 THEN CAST(energy_joules AS DOUBLE) ELSE CAST(0 AS DOUBLE) END) AS energy,
-        SUM(CASE WHEN arm > 0 THEN CAST(energy_joules AS DOUBLE) * CAST(energy_joules AS DOUBLE) ELSE CAST(0 AS DOUBLE) END)
-            AS energy_squared,
-        SUM(CASE WHEN during = 0 THEN inferences ELSE 0 END) AS pre_inferences,
-        SUM(CASE WHEN during = 0 THEN over_budget ELSE 0 END) AS pre_over_budget,
-        COUNT(DISTINCT CASE WHEN during = 0 THEN day END) AS pre_days
+        SUM(CASE WHEN arm > 0 THEN crash_loops ELSE 0 END) AS crash_loops,
+        SUM(CASE WHEN arm > 0 THEN signature_failures ELSE 0 END) AS signature_failures,
+        SUM(CASE WHEN arm > 0 THEN energy ELSE CAST(0 AS DOUBLE) END) AS energy,
+        SUM(CASE WHEN arm > 0 THEN metered ELSE 0 END) AS metered,
+        SUM(CASE WHEN arm > 0 THEN input_drift ELSE CAST(0 AS DOUBLE) END) AS input_drift,
+        SUM(CASE WHEN arm > 0 THEN input_days ELSE 0 END) AS input_days,
+        SUM(CASE WHEN arm > 0 THEN output_drift ELSE CAST(0 AS DOUBLE) END) AS output_drift,
+        SUM(CASE WHEN arm > 0 THEN output_days ELSE 0 END) AS output_days,
+        SUM(CASE WHEN untouched = 1 THEN inferences ELSE 0 END) AS pre_inferences,
+        SUM(CASE WHEN untouched = 1 THEN over_budget ELSE 0 END) AS pre_over_budget,
+        SUM(CASE WHEN untouched = 1 THEN energy ELSE CAST(0 AS DOUBLE) END) AS pre_energy,
+        SUM(CASE WHEN untouched = 1 THEN metered ELSE 0 END) AS pre_metered,
+        CASE WHEN MAX(touched) = 1 THEN 0 ELSE COUNT(DISTINCT CASE WHEN during = 0 THEN day END) END AS pre_days
     FROM seen
     GROUP BY device
 ),
@@ -81,10 +99,18 @@ SELECT
     CAST(o.restarts AS DOUBLE) AS restarts,
     CAST(o.shadow_runs AS DOUBLE) AS shadow_runs,
     CAST(o.shadow_agreed AS DOUBLE) AS shadow_agreed,
+    CAST(o.crash_loops AS DOUBLE) AS crash_loops,
+    CAST(o.signature_failures AS DOUBLE) AS signature_failures,
     CAST(o.energy AS DOUBLE) AS energy,
-    CAST(o.energy_squared AS DOUBLE) AS energy_squared,
+    CAST(o.metered AS DOUBLE) AS metered,
+    CAST(o.input_drift AS DOUBLE) AS input_drift,
+    CAST(o.input_days AS DOUBLE) AS input_days,
+    CAST(o.output_drift AS DOUBLE) AS output_drift,
+    CAST(o.output_days AS DOUBLE) AS output_days,
     CAST(o.pre_inferences AS DOUBLE) AS pre_inferences,
     CAST(o.pre_over_budget AS DOUBLE) AS pre_over_budget,
+    CAST(o.pre_energy AS DOUBLE) AS pre_energy,
+    CAST(o.pre_metered AS DOUBLE) AS pre_metered,
     CAST(o.pre_days AS DOUBLE) AS pre_days,
     CAST(COALESCE(r.rating_1, 0) AS DOUBLE) AS rating_1,
     CAST(COALESCE(r.rating_2, 0) AS DOUBLE) AS rating_2,

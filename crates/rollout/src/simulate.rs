@@ -28,6 +28,10 @@ pub struct World {
     pub missing: f64,
     /// Share of devices that crash in a stage.
     pub crashing: f64,
+    /// Standard deviation of a device's energy for an inference, relative to its own before.
+    pub energy: f64,
+    /// Mean drift of inputs, and of outputs; devices differ by three quarters of it.
+    pub drift: f64,
     /// Mean rating of the five points, of users that rate a fifth of the devices; standard deviation about 0.9.
     pub rating: f64,
 }
@@ -40,6 +44,8 @@ impl Default for World {
             disagreement: 0.02,
             missing: 0.04,
             crashing: 0.005,
+            energy: 0.05,
+            drift: 0.04,
             rating: 4.2,
         }
     }
@@ -84,6 +90,9 @@ struct Habit {
     fragility: f64,
     opinion: f64,
     rates: bool,
+    /// Energy of an inference, relative to before, and drift of inputs and outputs.
+    energy: f64,
+    drift: [f64; 2],
 }
 
 /// Sums of a device in a stage.
@@ -98,7 +107,8 @@ const INFERENCES: u64 = 2_880;
 const SHADOW_RUNS: u64 = 288;
 
 impl Habit {
-    fn draw(world: &World, pre_days: u64, random: &mut Random) -> Self {
+    /// What was played before there was energy and drift is played alike: these are drawn from a row of their own.
+    fn draw(world: &World, pre_days: u64, random: &mut Random, apart: &mut Random) -> Self {
         // Skewed to the right, with a standard deviation of three quarters of the mean.
         let skewed = |random: &mut Random, mean: f64| mean * (0.25 - 0.75 * (1.0 - random.unit()).ln());
         let over = (world.over_budget[0] + world.over_budget[1] * bell(random)).max(0.0);
@@ -115,6 +125,8 @@ impl Habit {
             fragility: random.unit(),
             opinion: world.rating + 0.9 * bell(random),
             rates: random.unit() < 0.2,
+            energy: 1.0 + world.energy * bell(apart),
+            drift: [(); 2].map(|()| skewed(apart, world.drift).min(1.0)),
         }
     }
 }
@@ -138,7 +150,9 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutM
     let (ladder, mut random) = (Ladder::new(policy), Random::new(seed));
     let (fleet, enrolled) = policy.plan.map_or((0, 0), |p| (p.fleet, p.enrolled));
     let pre_days = days(policy.pre_period.0);
-    let mut draw = |n: u64| (0..n).map(|_| Habit::draw(world, pre_days, &mut random)).collect::<Vec<_>>();
+    let mut apart = Random::new(seed ^ 0x5eed_0f0e_4e26_79d2);
+    let mut draw =
+        |n: u64| (0..n).map(|_| Habit::draw(world, pre_days, &mut random, &mut apart)).collect::<Vec<_>>();
     let (beta, general) = (draw(enrolled), draw(fleet));
     let of = |metric: RolloutMetric| harm.iter().filter(|(m, _)| *m == metric).map(|(_, h)| h).sum::<f64>();
     let (mut day, mut stage) = (0, 0);
@@ -158,7 +172,7 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutM
                     [of(RolloutMetric::OverBudget), of(RolloutMetric::MissingDevices)],
                     &mut random,
                 );
-                evidence.take(&device.outcome(pre_days, [of(RolloutMetric::Agreement), of(RolloutMetric::Rating)]));
+                evidence.take(&device.outcome(pre_days, of));
             }
             let when = When { of_rollout: day, of_stage };
             let judgement = judge.judge(&rung, when, &evidence, Detail::Verdict);
@@ -209,9 +223,13 @@ impl Device {
         self.sums.crashes += u64::from(self.crashes_in.is_some_and(|d| d <= day));
     }
 
-    fn outcome(&self, pre_days: u64, [disagreement, displeasure]: [f64; 2]) -> Outcome {
+    fn outcome(&self, pre_days: u64, harm: impl Fn(RolloutMetric) -> f64) -> Outcome {
         let (habit, sums) = (&self.habit, &self.sums);
-        let (disagreement, displeasure) = if self.treated { (disagreement, displeasure) } else { (0.0, 0.0) };
+        let of = |metric| if self.treated { harm(metric) } else { 0.0 };
+        let (disagreement, displeasure) = (of(RolloutMetric::Agreement), of(RolloutMetric::Rating));
+        // A hundred units an inference before the release.
+        let energy = |relative: f64, inferences: u64| (100.0 * relative.max(0.0) * inferences as f64).round() as u64;
+        let drift = |own: f64, metric| [(1e6 * (own + of(metric)).min(1.0) * sums.days as f64).round() as u64, sums.days];
         let count = |share: f64, of: u64| (share.min(1.0) * of as f64).round() as u64;
         let inferences = sums.days * INFERENCES;
         let runs = if self.treated { sums.days * SHADOW_RUNS } else { 0 };
@@ -235,6 +253,12 @@ impl Device {
             crashes: sums.crashes,
             shadow_runs: runs,
             shadow_agreed: runs - count(habit.disagreement + disagreement, runs),
+            crash_loops: 0,
+            signature_failures: 0,
+            energy: [energy(habit.energy + of(RolloutMetric::Energy), inferences), inferences],
+            input_drift: drift(habit.drift[0], RolloutMetric::InputDrift),
+            output_drift: drift(habit.drift[1], RolloutMetric::OutputDrift),
+            pre_energy: [energy(1.0, pre_days * INFERENCES), pre_days * INFERENCES],
             pre_inferences: pre_days * INFERENCES,
             pre_over_budget: count(habit.before, pre_days * INFERENCES),
             pre_days: pre_days - count(habit.missing_before, pre_days),

@@ -82,11 +82,37 @@ fn read_group(
 /// Whole numbers that doubles hold exactly, parts no larger than their whole.
 fn possible(counts: &[f64; COLUMNS.len()]) -> bool {
     let whole = |v: &f64| *v >= 0.0 && *v <= 9e15 && v.fract() == 0.0;
-    let [_, inferences, over, _, runs, agreed, pre, pre_over, _, ratings @ ..] = counts;
+    const ONE: f64 = 1e6;
+    let [
+        _,
+        inferences,
+        over,
+        _,
+        runs,
+        agreed,
+        _,
+        _,
+        _,
+        metered,
+        input_drift,
+        input_days,
+        output_drift,
+        output_days,
+        pre,
+        pre_over,
+        _,
+        pre_metered,
+        _,
+        ratings @ ..,
+    ] = counts;
     counts.iter().all(whole)
         && over <= inferences
         && agreed <= runs
         && pre_over <= pre
+        && metered <= inferences
+        && pre_metered <= pre
+        && *input_drift <= ONE * input_days
+        && *output_drift <= ONE * output_days
         && ratings.iter().all(|r| *r <= MOST_RATINGS)
 }
 

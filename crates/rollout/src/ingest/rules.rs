@@ -114,6 +114,10 @@ pub struct DayRow {
     pub counts: [u64; 6],
     /// Energy in joules, drift of inputs, drift of outputs.
     pub measures: [Option<f64>; 3],
+    /// Crash loops, signature failures.
+    pub incidents: [u64; 2],
+    /// Bins of the latency histogram, as the store keeps them.
+    pub latency: Option<Vec<u8>>,
 }
 
 /// A review as it is stored.
@@ -177,7 +181,7 @@ impl Rules {
         let share = |v: Option<f64>| v.is_none_or(|v| (0.0..=1.0).contains(&v));
         let possible = d.inferences <= MOST_INFERENCES
             && d.over_budget <= d.inferences
-            && d.crashes.max(d.restarts) <= MOST_INFERENCES
+            && [d.crashes, d.restarts, d.crash_loops, d.signature_failures].iter().all(|n| *n <= MOST_INFERENCES)
             && agreed <= runs
             && runs <= MOST_INFERENCES
             && bins.len() <= DeviceDay::LATENCY_BINS
@@ -196,6 +200,8 @@ impl Rules {
             channel,
             counts: [d.inferences, d.over_budget, d.crashes, d.restarts, runs, agreed],
             measures: [d.energy_joules, d.input_drift, d.output_drift],
+            incidents: [d.crash_loops, d.signature_failures],
+            latency: d.latency_log2_us.as_deref().map(crate::store::encode),
         })
     }
 

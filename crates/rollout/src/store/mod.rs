@@ -1,6 +1,7 @@
 //! The embedded telemetry store: SQLite, one file, enough for about 100,000 devices.
 
 mod batch;
+mod latency;
 mod query;
 
 use std::{
@@ -9,6 +10,8 @@ use std::{
 };
 
 pub use batch::Batch;
+pub use latency::Histogram;
+pub(crate) use latency::encode;
 pub(crate) use query::{COLUMNS, of_counts};
 pub use query::{Kept, StageQuery};
 use rusqlite::{Connection, OpenFlags};
@@ -20,7 +23,11 @@ use crate::{
 };
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
+/// From version 1: days without a histogram and without incidents.
+const FROM_1: &str = "ALTER TABLE days ADD COLUMN crash_loops INTEGER NOT NULL DEFAULT 0;\
+                      ALTER TABLE days ADD COLUMN signature_failures INTEGER NOT NULL DEFAULT 0;\
+                      ALTER TABLE days ADD COLUMN latency BLOB; PRAGMA user_version = 2;";
 
 /// A store.
 #[derive(Debug)]
@@ -45,6 +52,7 @@ impl Store {
         let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
         match version {
             0 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(failed)?,
+            1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} COMMIT;")).map_err(failed)?,
             VERSION => {}
             _ => return Err(failed(rusqlite::Error::InvalidQuery)),
         }

@@ -3,11 +3,12 @@
 use rusqlite::{Row, params};
 use sha2::{Digest, Sha256};
 
-use super::Store;
+use super::{Histogram, Store};
 use crate::{
     error::RolloutError,
     evidence::{Evidence, Span},
     outcome::{Cohort, Outcome, SQL},
+    pseudonym::Pseudonym,
 };
 
 /// The stage that is looked at.
@@ -66,6 +67,36 @@ impl Store {
         Ok(Kept { evidence, sha256: digest().map_err(self.failed())? })
     }
 
+    /// How long inferences took in a stage: with the release, and in the holdback. Nothing where fewer than `min_cell` devices tell.
+    pub fn latency(&self, query: &StageQuery, min_cell: u64) -> Result<[Option<Histogram>; 2], RolloutError> {
+        let run = || {
+            let mut statement = self.connection.prepare(
+                "SELECT d.device, d.cohort, d.latency FROM days d JOIN releases r ON r.id = d.release \
+                 WHERE d.latency IS NOT NULL AND d.channel = (?1 <> 'beta') AND d.day BETWEEN ?2 AND ?3 AND d.batch <= ?4 \
+                 AND (d.cohort = 1 AND r.digest = ?5 OR d.cohort = 2 AND r.digest = ?6) ORDER BY d.device",
+            )?;
+            let mut rows = statement.query(params![
+                query.channel,
+                query.first_day,
+                query.last_day,
+                query.batch as i64,
+                query.candidate,
+                query.previous
+            ])?;
+            let mut arms = [(0_u64, Histogram::default()); 2];
+            let mut last = [None, None];
+            while let Some(row) = rows.next()? {
+                let (device, cohort): (Pseudonym, u32) = (row.get(0)?, row.get(1)?);
+                let place = cohort.saturating_sub(1) as usize;
+                let (Some((devices, sum)), Some(last)) = (arms.get_mut(place), last.get_mut(place)) else { continue };
+                *devices += u64::from(last.replace(device) != Some(device));
+                sum.add(row.get_ref(2)?.as_bytes().unwrap_or_default());
+            }
+            Ok(arms.map(|(devices, sum)| (devices >= min_cell.max(1)).then_some(sum)))
+        };
+        run().map_err(self.failed())
+    }
+
     fn outcomes(&self, query: &StageQuery, mut take: impl FnMut(Outcome)) -> Result<(), RolloutError> {
         let mut run = || {
             self.connection.execute_batch(VIEWS)?;
@@ -107,15 +138,25 @@ fn real(row: &Row<'_>, place: usize) -> rusqlite::Result<f64> {
 }
 
 /// Columns of outcomes that are counts, in the order of [`of_counts`].
-pub(crate) const COLUMNS: [&str; 14] = [
+pub(crate) const COLUMNS: [&str; 24] = [
     "days",
     "inferences",
     "over_budget",
     "crashes",
     "shadow_runs",
     "shadow_agreed",
+    "crash_loops",
+    "signature_failures",
+    "energy",
+    "metered",
+    "input_drift",
+    "input_days",
+    "output_drift",
+    "output_days",
     "pre_inferences",
     "pre_over_budget",
+    "pre_energy",
+    "pre_metered",
     "pre_days",
     "rating_1",
     "rating_2",
@@ -126,19 +167,44 @@ pub(crate) const COLUMNS: [&str; 14] = [
 
 /// An outcome of its counts; what is no count is none.
 pub(crate) fn of_counts(cohort: Cohort, counts: &[f64; COLUMNS.len()]) -> Outcome {
-    let whole = counts.map(|v| v as u64);
-    let [days, inferences, over_budget, crashes, runs, agreed, pre_inferences, pre_over_budget, pre_days, ratings @ ..] =
-        whole;
+    let [
+        days,
+        inferences,
+        over_budget,
+        crashes,
+        shadow_runs,
+        shadow_agreed,
+        crash_loops,
+        signature_failures,
+        energy,
+        metered,
+        input_drift,
+        input_days,
+        output_drift,
+        output_days,
+        pre_inferences,
+        pre_over_budget,
+        pre_energy,
+        pre_metered,
+        pre_days,
+        ratings @ ..,
+    ] = counts.map(|v| v as u64);
     Outcome {
         cohort,
         days,
         inferences,
         over_budget,
         crashes,
-        shadow_runs: runs,
-        shadow_agreed: agreed,
+        shadow_runs,
+        shadow_agreed,
+        crash_loops,
+        signature_failures,
+        energy: [energy, metered],
+        input_drift: [input_drift, input_days],
+        output_drift: [output_drift, output_days],
         pre_inferences,
         pre_over_budget,
+        pre_energy: [pre_energy, pre_metered],
         pre_days,
         ratings,
     }

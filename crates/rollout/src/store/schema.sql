@@ -1,5 +1,5 @@
 PRAGMA application_id = 1349282125;
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 CREATE TABLE batches (
     batch INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE,
@@ -25,6 +25,9 @@ CREATE TABLE days (
     input_drift REAL,
     output_drift REAL,
     batch INTEGER NOT NULL,
+    crash_loops INTEGER NOT NULL DEFAULT 0,
+    signature_failures INTEGER NOT NULL DEFAULT 0,
+    latency BLOB,
     PRIMARY KEY (device, day, release)
 ) WITHOUT ROWID;
 CREATE TABLE opinions (

@@ -7,7 +7,8 @@ SELECT
     d.device, d.day, r.digest AS release,
     CASE d.cohort WHEN 1 THEN 'treatment' WHEN 2 THEN 'holdback' ELSE 'waiting' END AS cohort,
     CASE d.channel WHEN 0 THEN 'beta' ELSE 'general' END AS channel,
-    d.inferences, d.over_budget, d.crashes, d.restarts, d.shadow_runs, d.shadow_agreed, d.energy_joules
+    d.inferences, d.over_budget, d.crashes, d.restarts, d.shadow_runs, d.shadow_agreed, d.energy_joules,
+    d.input_drift, d.output_drift, d.crash_loops, d.signature_failures
 FROM days d JOIN releases r ON r.id = d.release
 WHERE d.batch <= (SELECT batch FROM stage);
 CREATE TEMP VIEW IF NOT EXISTS reviews AS
