@@ -98,7 +98,10 @@ impl Installation<'_> {
             disk.sync(&place).map_err(io)?;
             let found = hex(&content.hasher.finalize());
             if found != file.sha256 {
-                return Err(DeviceError::forged(&file.path, format!("its SHA-256 is {found}, {} was signed", file.sha256)));
+                return Err(DeviceError::forged(
+                    &file.path,
+                    format!("its SHA-256 is {found}, {} was signed", file.sha256),
+                ));
             }
         }
         // Their bytes last; now their names do.

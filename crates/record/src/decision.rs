@@ -22,6 +22,8 @@ pub enum DecisionKind {
     Resume,
     /// A halted release is given up: the channel is at the one before.
     RollBack,
+    /// The holdback of a release that is at everybody gets it, too: nothing is compared any more.
+    Close,
 }
 
 /// What a judgement comes to.
@@ -46,8 +48,10 @@ pub enum RolloutState {
     Halted,
     /// Given up.
     RolledBack,
-    /// At everybody, with its soak passed; it is watched.
+    /// At everybody but the holdback, with its soak passed; it is watched.
     Complete,
+    /// At everybody, the holdback included: nothing is left to compare with.
+    Closed,
 }
 
 /// What is rolled out.

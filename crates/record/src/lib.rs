@@ -15,6 +15,7 @@ mod figure;
 mod forecast;
 mod halt;
 mod history;
+pub mod html;
 mod inspect;
 mod leaderboard;
 pub mod names;
@@ -22,6 +23,7 @@ mod pointer;
 mod recipe;
 mod release;
 mod report;
+mod rollout;
 mod search;
 mod sensitivity;
 mod status;
@@ -54,6 +56,7 @@ pub use release::{
     ReleaseRecord, Released, ReleasedModel, SIGNATURE,
 };
 pub use report::{BudgetSource, Load, Loosened, Report, Row, Side, Waived};
+pub use rollout::{Intake, Observed, ProblemRecord, Replay, Replayed, RolloutStatus, Simulation};
 pub use search::{Found, Recording, Stage, Trial, TrialEnd};
 pub use sensitivity::{NodeSensitivity, OutputDamage, QuantizedComparison, Sensitivities, Standing};
 pub use status::{ChannelStatus, KeyStatus, ReleaseStatus, RoleStatus, Status};
@@ -77,17 +80,22 @@ pub fn schemas() -> Vec<(&'static str, schemars::Schema)> {
         ("figures", schemars::schema_for!(Figures)),
         ("halt", schemars::schema_for!(Halt)),
         ("inspect", schemars::schema_for!(Inspection)),
+        ("intake", schemars::schema_for!(Intake)),
         ("leaderboard", schemars::schema_for!(Leaderboard)),
         ("manifest", schemars::schema_for!(ReleaseManifest)),
+        ("problem", schemars::schema_for!(ProblemRecord)),
         ("pushed", schemars::schema_for!(PushedRelease)),
         ("ranking", schemars::schema_for!(Ranking)),
         ("recipe", schemars::schema_for!(Recipe)),
         ("reference", schemars::schema_for!(Distributions)),
         ("release", schemars::schema_for!(ReleaseRecord)),
         ("released", schemars::schema_for!(Released)),
+        ("replay", schemars::schema_for!(Replay)),
         ("report", schemars::schema_for!(Report)),
+        ("rollout", schemars::schema_for!(RolloutStatus)),
         ("search", schemars::schema_for!(Recording)),
         ("sensitivity", schemars::schema_for!(Sensitivities)),
+        ("simulation", schemars::schema_for!(Simulation)),
         ("status", schemars::schema_for!(Status)),
         ("telemetry", schemars::schema_for!(TelemetryRecord)),
         ("transformation", schemars::schema_for!(Transformation)),

@@ -117,7 +117,8 @@ fn write_days(path: &Path, devices: u64, days: u64) -> Result<(), Box<dyn Error>
                 out,
                 "{{\"kind\":\"device-day\",\"schema\":\"plimsoll.telemetry/1\",\"device\":\"sensor-{device:08}\",\"day\":\"{date}\",\
                  \"release\":\"{}\",\"cohort\":\"{cohort}\",\"channel\":\"general\",\"inferences\":2880,\"over_budget\":{over},\
-                 \"crashes\":{crashes},\"restarts\":{crashes},\"shadow\":[288,{}],\"energy_joules\":41.5}}",
+                 \"crashes\":{crashes},\"restarts\":{crashes},\"shadow\":[288,{}],\"energy_joules\":41.5,\
+                 \"input_drift\":0.05,\"latency_log2_us\":[0,0,0,0,0,0,0,0,0,1960,870,42,5,3]}}",
                 release.repeat(64),
                 280 + device % 8
             )?;
@@ -127,15 +128,25 @@ fn write_days(path: &Path, devices: u64, days: u64) -> Result<(), Box<dyn Error>
 }
 
 fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
-    const COUNTS: [&str; 14] = [
+    const COUNTS: [&str; 24] = [
         "days",
         "inferences",
         "over_budget",
         "crashes",
         "shadow_runs",
         "shadow_agreed",
+        "crash_loops",
+        "signature_failures",
+        "energy",
+        "metered",
+        "input_drift",
+        "input_days",
+        "output_drift",
+        "output_days",
         "pre_inferences",
         "pre_over_budget",
+        "pre_energy",
+        "pre_metered",
         "pre_days",
         "rating_1",
         "rating_2",
@@ -160,13 +171,16 @@ fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         column.close()?;
         for name in COUNTS {
             let draw = |random: &mut Random, i: usize| match name {
-                "days" => 7.0,
-                "inferences" => 20_160.0,
+                "days" | "input_days" | "output_days" => 7.0,
+                "inferences" | "metered" => 20_160.0,
+                "energy" => (2_800_000.0 + 200_000.0 * random.unit()).floor(),
+                "pre_energy" => 5_800_000.0,
+                "input_drift" | "output_drift" => (7e5 * random.unit()).floor(),
                 "over_budget" => (400.0 * random.unit()).floor(),
                 "crashes" => f64::from(u8::from(random.unit() < 0.005)),
                 "shadow_runs" => 2_016.0,
                 "shadow_agreed" => (1_960.0 + 56.0 * random.unit()).floor(),
-                "pre_inferences" => 40_320.0,
+                "pre_inferences" | "pre_metered" => 40_320.0,
                 "pre_over_budget" => (800.0 * random.unit()).floor(),
                 "pre_days" => 14.0,
                 "rating_4" => f64::from(u8::from(i.is_multiple_of(5))),

@@ -1,7 +1,7 @@
 //! The state machine: where a rollout is after the decisions that were taken, and what the next one would say.
 //!
 //! ```text
-//! start → beta → 1 % → 5 % → 20 % → 50 % → 100 % → complete
+//! start → beta → 1 % → 5 % → 20 % → 50 % → 100 % → complete → closed: the holdback has it, too
 //!           any of them → halted → resumed where it was, or rolled back
 //! ```
 
@@ -164,8 +164,10 @@ impl<'c> Course<'c> {
         kept: &Kept,
         batch: Option<u64>,
     ) -> Result<Decision, RolloutError> {
-        if !matches!(self.state, RolloutState::Running | RolloutState::Complete) {
-            return order("the release is halted: nothing is judged until it is resumed");
+        match self.state {
+            RolloutState::Running | RolloutState::Complete => {}
+            RolloutState::Closed => return order("the holdback has the release, too: nothing is left to compare with"),
+            _ => return order("the release is halted: nothing is judged until it is resumed"),
         }
         let since = number(&self.stage.since)?;
         if day.number() < since {
@@ -220,14 +222,23 @@ impl<'c> Course<'c> {
     fn running(&self) -> Result<(), RolloutError> {
         match self.state {
             RolloutState::Running => Ok(()),
-            RolloutState::Complete => order("the release is at everybody"),
+            RolloutState::Complete | RolloutState::Closed => order("the release is at everybody"),
             RolloutState::Halted => order("the release is halted"),
             RolloutState::RolledBack => order("the release was rolled back"),
         }
     }
 
-    /// The next stage, on a judgement that lets it.
+    /// The next stage, on a judgement that lets it. After the last one, the holdback gets the release: somebody has watched it for
+    /// long enough.
     pub fn advance(&self, day: Day, by: &str) -> Result<Decision, RolloutError> {
+        if self.state == RolloutState::Complete {
+            return Ok(Decision {
+                verdict: RolloutVerdict::Advance,
+                state: RolloutState::Closed,
+                reasons: vec!["the release is at everybody; the holdback gets it, too".into()],
+                ..self.decision(DecisionKind::Close, day, Some(by))
+            });
+        }
         self.running()?;
         match self.judged() {
             Some(last) if last.verdict == RolloutVerdict::Advance => {
@@ -267,7 +278,7 @@ impl<'c> Course<'c> {
 
     /// A person halts.
     pub fn halt(&self, day: Day, by: &str, reason: &str) -> Result<Decision, RolloutError> {
-        if !matches!(self.state, RolloutState::Running | RolloutState::Complete) {
+        if !matches!(self.state, RolloutState::Running | RolloutState::Complete | RolloutState::Closed) {
             self.running()?;
         }
         Ok(Decision {

@@ -12,6 +12,7 @@ pub mod course;
 pub mod evidence;
 pub mod ingest;
 pub mod judge;
+pub mod observed;
 pub mod outcome;
 pub mod render;
 pub mod replay;

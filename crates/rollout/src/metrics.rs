@@ -9,7 +9,7 @@ use plimsoll_stats::anytime::{
 };
 
 use crate::{
-    evidence::{Evidence, MOST_ENERGY},
+    evidence::{Arm, Evidence, MOST_ENERGY},
     moments::Moments,
 };
 
@@ -191,18 +191,27 @@ fn figure(value: Option<f64>, units: u64) -> ArmFigure {
     ArmFigure { value: value.unwrap_or(0.0), units }
 }
 
+/// The mean over an arm's devices of a metric that is one; `None` where none tells.
+pub(crate) fn mean(arm: &Arm, metric: RolloutMetric) -> Option<ArmFigure> {
+    let (moments, scale) = match metric {
+        RolloutMetric::OverBudget => (&arm.over_budget, 1.0),
+        RolloutMetric::MissingDevices => (&arm.missing, 1.0),
+        RolloutMetric::Energy => (&arm.energy, MOST_ENERGY),
+        RolloutMetric::InputDrift => (&arm.input_drift, 1.0),
+        RolloutMetric::OutputDrift => (&arm.output_drift, 1.0),
+        RolloutMetric::CrashedDevices | RolloutMetric::Agreement | RolloutMetric::Rating => return None,
+    };
+    Some(ArmFigure { value: moments.mean()? * scale, units: moments.units() })
+}
+
 /// What the release itself is at, however few devices say so; `None` where none does.
 pub(crate) fn own(evidence: &Evidence, metric: RolloutMetric) -> Option<f64> {
     let arm = &evidence.treatment;
     match metric {
-        RolloutMetric::OverBudget => arm.over_budget.mean(),
-        RolloutMetric::MissingDevices => arm.missing.mean(),
         RolloutMetric::CrashedDevices => (arm.crashed.units > 0).then(|| arm.crashed.share()),
         RolloutMetric::Agreement => arm.agreement.mean(),
-        RolloutMetric::Energy => arm.energy.mean().map(|m| m * MOST_ENERGY),
-        RolloutMetric::InputDrift => arm.input_drift.mean(),
-        RolloutMetric::OutputDrift => arm.output_drift.mean(),
         RolloutMetric::Rating => arm.ratings.mean().map(|m| 1.0 + POINTS * m),
+        _ => mean(arm, metric).map(|m| m.value),
     }
 }
 

@@ -2,8 +2,7 @@
 //! would have halted.
 
 use plimsoll_profile::{Day, Policy};
-use plimsoll_record::{DecisionKind, RolloutVerdict};
-use serde::Serialize;
+use plimsoll_record::{DecisionKind, Replay, Replayed, RolloutVerdict};
 
 use crate::{
     chain::{Link, statement},
@@ -12,38 +11,6 @@ use crate::{
     judge::Judge,
     store::Store,
 };
-
-/// One judgement, then and now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replayed {
-    /// Number of the decision.
-    pub sequence: u64,
-    /// Its day.
-    pub day: String,
-    /// The stage's share of devices, in hundredths of a per cent.
-    pub percent_bp: u16,
-    /// What was decided.
-    pub then: RolloutVerdict,
-    /// What this policy says of the same telemetry.
-    pub now: RolloutVerdict,
-    /// Whether the decision is the same, byte for byte. A store that has forgotten devices since cannot give all bytes again.
-    pub same_bytes: bool,
-    /// Devices that had the release.
-    pub devices: u64,
-}
-
-/// A rollout, replayed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Replay {
-    /// `plimsoll.replay/1`.
-    pub schema: String,
-    /// Its judgements.
-    pub judgements: Vec<Replayed>,
-    /// The day on which this policy would have halted.
-    pub halts: Option<String>,
-    /// Devices that had the release in the end and would not have got it.
-    pub spared: u64,
-}
 
 /// Replays the judgements of a chain that rest on a store.
 pub fn replay(
@@ -83,7 +50,7 @@ pub fn replay(
         .and_then(|i| judgements.get(..=i))
         .map_or(most, |until| until.iter().map(|j| j.devices).max().unwrap_or(0));
     Ok(Replay {
-        schema: "plimsoll.replay/1".into(),
+        schema: Replay::SCHEMA.into(),
         halts: halt.and_then(|i| judgements.get(i)).map(|j| j.day.clone()),
         spared: most - had,
         judgements,

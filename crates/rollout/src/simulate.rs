@@ -151,8 +151,7 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutM
     let (fleet, enrolled) = policy.plan.map_or((0, 0), |p| (p.fleet, p.enrolled));
     let pre_days = days(policy.pre_period.0);
     let mut apart = Random::new(seed ^ 0x5eed_0f0e_4e26_79d2);
-    let mut draw =
-        |n: u64| (0..n).map(|_| Habit::draw(world, pre_days, &mut random, &mut apart)).collect::<Vec<_>>();
+    let mut draw = |n: u64| (0..n).map(|_| Habit::draw(world, pre_days, &mut random, &mut apart)).collect::<Vec<_>>();
     let (beta, general) = (draw(enrolled), draw(fleet));
     let of = |metric: RolloutMetric| harm.iter().filter(|(m, _)| *m == metric).map(|(_, h)| h).sum::<f64>();
     let (mut day, mut stage) = (0, 0);
@@ -229,7 +228,8 @@ impl Device {
         let (disagreement, displeasure) = (of(RolloutMetric::Agreement), of(RolloutMetric::Rating));
         // A hundred units an inference before the release.
         let energy = |relative: f64, inferences: u64| (100.0 * relative.max(0.0) * inferences as f64).round() as u64;
-        let drift = |own: f64, metric| [(1e6 * (own + of(metric)).min(1.0) * sums.days as f64).round() as u64, sums.days];
+        let drift =
+            |own: f64, metric| [(1e6 * (own + of(metric)).min(1.0) * sums.days as f64).round() as u64, sums.days];
         let count = |share: f64, of: u64| (share.min(1.0) * of as f64).round() as u64;
         let inferences = sums.days * INFERENCES;
         let runs = if self.treated { sums.days * SHADOW_RUNS } else { 0 };

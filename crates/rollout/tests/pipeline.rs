@@ -1,165 +1,20 @@
 //! Telemetry into the store and out of it as a decision: whole, repeated, hostile, forgotten, replayed.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-    fs,
-};
+mod support;
 
-use plimsoll_profile::{Day, Policy};
-use plimsoll_record::{
-    ChannelPointer, Decision, PointedRelease, PointerState, RolledOut, RolloutState, RolloutVerdict,
-};
+use std::{collections::BTreeMap, fmt::Write as _, fs};
+
+use plimsoll_profile::Policy;
+use plimsoll_record::{RolledOut, RolloutState, RolloutVerdict};
 use plimsoll_rollout::{
     Pseudonyms,
     chain::{Chain, statement},
     course::{self, Course},
-    ingest::{Enrolment, Reason, Receipt, Rules, ingest},
-    judge::Judge,
+    ingest::{Enrolment, Reason, Rules, ingest},
     replay::replay,
-    store::Store,
 };
-use plimsoll_trust::{FileKey, KeySource, sha256_hex};
-
-const POLICY: &str = r#"
-schema = 1
-name = "test"
-holdback = "10%"
-[plan]
-fleet = 600
-enrolled = 600
-[beta]
-soak = "8d"
-min-devices = 100
-[[stages]]
-share = "100%"
-soak = "7d"
-[metrics.over-budget]
-margin = "1pp"
-max = "10%"
-spread = "1pp"
-[metrics.crashed-devices]
-margin = "20pp"
-base = "1%"
-"#;
-
-fn digest(letter: char) -> String {
-    letter.to_string().repeat(64)
-}
-
-fn day(text: &str) -> Day {
-    Day::parse(text).unwrap()
-}
-
-fn pointer(holdback_bp: u16) -> ChannelPointer {
-    let release = |letter| PointedRelease {
-        release: "m".into(),
-        version: "1".into(),
-        manifest_sha256: digest('0'),
-        release_digest: digest(letter),
-    };
-    ChannelPointer {
-        schema: ChannelPointer::SCHEMA.into(),
-        channel: "beta".into(),
-        trial: true,
-        epoch: 1,
-        target: release('b'),
-        previous: Some(release('a')),
-        percent_bp: 10_000,
-        salt: "salt".into(),
-        holdback_bp,
-        state: PointerState::Active,
-        not_before: None,
-        decision_sha256: None,
-    }
-}
-
-fn rules(today: &str) -> Rules {
-    Rules {
-        today: day(today).number(),
-        retention: 400,
-        releases: BTreeSet::from([digest('a'), digest('b')]),
-        pointers: vec![pointer(1_000)],
-        enrolled: None,
-        forgotten: BTreeSet::new(),
-        keep_text: false,
-        pseudonyms: Pseudonyms::new(&[7; 32]),
-    }
-}
-
-/// One line of a device on a day, in its cohort; `over` of a thousand inferences are over budget.
-fn line(device: u32, number: i32, over: u32) -> String {
-    let held = pointer(1_000).holds_back(pointer(1_000).bucket(&format!("d{device}")));
-    let (cohort, release) = if held { ("holdback", digest('a')) } else { ("treatment", digest('b')) };
-    let day = Day::of_number(number).unwrap();
-    format!(
-        r#"{{"kind":"device-day","schema":"plimsoll.telemetry/1","device":"d{device}","day":"{day}","release":"{release}","cohort":"{cohort}","channel":"beta","inferences":1000,"over_budget":{},"crashes":0,"restarts":0}}"#,
-        if held { 20 + device % 5 } else { over + device % 5 }
-    )
-}
-
-/// Days of a fleet.
-fn fleet(from: &str, days: i32, over: u32) -> String {
-    let first = day(from).number();
-    let mut text = String::new();
-    for number in first..first + days {
-        (0..600).for_each(|device| writeln!(text, "{}", line(device, number, over)).unwrap());
-    }
-    text
-}
-
-struct World {
-    folder: tempfile::TempDir,
-    key: FileKey,
-    policy: Policy,
-}
-
-impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let key = FileKey::read_or_create(&folder.path().join("key.pem")).unwrap();
-        Self { folder, key, policy: Policy::from_text("p.toml", POLICY).unwrap() }
-    }
-
-    fn store(&self) -> Store {
-        Store::open(&self.folder.path().join("t.sqlite")).unwrap()
-    }
-
-    fn take(&self, name: &str, content: impl AsRef<[u8]>, rules: &Rules) -> Receipt {
-        let path = self.folder.path().join(name);
-        fs::write(&path, content).unwrap();
-        ingest(&mut self.store(), &path, rules).unwrap()
-    }
-
-    fn chain(&self) -> Chain {
-        Chain::read(&self.folder.path().join("decisions"), &[self.key.public_key()]).unwrap()
-    }
-
-    fn sha256(&self) -> String {
-        sha256_hex(POLICY.as_bytes())
-    }
-
-    fn append(&self, next: impl FnOnce(&Course<'_>) -> Decision) -> Decision {
-        let mut chain = self.chain();
-        let decision = next(&Course::of(chain.links(), &self.policy, &self.sha256()).unwrap());
-        chain.append(decision, &[&self.key as &dyn KeySource]).unwrap().decision.clone()
-    }
-
-    fn start(&self) {
-        let rollout = RolledOut { name: "m".into(), version: "1".into(), release: digest('b'), previous: digest('a') };
-        let first = course::start(&self.policy, &self.sha256(), rollout, day("2026-11-01"), "a").unwrap();
-        self.chain().append(first, &[&self.key as &dyn KeySource]).unwrap();
-    }
-
-    fn judge(&self, on: &str) -> Decision {
-        let (store, judge) = (self.store(), Judge::new(&self.policy));
-        self.append(|course| {
-            let batch = store.last_batch().unwrap();
-            let kept = store.evidence(&course.query(day(on), batch).unwrap()).unwrap();
-            course.judgement(&judge, day(on), &kept, Some(batch)).unwrap()
-        })
-    }
-}
+use plimsoll_trust::{FileKey, KeySource};
+use support::{POLICY, World, day, digest, fleet, line, pointer, rules};
 
 #[test]
 fn a_harmless_release_goes_its_way_and_replays_byte_for_byte() {
@@ -414,6 +269,6 @@ fn names_and_reasons_are_no_markup() {
         previous: digest('a'),
     };
     let first = course::start(&world.policy, "x", rollout, day("2026-11-01"), "\"><img src=x>").unwrap();
-    let page = plimsoll_rollout::render::html(&[&first], &world.policy);
+    let page = plimsoll_rollout::render::html(&[&first], &world.policy, &[]);
     assert!(!page.contains("<script") && !page.contains("<img") && !page.contains('\u{202e}'));
 }

@@ -7,37 +7,15 @@ mod chart;
 use std::fmt::Write as _;
 
 use plimsoll_profile::{Day, Policy};
-use plimsoll_record::{Decision, DecisionKind, MetricEvidence, MetricStanding, RolloutVerdict};
+use plimsoll_record::{
+    ArmFigure, Decision, DecisionKind, MetricEvidence, MetricStanding, Observed, RolloutVerdict, html::esc,
+};
 
 use self::chart::Chart;
 
 const STYLE: &str = include_str!("style.css");
-/// Characters of a text from outside that are shown.
-const LONGEST: usize = 400;
-
-/// Text for an element or a quoted attribute.
-fn esc(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for c in text.chars().take(LONGEST) {
-        match c {
-            '&' => safe.push_str("&amp;"),
-            '<' => safe.push_str("&lt;"),
-            '>' => safe.push_str("&gt;"),
-            '"' => safe.push_str("&quot;"),
-            '\'' => safe.push_str("&#39;"),
-            // Marks that turn the direction of writing, and control characters, are not obeyed.
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                safe.push('\u{fffd}');
-            }
-            c if c.is_control() => safe.push(' '),
-            c => safe.push(c),
-        }
-    }
-    safe
-}
-
 /// The page of a chain of decisions.
-pub fn html(decisions: &[&Decision], policy: &Policy) -> String {
+pub fn html(decisions: &[&Decision], policy: &Policy, observed: &[Observed]) -> String {
     let Some(last) = decisions.last() else { return String::new() };
     let judged: Vec<&Decision> =
         decisions.iter().copied().filter(|d| d.kind == DecisionKind::Judgement && d.evidence.is_some()).collect();
@@ -55,6 +33,7 @@ pub fn html(decisions: &[&Decision], policy: &Policy) -> String {
     for metric in policy.tolerances.iter().map(|t| t.metric.name()) {
         course(&mut page, &judged, metric);
     }
+    besides(&mut page, observed);
     devices(&mut page, &judged);
     history(&mut page, decisions);
     page.push_str("</main>\n</body>\n</html>\n");
@@ -108,6 +87,32 @@ fn latest(page: &mut String, d: &Decision) {
         let _ = writeln!(page, "<tr><th>{}</th>{cells}<td class=\"{class}\">{standing}</td></tr>", esc(&m.metric));
     }
     page.push_str("</tbody>\n</table></div>\n");
+}
+
+/// Latency, energy and drift of the stage, whether the policy names them or not.
+fn besides(page: &mut String, observed: &[Observed]) {
+    if observed.is_empty() {
+        return;
+    }
+    page.push_str("<h2>Latency, energy and drift</h2>\n<div class=\"wide\"><table>\n<thead><tr><th></th><th>release</th><th>holdback</th></tr></thead>\n<tbody>\n");
+    for o in observed {
+        let [ours, theirs] = [o.treatment, o.holdback].map(|arm| shown(o, arm));
+        let _ = writeln!(
+            page,
+            "<tr><th>{}</th><td class=\"n\">{ours}</td><td class=\"n\">{theirs}</td></tr>",
+            esc(&o.name)
+        );
+    }
+    page.push_str("</tbody>\n</table></div>\n");
+}
+
+/// One arm of what was observed, as people read it.
+pub fn shown(observed: &Observed, arm: Option<ArmFigure>) -> String {
+    match (arm, observed.unit.as_str()) {
+        (None, _) => "–".into(),
+        (Some(arm), "seconds") => format!("≤ {:.1} ms", 1e3 * arm.value),
+        (Some(arm), _) => format!("{:.2} %", 100.0 * arm.value),
+    }
 }
 
 fn list(page: &mut String, title: &str, items: &[String]) {

@@ -34,8 +34,7 @@ impl std::fmt::Debug for Batch<'_> {
     }
 }
 
-const INSERT: &str =
-    "INSERT OR IGNORE INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+const INSERT: &str = "INSERT OR IGNORE INTO days VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
 const SAME: &str = "SELECT cohort = ?4 AND channel = ?5 AND inferences = ?6 AND over_budget = ?7 AND crashes = ?8 AND restarts = ?9 \
                     AND shadow_runs = ?10 AND shadow_agreed = ?11 AND energy_joules IS ?12 AND input_drift IS ?13 \
                     AND output_drift IS ?14 AND crash_loops = ?16 AND signature_failures = ?17 AND latency IS ?18 FROM days WHERE device = ?1 AND day = ?2 AND release = ?3";

@@ -67,8 +67,8 @@ impl Store {
         Ok(Kept { evidence, sha256: digest().map_err(self.failed())? })
     }
 
-    /// How long inferences took in a stage: with the release, and in the holdback. Nothing where fewer than `min_cell` devices tell.
-    pub fn latency(&self, query: &StageQuery, min_cell: u64) -> Result<[Option<Histogram>; 2], RolloutError> {
+    /// How long inferences took in a stage, and how many devices tell: with the release, and in the holdback.
+    pub fn latency(&self, query: &StageQuery) -> Result<[(u64, Histogram); 2], RolloutError> {
         let run = || {
             let mut statement = self.connection.prepare(
                 "SELECT d.device, d.cohort, d.latency FROM days d JOIN releases r ON r.id = d.release \
@@ -92,7 +92,7 @@ impl Store {
                 *devices += u64::from(last.replace(device) != Some(device));
                 sum.add(row.get_ref(2)?.as_bytes().unwrap_or_default());
             }
-            Ok(arms.map(|(devices, sum)| (devices >= min_cell.max(1)).then_some(sum)))
+            Ok(arms)
         };
         run().map_err(self.failed())
     }

@@ -7,25 +7,12 @@ use std::{
 };
 
 use plimsoll_profile::Day;
+use plimsoll_record::Intake;
 use plimsoll_rollout::ingest::{self, Enrolment};
 use plimsoll_trust::{PublicKey, dsse::Envelope, hex, read_bounded, sha256_of_file};
-use serde::Serialize;
 
 use super::{args::At, place::Place};
 use crate::{exit::Exit, failure::Failure, manual::Code, ui, world::World};
-
-/// What `rollout ingest` did.
-#[derive(Debug, Default, Serialize)]
-struct Intake {
-    schema: &'static str,
-    files: u64,
-    known_files: u64,
-    rows: u64,
-    taken: u64,
-    repeated: u64,
-    quarantined: BTreeMap<&'static str, u64>,
-    expired: u64,
-}
 
 /// Payload type of a gateway's envelope: `{"sha256": "…"}` of the file beside it.
 const BATCH: &str = "application/vnd.plimsoll.batch+json";
@@ -41,7 +28,7 @@ pub(super) fn ingest(
     let mut store = place.store()?;
     let rules = place.rules(&store, keep_text)?;
     let keys = gateway_keys.iter().map(|path| PublicKey::read(path)).collect::<Result<Vec<_>, _>>()?;
-    let mut done = Intake { schema: "plimsoll.intake/1", ..Intake::default() };
+    let mut done = Intake { schema: Intake::SCHEMA.into(), ..Intake::default() };
     for path in paths {
         for file in ingest::files(path)? {
             if !keys.is_empty() {
@@ -54,7 +41,7 @@ pub(super) fn ingest(
             done.taken += receipt.taken;
             done.repeated += receipt.repeated;
             for (reason, n) in receipt.quarantined {
-                *done.quarantined.entry(reason.words()).or_default() += n;
+                *done.quarantined.entry(reason.words().into()).or_default() += n;
             }
         }
     }

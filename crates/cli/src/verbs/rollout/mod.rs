@@ -8,7 +8,7 @@ mod show;
 use std::path::Path;
 
 use plimsoll_profile::RolloutMetric;
-use plimsoll_record::{Decision, DecisionKind, RolledOut, RolloutState, RolloutVerdict};
+use plimsoll_record::{Decision, DecisionKind, ProblemRecord, RolledOut, RolloutState, RolloutVerdict};
 use plimsoll_release::{BETA, GENERAL};
 use plimsoll_rollout::{
     chain,
@@ -113,6 +113,9 @@ fn step(
     next: impl FnOnce(&Course<'_>, plimsoll_profile::Day, &str) -> Result<Decision, Failure>,
 ) -> Result<Exit, Failure> {
     let mut place = Place::open(&act.at)?;
+    if !act.dry_run {
+        place.catch_up()?;
+    }
     let (policy, sha256) = place.policy()?;
     let decision = next(&place.course(&policy, &sha256)?, place.today(), &actor(act))?;
     if act.dry_run {
@@ -157,6 +160,9 @@ fn evidence(place: &Place, course: &Course<'_>, outcomes: Option<&Path>) -> Resu
 
 fn decide(world: &World, at: &At, outcomes: Option<&Path>, dry_run: bool) -> Result<Exit, Failure> {
     let mut place = Place::open(at)?;
+    if !dry_run {
+        place.catch_up()?;
+    }
     let (policy, sha256) = place.policy()?;
     let decision = {
         let course = place.course(&policy, &sha256)?;
@@ -173,22 +179,29 @@ fn decide(world: &World, at: &At, outcomes: Option<&Path>, dry_run: bool) -> Res
 fn watch(world: &World, at: &At) -> Result<Exit, Failure> {
     let place = Place::open(at)?;
     let (policy, sha256) = place.policy()?;
-    if place.course(&policy, &sha256)?.state() != RolloutState::Complete {
-        return Err(Failure::new(Code::RolloutOrder, "the release is not at everybody yet")
-            .help("`plimsoll rollout decide` judges its stages"));
+    match place.course(&policy, &sha256)?.state() {
+        RolloutState::Complete => {}
+        RolloutState::Closed => {
+            let message = "the holdback has the release, too: nothing is left to compare with";
+            return Err(Failure::new(Code::RolloutOrder, message).help("the rollout is over"));
+        }
+        _ => {
+            return Err(Failure::new(Code::RolloutOrder, "the release is not at everybody yet")
+                .help("`plimsoll rollout decide` judges its stages"));
+        }
     }
     let exit = decide(world, at, None, false)?;
     if exit == Exit::GateFailed {
         let place = Place::open(at)?;
         let Some(link) = place.chain.last() else { return Ok(exit) };
         let record = place.folder.join(format!("problem-{:06}.json", link.decision.sequence));
-        let document = serde_json::json!({
-            "schema": "plimsoll.problem/1",
-            "opened": link.decision.day,
-            "release": link.decision.rollout,
-            "decision_sha256": link.sha256,
-            "reasons": link.decision.reasons,
-        });
+        let document = ProblemRecord {
+            schema: ProblemRecord::SCHEMA.into(),
+            opened: link.decision.day.clone(),
+            release: link.decision.rollout.clone(),
+            decision_sha256: link.sha256.clone(),
+            reasons: link.decision.reasons.clone(),
+        };
         let bytes = to_sorted_json(&document).map_err(|e| Failure::new(Code::Internal, e.to_string()))?;
         world::write(&record, &bytes)?;
         ui::say(&format!("a problem record is opened: {}", record.display()));
@@ -221,8 +234,8 @@ fn simulate(world: &World, policy: &Path, harm: &[(RolloutMetric, f64)], runs: u
     let seed = world.common.seed;
     let one = |i: u64| play(&judge, &policy, &Fleet::default(), harm, seed.wrapping_mul(1_000_003).wrapping_add(i));
     let all: Vec<Played> = (0..runs).map(one).collect();
-    let document = show::Simulated::of(&all);
-    world.print(&document, || document.text())?;
+    let document = show::simulation(&all);
+    world.print(&document, || show::simulated(&document))?;
     Ok(Exit::Pass)
 }
 

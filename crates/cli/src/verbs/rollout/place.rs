@@ -9,7 +9,13 @@ use std::{
 use plimsoll_profile::{Day, Policy};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState};
 use plimsoll_release::{Actor, BETA, GENERAL, Placement, Repository};
-use plimsoll_rollout::{Pseudonyms, chain::Chain, course::Course, ingest::Rules, store::Store};
+use plimsoll_rollout::{
+    Pseudonyms,
+    chain::{Chain, Link},
+    course::Course,
+    ingest::Rules,
+    store::Store,
+};
 use plimsoll_trust::{
     NoSecrets, atomic,
     dsse::{Envelope, IN_TOTO},
@@ -21,7 +27,7 @@ use crate::{
     failure::Failure,
     manual::Code,
     places::{self, Home},
-    repositories,
+    repositories, ui,
     world::{self, patiently},
 };
 
@@ -130,40 +136,81 @@ impl Place {
     }
 
     /// Signs a decision, puts it into the chain, and moves the channels as it says. Its text may be known before: nothing else is signed.
+    /// Until they have moved, a file says so: whoever comes next moves them where this one did not get so far.
     pub(super) fn carry_out(&mut self, decision: Decision, holdback: f64) -> Result<Decision, Failure> {
+        let pending = self.pending_path();
+        atomic::create_folders(&self.folder).map_err(|e| Failure::not_written(&self.folder, &e))?;
+        world::write(&pending, self.chain.next().to_string().as_bytes())?;
         let key = self.repository.signing_key()?;
-        let link = self.chain.append(decision, &[key])?;
-        let (decision, sha256) = (link.decision.clone(), link.sha256.clone());
-        let envelope = Envelope::sign(IN_TOTO, &link.payload, &[key])?;
+        let link = self.chain.append(decision, &[key])?.clone();
+        self.act(&link, holdback)?;
+        Ok(link.decision)
+    }
+
+    /// Does what a decision says, and ticks it off.
+    fn act(&mut self, link: &Link, holdback: f64) -> Result<(), Failure> {
+        let d = &link.decision;
         // The repository's own log names the person too, and what their word was for.
-        let person = decision.by.clone().unwrap_or_else(|| "rollout".into());
-        let reason = decision.reasons.join("; ");
-        self.repository.act_as(Actor { person, reason });
-        if decision.kind == plimsoll_record::DecisionKind::Resolve {
+        let person = d.by.clone().unwrap_or_else(|| "rollout".into());
+        self.repository.act_as(Actor { person, reason: d.reasons.join("; ") });
+        if d.kind == plimsoll_record::DecisionKind::Resolve {
             let meaning = format!(
                 "{} {} goes on from stage {} though evidence does not decide it",
-                decision.rollout.name, decision.rollout.version, decision.stage.number
+                d.rollout.name, d.rollout.version, d.stage.number
             );
             patiently(|| self.repository.note_override(&meaning, SystemTime::now()))?;
         }
-        self.move_channels(&decision, (&sha256, &envelope), holdback)?;
-        Ok(decision)
+        self.move_channels(link, holdback)?;
+        self.moved()
     }
 
     /// In production the repository holds what let a release in.
-    fn accept(&self, d: &Decision, envelope: &Envelope, now: SystemTime) -> Result<(), Failure> {
+    fn accept(&self, link: &Link, now: SystemTime) -> Result<(), Failure> {
         if !self.repository.is_trial() {
-            let envelope = world::json(envelope)?;
-            let (name, version) = (&d.rollout.name, &d.rollout.version);
+            let envelope = Envelope::sign(IN_TOTO, &link.payload, &[self.repository.signing_key()?])?;
+            let envelope = world::json(&envelope)?;
+            let (name, version) = (&link.decision.rollout.name, &link.decision.rollout.version);
             patiently(|| self.repository.accept_decision(name, version, envelope.as_bytes(), now))?;
         }
         Ok(())
     }
 
-    fn move_channels(&self, d: &Decision, (sha256, envelope): (&str, &Envelope), holdback: f64) -> Result<(), Failure> {
+    fn pending_path(&self) -> PathBuf {
+        self.folder.join("pending")
+    }
+
+    /// Whether a decision was written whose channels may not have moved.
+    pub(super) fn is_pending(&self) -> bool {
+        self.unmoved().is_some()
+    }
+
+    /// The last decision, where its channels may not have moved.
+    fn unmoved(&self) -> Option<&Link> {
+        let text = fs::read_to_string(self.pending_path()).ok()?;
+        let sequence: u64 = text.trim().parse().ok()?;
+        self.chain.last().filter(|link| link.decision.sequence == sequence)
+    }
+
+    fn moved(&self) -> Result<(), Failure> {
+        let pending = self.pending_path();
+        match fs::remove_file(&pending).and_then(|()| atomic::sync_folder(&self.folder)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Failure::not_written(&pending, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves the channels as the last decision says, where whoever took it was interrupted before.
+    pub(super) fn catch_up(&mut self) -> Result<(), Failure> {
+        let Some(link) = self.unmoved().cloned() else { return self.moved() };
+        ui::say(&format!("decision {} was interrupted: the channels are moved as it says", link.decision.sequence));
+        self.act(&link, self.policy()?.0.holdback)
+    }
+
+    /// Moves the channels as a decision says. What has moved by it already stays as it is.
+    fn move_channels(&self, link: &Link, holdback: f64) -> Result<(), Failure> {
         use plimsoll_record::DecisionKind as Kind;
-        let now = SystemTime::now();
-        let decision = Some(sha256.to_owned());
+        let (d, now) = (&link.decision, SystemTime::now());
+        let decision = Some(link.sha256.clone());
         let placement = Placement {
             percent_bp: d.next.percent_bp,
             holdback_bp: (holdback * 1e4).round() as u16,
@@ -176,16 +223,28 @@ impl Place {
             at.is_some_and(|p| p.target.release_digest == d.rollout.release)
         };
         let both = || [GENERAL, BETA].into_iter().filter(is_at);
-        match d.kind {
-            Kind::Start => drop(patiently(|| self.repository.advance(BETA, &placement, now))?),
-            Kind::Advance | Kind::Resolve if d.state == RolloutState::Complete => {}
-            Kind::Advance | Kind::Resolve if is_at(&GENERAL) => {
-                self.accept(d, envelope, now)?;
-                patiently(|| self.repository.advance(GENERAL, &placement, now))?;
+        let advance = |channel: &str, placement: &Placement| -> Result<(), Failure> {
+            let there = self.repository.pointer(channel)?.is_some_and(|p| p.decision_sha256 == decision);
+            if !there {
+                if channel == GENERAL {
+                    self.accept(link, now)?;
+                }
+                patiently(|| self.repository.advance(channel, placement, now))?;
             }
+            Ok(())
+        };
+        match d.kind {
+            Kind::Start => advance(BETA, &placement)?,
+            Kind::Close => {
+                for channel in both() {
+                    advance(channel, &Placement { percent_bp: 10_000, holdback_bp: 0, ..placement.clone() })?;
+                }
+            }
+            Kind::Advance | Kind::Resolve if d.state == RolloutState::Complete => {}
+            Kind::Advance | Kind::Resolve if is_at(&GENERAL) => advance(GENERAL, &placement)?,
             Kind::Advance | Kind::Resolve => {
                 let (name, version) = (&d.rollout.name, &d.rollout.version);
-                self.accept(d, envelope, now)?;
+                self.accept(link, now)?;
                 patiently(|| self.repository.promote(name, version, GENERAL, &placement, now))?;
             }
             Kind::Judgement if d.state != RolloutState::Halted => {}

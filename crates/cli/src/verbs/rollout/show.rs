@@ -2,31 +2,18 @@
 
 use std::{path::Path, time::Duration};
 
-use plimsoll_record::{Decision, DecisionKind, MetricEvidence, MetricStanding, RolloutState, RolloutVerdict, StageAt};
+use plimsoll_record::{
+    Decision, DecisionKind, MetricEvidence, MetricStanding, Replay, RolloutState, RolloutStatus, RolloutVerdict,
+    Simulation, StageAt,
+};
 use plimsoll_rollout::{
-    replay::Replay,
+    observed::observed,
+    render,
     simulate::{End, Played},
 };
-use serde::Serialize;
 
 use super::{args::At, digest, place::Place};
 use crate::{exit::Exit, failure::Failure, ui, world::World};
-
-/// What `rollout status` shows.
-#[derive(Debug, Serialize)]
-struct Standing {
-    schema: &'static str,
-    state: RolloutState,
-    stage: StageAt,
-    /// Digest of the last decision.
-    head: String,
-    /// Whether the channel names a decision of this chain.
-    anchored: bool,
-    decisions: u64,
-    last: Decision,
-    last_judgement: Option<Decision>,
-    quarantined: std::collections::BTreeMap<String, u64>,
-}
 
 pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<u64>) -> Result<Exit, Failure> {
     loop {
@@ -38,21 +25,25 @@ pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<
             place.chain.links().iter().map(|l| &l.decision).filter(|d| d.kind == DecisionKind::Judgement);
         let named: Vec<String> = place.pointers()?.into_iter().filter_map(|p| p.decision_sha256).collect();
         let anchored = named.iter().any(|d| place.chain.links().iter().any(|l| l.sha256 == *d));
-        let standing = Standing {
-            schema: "plimsoll.rollout/1",
+        let store = place.store()?;
+        let query = course.query(place.last_whole_day(), store.last_batch()?)?;
+        let standing = RolloutStatus {
+            schema: RolloutStatus::SCHEMA.into(),
             state: course.state(),
             stage: course.stage().clone(),
             head: last.sha256.clone(),
             anchored,
+            pending: place.is_pending(),
             decisions: place.chain.links().len() as u64,
             last: last.decision.clone(),
             last_judgement: judgements.next_back().cloned(),
-            quarantined: place.store()?.quarantined()?,
+            observed: observed(&store, &query, policy.min_cell)?,
+            quarantined: store.quarantined()?,
         };
         world.print(&standing, || text(&standing))?;
         if let Some(path) = html {
             let links: Vec<&Decision> = place.chain.links().iter().map(|l| &l.decision).collect();
-            crate::world::write(path, plimsoll_rollout::render::html(&links, &policy).as_bytes())?;
+            crate::world::write(path, render::html(&links, &policy, &standing.observed).as_bytes())?;
         }
         match watch {
             Some(seconds) => std::thread::sleep(Duration::from_secs(seconds.max(1))),
@@ -61,7 +52,7 @@ pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<
     }
 }
 
-fn text(s: &Standing) -> String {
+fn text(s: &RolloutStatus) -> String {
     let d = &s.last;
     let mut lines = vec![
         format!(
@@ -79,6 +70,9 @@ fn text(s: &Standing) -> String {
             if s.anchored { "" } else { " · NO CHANNEL NAMES ONE OF THEM" }
         ),
     ];
+    if s.pending {
+        lines.push("the last decision was interrupted: the next verb that changes anything moves the channels".into());
+    }
     if !s.quarantined.is_empty() {
         let all = s.quarantined.iter().map(|(reason, n)| format!("{n} {reason}"));
         lines.push(format!("quarantine: {}", all.collect::<Vec<_>>().join("; ")));
@@ -87,6 +81,12 @@ fn text(s: &Standing) -> String {
     lines.push(decision(s.last_judgement.as_ref().unwrap_or(d)));
     if s.last.kind != DecisionKind::Judgement && s.last_judgement.is_some() {
         lines.push(decision(d));
+    }
+    if !s.observed.is_empty() {
+        let row = |o: &plimsoll_record::Observed| {
+            vec![o.name.clone(), render::shown(o, o.treatment), render::shown(o, o.holdback)]
+        };
+        lines.push(ui::table(&["besides", "release", "holdback"], s.observed.iter().map(row).collect()));
     }
     lines.join("\n")
 }
@@ -97,6 +97,7 @@ fn state(state: RolloutState) -> &'static str {
         RolloutState::Halted => "HALTED",
         RolloutState::RolledBack => "rolled back",
         RolloutState::Complete => "complete, watched",
+        RolloutState::Closed => "closed: the holdback has it, too",
     }
 }
 
@@ -116,6 +117,7 @@ pub(super) fn decision(d: &Decision) -> String {
         (DecisionKind::Halt, _) => "halted by a person",
         (DecisionKind::Resume, _) => "resumed",
         (DecisionKind::RollBack, _) => "rolled back",
+        (DecisionKind::Close, _) => "closed",
     };
     let by = d.by.as_ref().map(|b| format!(" by {b}")).unwrap_or_default();
     let onward = if d.next == d.stage { String::new() } else { format!(" → {}", stage(&d.next)) };
@@ -185,56 +187,31 @@ pub(super) fn replay(found: &Replay) -> String {
     format!("{table}\n{end}\n")
 }
 
-/// Rollouts that were played.
-#[derive(Debug, Serialize)]
-pub(super) struct Simulated {
-    schema: &'static str,
-    runs: u64,
-    complete: u64,
-    halted: u64,
-    person: u64,
-    held: u64,
-    /// Runs that ended at each stage without completing; the first is the beta.
-    ended_at: Vec<u64>,
-    /// Median day of the end.
-    day: u64,
-    /// Most devices that had the release when it was halted.
-    exposed_when_halted: u64,
+/// What rollouts that were played came to.
+pub(super) fn simulation(all: &[Played]) -> Simulation {
+    let count = |end: End| all.iter().filter(|p| p.end == end).count() as u64;
+    let stages = all.iter().map(|p| p.stage + 1).max().unwrap_or(0);
+    let ended = |stage: usize| all.iter().filter(|p| p.end != End::Complete && p.stage == stage).count() as u64;
+    let mut days: Vec<u64> = all.iter().map(|p| p.day).collect();
+    days.sort_unstable();
+    let halted = all.iter().filter(|p| p.end == End::Halted);
+    Simulation {
+        schema: Simulation::SCHEMA.into(),
+        runs: all.len() as u64,
+        complete: count(End::Complete),
+        halted: count(End::Halted),
+        person: count(End::Person),
+        held: count(End::Held),
+        ended_at: (0..stages).map(ended).collect(),
+        day: days.get(days.len() / 2).copied().unwrap_or(0),
+        exposed_when_halted: halted.map(|p| p.exposed).max().unwrap_or(0),
+    }
 }
 
-impl Simulated {
-    pub(super) fn of(all: &[Played]) -> Self {
-        let count = |end: End| all.iter().filter(|p| p.end == end).count() as u64;
-        let stages = all.iter().map(|p| p.stage + 1).max().unwrap_or(0);
-        let ended = |stage: usize| all.iter().filter(|p| p.end != End::Complete && p.stage == stage).count() as u64;
-        let mut days: Vec<u64> = all.iter().map(|p| p.day).collect();
-        days.sort_unstable();
-        let halted = all.iter().filter(|p| p.end == End::Halted);
-        Self {
-            schema: "plimsoll.simulation/1",
-            runs: all.len() as u64,
-            complete: count(End::Complete),
-            halted: count(End::Halted),
-            person: count(End::Person),
-            held: count(End::Held),
-            ended_at: (0..stages).map(ended).collect(),
-            day: days.get(days.len() / 2).copied().unwrap_or(0),
-            exposed_when_halted: halted.map(|p| p.exposed).max().unwrap_or(0),
-        }
-    }
-
-    pub(super) fn text(&self) -> String {
-        format!(
-            "{} rollouts: {} complete, {} halted, {} left to a person, {} held; median day of the end {}\n\
-             ended before everybody had it, by stage from the beta on: {:?}; most devices that had it when it was halted: {}\n",
-            self.runs,
-            self.complete,
-            self.halted,
-            self.person,
-            self.held,
-            self.day,
-            self.ended_at,
-            self.exposed_when_halted
-        )
-    }
+pub(super) fn simulated(s: &Simulation) -> String {
+    format!(
+        "{} rollouts: {} complete, {} halted, {} left to a person, {} held; median day of the end {}\n\
+         ended before everybody had it, by stage from the beta on: {:?}; most devices that had it when it was halted: {}\n",
+        s.runs, s.complete, s.halted, s.person, s.held, s.day, s.ended_at, s.exposed_when_halted
+    )
 }
