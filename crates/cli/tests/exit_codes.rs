@@ -47,6 +47,29 @@ fn each_outcome_has_its_code() {
     assert!(out.contains("artifact-size"), "{out}");
 }
 
+#[cfg(feature = "rollout")]
+#[test]
+fn a_rollout_keeps_to_the_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    let policy = plimsoll_example("policy.toml");
+    error(f, 2, &["rollout", "decide", "--day", "tomorrow"]);
+    error(f, 2, &["rollout", "halt"]);
+    error(f, 96, &["rollout", "simulate", "none.toml"]);
+    fs::write(f.join("old.toml"), policy.replace("alpha = 0.05", "alpha = 0.05\nkeys = 2")).unwrap();
+    let message = error(f, 96, &["rollout", "simulate", "old.toml"]);
+    assert!(message.contains("`keys` is not the policy's to say") && message.contains("threshold"), "{message}");
+    fs::write(f.join("policy.toml"), policy).unwrap();
+    expect(f, 0, &["rollout", "simulate", "policy.toml", "--runs", "1"]);
+    // 0, 97, 98, 100 and 102 of a rollout that has begun: crates/cli/tests/rollout.rs.
+    error(f, 96, &["rollout", "status", "--repository", "none"]);
+}
+
+#[cfg(feature = "rollout")]
+fn plimsoll_example(name: &str) -> String {
+    fs::read_to_string(common::root().join("docs/examples").join(name)).unwrap()
+}
+
 #[test]
 fn a_violated_budget_points_at_its_line() {
     let folder = tempfile::tempdir().unwrap();
@@ -74,7 +97,12 @@ fn every_code_has_a_page_and_every_verb_a_manual() {
         assert!(expect(f, 0, &["explain", code]).starts_with(&format!("# {code}: ")));
     }
     let verbs = ["init", "doctor", "inspect", "simplify", "quantize", "prune", "optimize", "evaluate", "bench"];
-    for verb in verbs.into_iter().chain(["check", "release", "verify", "channel", "explain"]) {
+    let rollout: &[&str] = if cfg!(feature = "rollout") { &["rollout"] } else { &[] };
+    for verb in verbs
+        .into_iter()
+        .chain(["check", "release", "verify", "channel", "device", "explain"])
+        .chain(rollout.iter().copied())
+    {
         let manual = expect(f, 0, &[verb, "--help"]);
         assert!(manual.lines().count() > 8, "the manual of {verb} is short:\n{manual}");
     }

@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+#[cfg(feature = "rollout")]
+pub(crate) mod fleet;
+
 use std::{
     fs,
     io::Write,

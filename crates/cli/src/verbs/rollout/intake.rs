@@ -1,7 +1,6 @@
 //! What goes into the store, and what goes out of it for good.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
