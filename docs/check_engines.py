@@ -29,13 +29,14 @@ DAY_COLUMNS = [
     ("device", pa.string()), ("day", pa.int32()), ("release", pa.string()), ("cohort", pa.string()), ("channel", pa.string()),
     ("inferences", pa.int64()), ("over_budget", pa.int64()), ("crashes", pa.int64()), ("restarts", pa.int64()),
     ("shadow_runs", pa.int64()), ("shadow_agreed", pa.int64()), ("energy_joules", pa.float64()),
+    ("input_drift", pa.float64()), ("output_drift", pa.float64()), ("crash_loops", pa.int64()), ("signature_failures", pa.int64()),
 ]
 REVIEW_COLUMNS = [("reviewer", pa.string()), ("device", pa.string()), ("day", pa.int32()), ("release", pa.string()), ("rating", pa.int32())]
 STAGE = {"candidate": "b" * 64, "previous": "a" * 64, "channel": "general", "first_day": FIRST, "last_day": FIRST + DAYS - 1, "pre_days": PRE}
 
 
 def draw(devices, seed):
-    draw = random.Random(seed)
+    draw, apart = random.Random(seed), random.Random(seed + 1)
     days, reviews = [], []
     for number in range(devices):
         device, held = f"{number:032x}", number % 10 == 0
@@ -51,6 +52,7 @@ def draw(devices, seed):
                     device, day, release * 64, cohort, "general" if draw.random() > 0.001 else "beta", 2880, over,
                     int(draw.random() < 0.001), int(draw.random() < 0.01), 288, 288 - min(288, int(draw.expovariate(0.2))),
                     round(draw.gauss(41.5, 3), 3) if draw.random() < 0.5 else None,
+                    apart.random() / 7 if apart.random() < 0.5 else None, apart.random() / 9, int(apart.random() < 0.0005), 0,
                 ))
         for _ in range(draw.choice([0, 0, 0, 1, 2])):
             reviews.append((f"{draw.randrange(16**8):032x}", device, draw.randrange(FIRST, FIRST + DAYS), ("a" if held else "b") * 64, draw.randint(3, 5)))
@@ -144,8 +146,7 @@ def main():
         outcomes, decisions = {}, {}
         for engine, path in engines.items():
             rows = sorted(tuple(r.values()) for r in pq.read_table(path).to_pylist())
-            # Sums of energies differ in their last bits with the order; all else is whole.
-            outcomes[engine] = [tuple(round(v, 6) if isinstance(v, float) else v for v in row) for row in rows]
+            outcomes[engine] = rows
             policy = os.path.join(ROOT, "docs/examples/policy.toml")
             judged = subprocess.run([args.judge, policy, "3", str(DAYS), str(PRE), path], check=True, capture_output=True, text=True)
             decisions[engine] = judged.stdout

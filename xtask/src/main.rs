@@ -17,10 +17,7 @@ fn main() -> ExitCode {
     let outcome = match verb.as_str() {
         "node-tests" => node_tests(args.get(1).map(PathBuf::from)),
         "crates" => count_crates(),
-        "simulate-fleet" => {
-            let words = ["rollout", "simulate"].map(OsString::from);
-            hand_over(&words.into_iter().chain(args.into_iter().skip(1)).collect::<Vec<_>>())
-        }
+        "simulate-fleet" => simulate_fleet(args.get(1..).unwrap_or_default()),
         "test-cluster" => test_cluster(),
         _ => hand_over(&args),
     };
@@ -95,6 +92,36 @@ fn node_tests(folder: Option<PathBuf>) -> Result<ExitCode, String> {
     // Of the whole workspace, as the tests are built: with the features of one package alone tract would be built again.
     test.args(["test", "--release", "--locked", "--workspace", "--test", "node_tests", "--", "--nocapture"]);
     Ok(code_of(status(test.env("PLIMSOLL_NODE_TESTS", folder))?))
+}
+
+/// Plays whole rollouts of a harmless, a harmful and a borderline release, some devices being real agents.
+fn simulate_fleet(args: &[OsString]) -> Result<ExitCode, String> {
+    const USAGE: &str = "usage: cargo xtask simulate-fleet [--devices N] [--agents N] [--seed N] [--policy POLICY.toml] [--pages FOLDER]";
+    let mut test = cargo();
+    test.args([
+        "test",
+        "--release",
+        "--locked",
+        "--package",
+        "plimsoll-cli",
+        "--test",
+        "simulated_fleet",
+        "--",
+        "--nocapture",
+    ]);
+    for pair in args.chunks(2) {
+        let [name, value] = pair else { return Err(USAGE.into()) };
+        let here = |path: &OsString| env::current_dir().map(|d| d.join(path)).map_err(|e| e.to_string());
+        match name.to_str() {
+            Some("--devices") => test.env("PLIMSOLL_DEVICES", value),
+            Some("--agents") => test.env("PLIMSOLL_AGENTS", value),
+            Some("--seed") => test.env("PLIMSOLL_SEED", value),
+            Some("--policy") => test.env("PLIMSOLL_POLICY", here(value)?),
+            Some("--pages") => test.env("PLIMSOLL_KEEP", here(value)?),
+            _ => return Err(USAGE.into()),
+        };
+    }
+    Ok(code_of(status(&mut test)?))
 }
 
 /// Runs the statement that makes outcomes in SQLite, DuckDB and a Spark cluster on loopback, and compares what they wrote. Python is

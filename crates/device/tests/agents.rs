@@ -214,6 +214,11 @@ fn a_mix_of_releases_changed_content_and_another_model_are_refused() {
     same_length.resize(genuine.len(), 0);
     fs::write(&new, &same_length).unwrap();
     check(&agent, DeviceAction::Held, "its SHA-256 is", "1.0.0");
+    // Whoever judges the release hears of it.
+    let days = records(agent.state(), Day::of(SystemTime::now()), true).unwrap();
+    let [TelemetryRecord::DeviceDay(day)] = days.as_slice() else { panic!("{days:?}") };
+    assert_eq!((day.signature_failures, day.inferences, day.cohort.as_str()), (1, 0, "treatment"));
+    assert_eq!(day.release, team.repository.at("general").unwrap().unwrap().release_digest);
     fs::remove_file(&new).unwrap();
     check(&agent, DeviceAction::Held, "payload/model.onnx", "1.0.0");
     fs::write(&new, &genuine).unwrap();
