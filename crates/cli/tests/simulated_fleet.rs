@@ -320,11 +320,11 @@ fn rehearse(kind: Kind) -> (Fleet, End) {
     let end = fleet.play();
     let stage = if end.stage == 0 { "beta".into() } else { format!("{} %", f64::from(end.stage) / 100.0) };
     println!(
-        "{kind:?}: {:?} on day {} at {stage}; {} of {} devices and {} agents had seen it; a person was asked {} times; {:.0?}\n    {}",
+        "{kind:?}: {:?} on day {} at {stage}; {} of {} devices ({} of these are agents) had seen it; a person was asked {} times; {:.0?}\n    {}",
         end.state,
         end.days,
         fleet.exposed.len(),
-        fleet.played.len(),
+        fleet.played.len() + fleet.agents.len(),
         fleet.agents.len(),
         end.persons,
         began.elapsed(),

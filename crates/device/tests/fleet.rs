@@ -189,7 +189,10 @@ fn a_fleet_goes_through_three_releases_and_comes_back_from_the_one_that_crashes(
     let bad = team.repository.at("beta").unwrap().unwrap().release_digest;
     let crashed: Vec<&DeviceDay> = days.iter().filter(|d| d.release == bad).collect();
     assert_eq!(crashed.len(), enrolled + has);
-    assert!(crashed.iter().all(|d| d.crashes == 3 && d.crash_loops == 1 && d.inferences == 1 && d.cohort == "treatment"), "{crashed:?}");
+    assert!(
+        crashed.iter().all(|d| d.crashes == 3 && d.crash_loops == 1 && d.inferences == 1 && d.cohort == "treatment"),
+        "{crashed:?}"
+    );
     assert!(days.iter().filter(|d| d.release != bad).all(|d| d.crashes == 0));
 
     // Some who do not use it have it still: one key halts, and they go back, too.
