@@ -136,7 +136,7 @@ fn difference(expected: &[TValue], found: &[TValue]) -> TractResult<f32> {
     Ok(worst)
 }
 
-/// Prints the nodes and steps that take the most time, with their share of the whole.
+/// Prints the nodes and steps that take the most time, with their share of the whole, and what all of a kind take together.
 fn nodes(plan: &Arc<TypedRunnableModel>, values: &TVec<TValue>, time: Duration) -> TractResult<()> {
     let mut state = plan.spawn()?;
     let mut spent: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -161,9 +161,21 @@ fn nodes(plan: &Arc<TypedRunnableModel>, values: &TVec<TValue>, time: Duration) 
     let mut spent: Vec<(String, f64)> = spent.into_iter().map(|(name, times)| (name, median(times))).collect();
     let whole: f64 = spent.iter().filter(|(name, _)| !name.starts_with(' ')).map(|(_, t)| t).sum();
     spent.sort_by(|a, b| b.1.total_cmp(&a.1));
-    for (name, time) in spent.iter().take(24) {
-        println!("{:>9.1} us {:>5.1} %  {name}", time * 1e6, time / whole * 100.);
+    let line = |name: &str, time: f64| println!("{:>9.1} us {:>5.1} %  {name}", time * 1e6, time / whole * 100.);
+    spent.iter().take(24).for_each(|(name, time)| line(name, *time));
+    let mut kinds: BTreeMap<String, (usize, f64)> = BTreeMap::new();
+    for (name, time) in &spent {
+        // An operator's name, or what a step is: numbers and names of nodes aside.
+        let kind = match name.split_once("`: ") {
+            Some((_, label)) => format!("  steps: {}", label.split(',').next().unwrap_or(label)),
+            None => name.split(" `").next().unwrap_or(name).to_owned(),
+        };
+        let (count, sum) = kinds.entry(kind).or_default();
+        (*count, *sum) = (*count + 1, *sum + time);
     }
+    let mut kinds: Vec<_> = kinds.into_iter().collect();
+    kinds.sort_by(|a, b| b.1.1.total_cmp(&a.1.1));
+    kinds.iter().take(12).for_each(|(kind, (count, sum))| line(&format!("all {count} of {kind}"), *sum));
     Ok(())
 }
 

@@ -8,6 +8,7 @@
 //! This crate knows tract and instruction sets. It must not know ONNX files or budgets.
 
 mod compile;
+mod gelu;
 mod graph;
 mod isa;
 mod island;
@@ -42,7 +43,7 @@ pub fn lower(mut model: TypedModel, isa: Isa) -> TractResult<Lowered> {
     let mut islands = Vec::new();
     let mut island_of: HashMap<usize, usize> = HashMap::new();
     for region in partition::regions(&model, isa)? {
-        let graph = rewrite::rewrite(&region.graph);
+        let graph = rewrite::rewrite(&gelu::gather(&region.graph));
         let Ok(compiled) = compile::compile(&graph, isa) else { continue };
         let facts = region.outputs.iter().map(|o| model.outlet_fact(*o).map(TypedFact::without_value));
         let facts = facts.collect::<TractResult<Vec<_>>>()?;

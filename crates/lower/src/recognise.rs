@@ -15,7 +15,7 @@ use tract_core::{
         element_wise::ElementWiseOp,
         identity::Identity,
         math::{Abs, Erf, Exp, Neg, Recip, Rsqrt, Sqrt, Square, Tanh},
-        nn::{DataFormat, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu, Softmax, SoftmaxKind},
+        nn::{DataFormat, GeluExact, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu, Softmax, SoftmaxKind},
         quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8},
     },
 };
@@ -222,6 +222,8 @@ fn elementwise(op: &ElementWiseOp, float: bool, from: Kind) -> Option<Op> {
         UnaryFn::Silu
     } else if mini.is::<Erf>() {
         UnaryFn::Erf
+    } else if mini.is::<GeluExact>() {
+        UnaryFn::Gelu
     } else if mini.is::<HardSwish>() {
         UnaryFn::HardSwish
     } else {

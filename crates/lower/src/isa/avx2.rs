@@ -12,42 +12,40 @@ impl Kernels for Avx2 {
     compiled!(Avx2, "avx2,fma");
 
     #[inline(always)]
-    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        dot.check(P, G * LANES);
-        assert!(out.len() >= P * G * LANES);
+    fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        dot.check(G * LANES, 4, out);
+        let pixels = dot.base.len();
         for group in 0..G {
-            let mut first = 0;
             // Four pixels by sixteen channels are what the registers hold.
-            while first < P {
+            for first in (0..pixels).step_by(4) {
                 // SAFETY: only `run` of this module and of `avxvnni` get here, whose features are those of the kernel.
                 unsafe {
-                    match P - first {
+                    match pixels - first {
                         1 => dot_f32::<1, G>(dot, first, group, out),
-                        2 | 3 => dot_f32::<2, G>(dot, first, group, out),
+                        2 => dot_f32::<2, G>(dot, first, group, out),
                         _ => dot_f32::<4, G>(dot, first, group, out),
                     }
                 }
-                first += if P - first >= 4 { 4 } else { P.min(2) };
             }
         }
     }
 
     #[inline(always)]
-    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
-        Portable::dot_u8i8::<P, G>(dot, out);
+    fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+        Portable::dot_u8i8::<G>(dot, out);
     }
 }
 
 /// Pixels `first .. first + Q` of vector group `group`.
 ///
 /// # Safety
-/// `Dot::check` holds for pixels up to `first + Q`, and `out` has as many rows of `G * LANES`.
+/// `Dot::check` holds for `G * LANES` channels.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn dot_f32<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, group: usize, out: &mut [f32]) {
     let mut acc = [[_mm256_setzero_ps(); 2]; Q];
     let mut w = dot.weights.as_ptr().wrapping_add(group * LANES);
-    let base: [*const f32; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
+    let base = dot.starts::<Q>(first);
     for run in dot.runs {
         for k in run.offset..run.offset + run.len {
             // SAFETY: row after row of weights, each `G * LANES` long; `base[p] + k` lies inside `x`.

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernels, LANES, QUAD, Quads};
+use super::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, Quads, TILE};
 use crate::program::{Env, Program, interpret};
 
 pub(super) struct Avx512;
@@ -12,19 +12,38 @@ impl Kernels for Avx512 {
     compiled!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
 
     #[inline(always)]
-    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        dot.check(P, G * LANES);
-        assert!(out.len() >= P * G * LANES);
-        // SAFETY: only steps get here, which are compiled with the features of the kernel; bounds were asserted.
-        unsafe { dot_f32::<P, G>(dot, out) }
+    fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        let (pixels, most) = (dot.base.len(), most(G));
+        dot.check(G * LANES, most, out);
+        for first in (0..pixels).step_by(most) {
+            // SAFETY: only steps get here, which are compiled with the features of the kernel; bounds were asserted.
+            unsafe {
+                match (pixels - first).min(most) {
+                    1 => dot_f32::<1, G>(dot, first, out),
+                    2 => dot_f32::<2, G>(dot, first, out),
+                    3 | 4 => dot_f32::<4, G>(dot, first, out),
+                    _ => dot_f32::<TILE, G>(dot, first, out),
+                }
+            }
+        }
     }
 
     #[inline(always)]
-    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
-        dot.check(P, G * LANES);
-        assert!(out.len() >= P * G * LANES && dot.runs.iter().all(|r| r.len % 4 == 0));
-        // SAFETY: as above; runs are of whole fours, so that the last load of four bytes ends with its run.
-        unsafe { dot_u8i8::<P, G>(dot, out) }
+    fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+        let (pixels, most) = (dot.base.len(), most(G));
+        dot.check(G * LANES, most, out);
+        assert!(dot.runs.iter().all(|r| r.len % 4 == 0));
+        for first in (0..pixels).step_by(most) {
+            // SAFETY: as above; runs are of whole fours, so that the last load of four bytes ends with its run.
+            unsafe {
+                match (pixels - first).min(most) {
+                    1 => dot_u8i8::<1, G>(dot, first, out),
+                    2 => dot_u8i8::<2, G>(dot, first, out),
+                    3 | 4 => dot_u8i8::<4, G>(dot, first, out),
+                    _ => dot_u8i8::<TILE, G>(dot, first, out),
+                }
+            }
+        }
     }
 
     #[inline(always)]
@@ -39,6 +58,11 @@ impl Kernels for Avx512 {
         // SAFETY: as above.
         unsafe { quads(dot, tile, out) }
     }
+}
+
+/// Pixels of a tile: sixteen sums are what the registers hold beside weights.
+const fn most(groups: usize) -> usize {
+    if groups == MAX_GROUPS { 4 } else { TILE }
 }
 
 /// The element types of a product: f32 by f32, or four u8 by four i8. Both are read by units of four bytes.
@@ -60,17 +84,14 @@ impl Unit for u8 {
 /// The machine has the features; runs of bytes are of whole fours.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
 unsafe fn quads<X: Unit, W>(dot: Dot<'_, X, W>, tile: Quads, out: &mut [f32]) {
-    dot.check_quads(tile);
-    assert!(size_of::<W>() == size_of::<X>() && out.len() >= tile.pixels * tile.width);
+    dot.check_quads(tile, out);
+    assert!(size_of::<W>() == size_of::<X>());
     let most = if tile.quads <= 3 { 8 } else { 4 };
-    let mut done = 0;
-    while done < tile.pixels {
-        let pixels = most.min(tile.pixels - done);
-        let dot = Dot { base: &dot.base[done..done + pixels], ..dot };
-        let out = &mut out[done * tile.width..];
+    for (base, out) in dot.base.chunks(most).zip(out.chunks_mut(most * tile.width)) {
+        let dot = Dot { base, ..dot };
         // SAFETY: bounds were asserted above.
         unsafe {
-            match (tile.quads, pixels) {
+            match (tile.quads, base.len()) {
                 (1, ..=4) => quads_of::<X, W, 4, 1>(dot, tile.width, out),
                 (1, _) => quads_of::<X, W, 8, 1>(dot, tile.width, out),
                 (2, ..=4) => quads_of::<X, W, 4, 2>(dot, tile.width, out),
@@ -84,7 +105,6 @@ unsafe fn quads<X: Unit, W>(dot: Dot<'_, X, W>, tile: Quads, out: &mut [f32]) {
                 (other, _) => unreachable!("{other} quads go by vector groups"),
             }
         }
-        done += pixels;
     }
 }
 
@@ -98,8 +118,7 @@ unsafe fn quads<X: Unit, W>(dot: Dot<'_, X, W>, tile: Quads, out: &mut [f32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
 unsafe fn quads_of<X: Unit, W, const P: usize, const C: usize>(dot: Dot<'_, X, W>, width: usize, out: &mut [f32]) {
     let (size, last) = (size_of::<X>(), dot.base.len() - 1);
-    let x = dot.x.as_ptr().cast::<u8>();
-    let base: [*const u8; P] = std::array::from_fn(|p| x.wrapping_add(dot.base[p.min(last)] * size));
+    let base = dot.starts::<P>(0).map(<*const X>::cast::<u8>);
     let mut acc = [[_mm512_setzero_si512(); C]; P];
     let mut w = dot.weights.as_ptr().cast::<i32>();
     for run in dot.runs {
@@ -189,13 +208,13 @@ fn added([a, b, c, d]: [__m512; 4]) -> __m512 {
 }
 
 /// # Safety
-/// `Dot::check` holds for `P` pixels and `out` has `P * G * LANES` elements.
+/// `Dot::check` holds for `G * LANES` channels, and there are whole tiles of at least `P` pixels up to `first`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, out: &mut [f32]) {
     let mut acc = [[_mm512_setzero_ps(); G]; P];
     let mut w = dot.weights.as_ptr();
-    let base: [*const f32; P] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[p]));
+    let base = dot.starts::<P>(first);
     for run in dot.runs {
         for k in run.offset..run.offset + run.len {
             // SAFETY: `w` advances by one row an element, `depth` rows in all; `base[p] + k` lies inside `x`.
@@ -211,6 +230,7 @@ unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &
             }
         }
     }
+    let out = &mut out[first * G * LANES..][..P * G * LANES];
     for (i, acc) in acc.as_flattened().iter().enumerate() {
         // SAFETY: `out` has `P * G * LANES` elements.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(i * LANES), *acc) };
@@ -221,10 +241,10 @@ unsafe fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &
 /// As [`dot_f32`]; run lengths are multiples of four.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-unsafe fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+unsafe fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, first: usize, out: &mut [f32]) {
     let mut acc = [[_mm512_setzero_si512(); G]; P];
     let mut w = dot.weights.as_ptr();
-    let base: [*const u8; P] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[p]));
+    let base = dot.starts::<P>(first);
     for run in dot.runs {
         for k in (run.offset..run.offset + run.len).step_by(4) {
             // SAFETY: as in `dot_f32`, four elements at a time; unaligned reads are asked for as such.
@@ -240,6 +260,7 @@ unsafe fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &m
             }
         }
     }
+    let out = &mut out[first * G * LANES..][..P * G * LANES];
     for (i, acc) in acc.as_flattened().iter().enumerate() {
         // SAFETY: `out` has `P * G * LANES` elements.
         unsafe { _mm512_storeu_ps(out.as_mut_ptr().add(i * LANES), _mm512_cvtepi32_ps(*acc)) };

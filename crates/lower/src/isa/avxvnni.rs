@@ -12,26 +12,25 @@ impl Kernels for AvxVnni {
     compiled!(AvxVnni, "avx2,fma,avxvnni");
 
     #[inline(always)]
-    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
-        Avx2::dot_f32::<P, G>(dot, out);
+    fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        Avx2::dot_f32::<G>(dot, out);
     }
 
     #[inline(always)]
-    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
-        dot.check(P, G * LANES);
-        assert!(out.len() >= P * G * LANES && dot.runs.iter().all(|r| r.len % 4 == 0));
+    fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+        dot.check(G * LANES, 4, out);
+        assert!(dot.runs.iter().all(|r| r.len % 4 == 0));
+        let pixels = dot.base.len();
         for group in 0..G {
-            let mut first = 0;
-            while first < P {
+            for first in (0..pixels).step_by(4) {
                 // SAFETY: only `run` below gets here, whose features are those of the kernel.
                 unsafe {
-                    match P - first {
+                    match pixels - first {
                         1 => dot_u8i8::<1, G>(dot, first, group, out),
-                        2 | 3 => dot_u8i8::<2, G>(dot, first, group, out),
+                        2 => dot_u8i8::<2, G>(dot, first, group, out),
                         _ => dot_u8i8::<4, G>(dot, first, group, out),
                     }
                 }
-                first += if P - first >= 4 { 4 } else { P.min(2) };
             }
         }
     }
@@ -40,13 +39,13 @@ impl Kernels for AvxVnni {
 /// Pixels `first .. first + Q` of vector group `group`.
 ///
 /// # Safety
-/// `Dot::check` holds for pixels up to `first + Q`, run lengths are multiples of four, and `out` has as many rows of `G * LANES`.
+/// `Dot::check` holds for `G * LANES` channels, and run lengths are multiples of four.
 #[inline]
 #[target_feature(enable = "avx2,fma,avxvnni")]
 unsafe fn dot_u8i8<const Q: usize, const G: usize>(dot: Dot<'_, u8, i8>, first: usize, group: usize, out: &mut [f32]) {
     let mut acc = [[_mm256_setzero_si256(); 2]; Q];
     let mut w = dot.weights.as_ptr().wrapping_add(group * LANES * 4);
-    let base: [*const u8; Q] = std::array::from_fn(|p| dot.x.as_ptr().wrapping_add(dot.base[first + p]));
+    let base = dot.starts::<Q>(first);
     for run in dot.runs {
         for k in (run.offset..run.offset + run.len).step_by(4) {
             // SAFETY: row after row of weights, each `G * LANES * 4` long; `base[p] + k .. + 4` lies inside `x`.

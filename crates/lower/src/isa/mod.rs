@@ -53,7 +53,7 @@ use crate::{
     step::{Compute, Pointwise, Tile, Workspace},
 };
 
-/// Pixels (rows) of a tile.
+/// Most pixels (rows) that kernels take at once; results of the last ones are written for as many.
 pub(crate) const TILE: usize = 8;
 /// Output channels of one vector group.
 pub(crate) const LANES: usize = 16;
@@ -61,8 +61,6 @@ pub(crate) const LANES: usize = 16;
 pub(crate) const MAX_GROUPS: usize = 4;
 /// Channels of a quad, and units (an f32, or four bytes) of a window that are multiplied together with it.
 pub(crate) const QUAD: usize = 4;
-/// Most pixels of a tile whose channels go by quads.
-pub(crate) const QUAD_TILE: usize = 32;
 
 /// An instruction set that steps can run on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,11 +175,12 @@ pub(crate) struct Run {
     pub(crate) len: usize,
 }
 
-/// One tile of inner products: for each pixel, `base[p]` is where its window starts in `x`.
+/// Inner products of some pixels: the window of each starts in `x` at `offset + base[p]`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dot<'a, X, W> {
     pub(crate) x: &'a [X],
-    pub(crate) base: &'a [usize],
+    pub(crate) base: &'a [u32],
+    pub(crate) offset: usize,
     pub(crate) runs: &'a [Run],
     /// By vector groups `[units][groups × LANES]`, where a unit is one f32, or four int8 in a row. By quads: of each run
     /// `[units / QUAD, rounded up][quads × QUAD][QUAD units]`, with zeros where the run is over.
@@ -195,38 +194,52 @@ impl<X, W> Dot<'_, X, W> {
         self.runs.iter().map(|r| r.len).sum()
     }
 
-    /// Panics unless every element that `pixels` and `width` channels touch is there: what the kernels' pointers rest on.
+    /// Panics unless every element that `width` channels touch is there, and room for the results of whole tiles of so many pixels:
+    /// what the kernels' pointers rest on.
     #[inline(always)]
-    fn check(&self, pixels: usize, width: usize) {
-        let reach = self.runs.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
-        let furthest = self.base[..pixels].iter().max().copied().unwrap_or(0);
-        assert!(furthest + reach <= self.x.len(), "a window ends outside its input");
+    fn check(&self, width: usize, tile: usize, out: &[f32]) {
+        self.check_windows();
         assert!(self.depth() * width <= self.weights.len(), "weights are missing");
+        assert!(self.base.len().next_multiple_of(tile) * width <= out.len(), "results have no room");
+    }
+
+    #[inline(always)]
+    fn check_windows(&self) {
+        let reach = self.runs.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
+        let furthest = self.base.iter().max().map_or(0, |base| *base as usize);
+        assert!(self.offset + furthest + reach <= self.x.len(), "a window ends outside its input");
+    }
+
+    /// Where the windows of pixels `first .. first + P` start; behind the last pixel it is taken again.
+    #[inline(always)]
+    fn starts<const P: usize>(&self, first: usize) -> [*const X; P] {
+        let last = self.base.len() - 1;
+        std::array::from_fn(|p| self.x.as_ptr().wrapping_add(self.offset + self.base[(first + p).min(last)] as usize))
     }
 
     /// The same where channels go by quads.
     #[inline(always)]
-    fn check_quads(&self, tile: Quads) {
-        self.check(tile.pixels, 0);
+    fn check_quads(&self, tile: Quads, out: &[f32]) {
+        self.check_windows();
         let width = tile.quads * QUAD;
         let vectors: usize = self.runs.iter().map(|r| (r.len * size_of::<X>()).div_ceil(16)).sum();
         assert!(vectors * width * 16 <= size_of_val(self.weights), "weights are missing");
         assert!(width <= tile.width, "results are closer than they are wide");
+        assert!(self.base.len() * tile.width <= out.len(), "results have no room");
     }
 }
 
-/// A tile whose channels go by quads.
+/// Channels that go by quads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quads {
-    /// 1 to `QUAD_TILE`.
-    pub(crate) pixels: usize,
     /// Quads of channels: 1, 2, 3, 5 or 6.
     pub(crate) quads: usize,
     /// Elements from one pixel's results to the next's.
     pub(crate) width: usize,
 }
 
-/// What an instruction set compiles for itself: steps, and the inner products. `out` is `[P][groups × LANES]`.
+/// What an instruction set compiles for itself: steps, and the inner products. `out` is `[pixels][groups × LANES]`, with room for whole
+/// tiles of pixels.
 pub(crate) trait Kernels: Sized {
     /// Runs a step.
     fn step<S: Compute>(step: &S, env: &mut Env<'_>);
@@ -243,9 +256,9 @@ pub(crate) trait Kernels: Sized {
         portable::quads_u8i8(dot, tile, out);
     }
     /// f32 by f32.
-    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);
+    fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);
     /// u8 by i8, summed in i32; run lengths are multiples of four.
-    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]);
+    fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]);
 }
 
 #[cfg(test)]

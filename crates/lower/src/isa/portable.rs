@@ -20,32 +20,31 @@ impl Kernels for Portable {
     }
 
     #[inline(always)]
-    fn dot_f32<const P: usize, const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+    fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
+        let pixels = dot.base.len();
         for group in 0..G {
-            let mut first = 0;
             // Two pixels by sixteen channels are what sixteen registers of four lanes hold.
-            while first < P {
-                if P - first >= 2 {
-                    pixels::<2, G>(dot, first, group, out);
-                    first += 2;
+            for first in (0..pixels).step_by(2) {
+                if pixels - first >= 2 {
+                    tile::<2, G>(dot, first, group, out);
                 } else {
-                    pixels::<1, G>(dot, first, group, out);
-                    first += 1;
+                    tile::<1, G>(dot, first, group, out);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn dot_u8i8<const P: usize, const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
+    fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
         let width = G * LANES;
-        for (p, out) in out.chunks_exact_mut(width).take(P).enumerate() {
+        for (base, out) in dot.base.iter().zip(out.chunks_exact_mut(width)) {
+            let x = &dot.x[dot.offset + *base as usize..];
             let mut sums = [0i32; LANES * super::MAX_GROUPS];
             let mut rows = dot.weights.chunks_exact(width * 4);
             for run in dot.runs {
                 for k in (run.offset..run.offset + run.len).step_by(4) {
                     let weights = rows.next().expect("a row of weights for every four elements");
-                    let x = &dot.x[dot.base[p] + k..][..4];
+                    let x = &x[k..][..4];
                     for (sum, w) in sums.iter_mut().zip(weights.chunks_exact(4)) {
                         *sum += x.iter().zip(w).map(|(x, w)| i32::from(*x) * i32::from(*w)).sum::<i32>();
                     }
@@ -58,11 +57,12 @@ impl Kernels for Portable {
 
 /// Pixels `first .. first + Q` of vector group `group`.
 #[inline(always)]
-fn pixels<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, group: usize, out: &mut [f32]) {
+fn tile<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, group: usize, out: &mut [f32]) {
     let mut sums = [[0f32; LANES]; Q];
     let mut rows = dot.weights[group * LANES..].chunks(G * LANES);
     for run in dot.runs {
-        let x: [&[f32]; Q] = std::array::from_fn(|p| &dot.x[dot.base[first + p] + run.offset..][..run.len]);
+        let x: [&[f32]; Q] =
+            std::array::from_fn(|p| &dot.x[dot.offset + dot.base[first + p] as usize + run.offset..][..run.len]);
         for (k, weights) in rows.by_ref().take(run.len).enumerate() {
             let weights: &[f32; LANES] = weights.first_chunk().expect("rows are whole lanes");
             for (sums, x) in sums.iter_mut().zip(x) {
@@ -93,15 +93,16 @@ fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + Sum>(
     out: &mut [f32],
     times: impl Fn(X, W) -> S,
 ) {
-    dot.check_quads(tile);
+    dot.check_quads(tile, out);
     // Elements of QUAD units.
     let together = 16 / size_of::<X>();
-    for (p, out) in out.chunks_mut(tile.width).take(tile.pixels).enumerate() {
+    for (base, out) in dot.base.iter().zip(out.chunks_mut(tile.width)) {
+        let x = &dot.x[dot.offset + *base as usize..];
         let mut sums = [S::default(); 8 * QUAD];
         let sums = &mut sums[..tile.quads * QUAD];
         let mut rows = dot.weights.chunks_exact(sums.len() * together);
         for run in dot.runs {
-            for x in dot.x[dot.base[p] + run.offset..][..run.len].chunks(together) {
+            for x in x[run.offset..][..run.len].chunks(together) {
                 let row = rows.next().expect("weights for every four units that are begun");
                 for (sum, w) in sums.iter_mut().zip(row.chunks_exact(together)) {
                     x.iter().zip(w).for_each(|(x, w)| *sum += times(*x, *w));

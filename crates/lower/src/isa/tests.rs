@@ -5,20 +5,23 @@ use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
 
-/// A tile's inputs: `runs` of a window, as many pixels as a tile may have.
+/// Inputs of inner products: `runs` of a window, more pixels than a tile has.
 #[derive(Debug, Clone)]
 struct Case {
     /// Of whole fours, as int8 has them.
     runs: Vec<Run>,
     /// By how much runs of f32 are shorter.
     cut: usize,
-    base: Vec<usize>,
+    base: Vec<u32>,
     seed: u64,
 }
 
+/// Several tiles and a rest.
+const PIXELS: usize = 3 * TILE + 7;
+
 fn case() -> impl Strategy<Value = Case> {
     let run = (0usize..9, 1usize..12);
-    let base = prop::collection::vec(0usize..60, QUAD_TILE);
+    let base = prop::collection::vec(0u32..60, PIXELS);
     (prop::collection::vec(run, 1..5), 0usize..4, base, 1u64..u64::MAX / 2).prop_map(|(gaps, cut, base, seed)| {
         let mut offset = 0;
         let mut runs = Vec::new();
@@ -31,50 +34,44 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-/// Runs a tile on an instruction set, with its features enabled where it is compiled.
-fn tile<const P: usize, const G: usize>(
-    isa: Isa,
-    f: Option<Dot<'_, f32, f32>>,
-    b: Option<Dot<'_, u8, i8>>,
-) -> Vec<f32> {
+/// Runs `G` vector groups on an instruction set, with its features enabled where it is compiled.
+fn by_groups<const G: usize>(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>) -> Vec<f32> {
     #[inline(always)]
-    fn on<K: Kernels, const P: usize, const G: usize>(
-        f: Option<Dot<'_, f32, f32>>,
-        b: Option<Dot<'_, u8, i8>>,
-        out: &mut [f32],
-    ) {
+    fn on<K: Kernels, const G: usize>(f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, out: &mut [f32]) {
         if let Some(dot) = f {
-            K::dot_f32::<P, G>(dot, out);
+            K::dot_f32::<G>(dot, out);
         }
         if let Some(dot) = b {
-            K::dot_u8i8::<P, G>(dot, out);
+            K::dot_u8i8::<G>(dot, out);
         }
     }
-    let mut out = vec![f32::NAN; P * G * LANES];
+    let pixels = f.map_or(0, |dot| dot.base.len()) + b.map_or(0, |dot| dot.base.len());
+    let mut out = vec![f32::NAN; pixels.next_multiple_of(TILE) * G * LANES];
     assert!(Isa::available().contains(&isa));
     // SAFETY: the machine has the features of the set.
     match isa {
-        Isa::Portable => on::<portable::Portable, P, G>(f, b, &mut out),
+        Isa::Portable => on::<portable::Portable, G>(f, b, &mut out),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => on::<avx2::Avx2, P, G>(f, b, &mut out),
+        Isa::Avx2 => on::<avx2::Avx2, G>(f, b, &mut out),
         #[cfg(target_arch = "x86_64")]
-        Isa::AvxVnni => on::<avxvnni::AvxVnni, P, G>(f, b, &mut out),
+        Isa::AvxVnni => on::<avxvnni::AvxVnni, G>(f, b, &mut out),
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512Vnni => on::<avx512::Avx512, P, G>(f, b, &mut out),
+        Isa::Avx512Vnni => on::<avx512::Avx512, G>(f, b, &mut out),
         #[cfg(not(target_arch = "x86_64"))]
         _ => unreachable!("not available"),
     }
+    out.truncate(pixels * G * LANES);
     out
 }
 
-fn check<const P: usize, const G: usize>(case: &Case) -> Result<(), TestCaseError> {
-    agree(case, P, G * LANES, &format!("{P} pixels, {G} groups"), &|isa, f, b| tile::<P, G>(isa, f, b))
+fn check<const G: usize>(case: &Case, pixels: usize) -> Result<(), TestCaseError> {
+    agree(case, pixels, G * LANES, &format!("{pixels} pixels, {G} groups"), &|isa, f, b| by_groups::<G>(isa, f, b))
 }
 
-/// The same of a tile whose channels go by quads.
+/// The same of channels that go by quads.
 fn check_quads(case: &Case, pixels: usize, quads: usize) -> Result<(), TestCaseError> {
-    let tile = Quads { pixels, quads, width: (quads * QUAD).next_multiple_of(LANES) };
-    agree(case, pixels, quads * QUAD, &format!("{tile:?}"), &|isa, f, b| by_quads(isa, f, b, tile))
+    let tile = Quads { quads, width: (quads * QUAD).next_multiple_of(LANES) };
+    agree(case, pixels, quads * QUAD, &format!("{pixels} pixels, {tile:?}"), &|isa, f, b| by_quads(isa, f, b, tile))
 }
 
 /// Runs a tile by quads: what is written.
@@ -88,7 +85,8 @@ fn by_quads(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, 
         }
     }
     const UNTOUCHED: f32 = -12345.;
-    let mut out = vec![UNTOUCHED; tile.pixels * tile.width];
+    let pixels = f.map_or(0, |dot| dot.base.len()) + b.map_or(0, |dot| dot.base.len());
+    let mut out = vec![UNTOUCHED; pixels * tile.width];
     assert!(Isa::available().contains(&isa));
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -100,6 +98,9 @@ fn by_quads(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, 
     assert!(rows.clone().all(|row| row[columns..].iter().all(|v| *v == UNTOUCHED)), "written behind the last quad");
     rows.flat_map(|row| row[..columns].to_vec()).collect()
 }
+
+/// Where the channels of a later group of a convolution begin.
+const OFFSET: usize = 4;
 
 type Tiled<'t> = &'t dyn Fn(Isa, Option<Dot<'_, f32, f32>>, Option<Dot<'_, u8, i8>>) -> Vec<f32>;
 
@@ -114,8 +115,9 @@ fn agree(case: &Case, pixels: usize, width: usize, what: &str, tile: Tiled<'_>) 
     };
     let reach = case.runs.iter().map(|r| r.offset + r.len).max().expect("there are runs");
     let depth: usize = case.runs.iter().map(|r| r.len).sum();
-    let base = &case.base[..pixels.max(TILE)];
-    let bytes: Vec<u8> = (0..base[..pixels].iter().max().expect("pixels") + reach).map(|_| next()).collect();
+    let base = &case.base[..pixels];
+    let furthest = *base.iter().max().expect("pixels") as usize;
+    let bytes: Vec<u8> = (0..OFFSET + furthest + reach).map(|_| next()).collect();
     // By quads runs of f32 are rounded up to whole fours, those of int8 to sixteens.
     let most: usize = case.runs.iter().map(|r| r.len.next_multiple_of(16)).sum();
     let whole: Vec<i8> = (0..most * width).map(|_| next() as i8).collect();
@@ -123,8 +125,8 @@ fn agree(case: &Case, pixels: usize, width: usize, what: &str, tile: Tiled<'_>) 
     let weights: Vec<f32> = whole.iter().map(|w| f32::from(*w) / 100.).collect();
     let runs = case.runs.as_slice();
     let cut: Vec<Run> = runs.iter().map(|r| Run { len: r.len - case.cut, ..*r }).collect();
-    let f = Some(Dot { x: floats.as_slice(), base, runs: &cut, weights: weights.as_slice() });
-    let b = Some(Dot { x: bytes.as_slice(), base, runs, weights: whole.as_slice() });
+    let f = Some(Dot { x: floats.as_slice(), base, offset: OFFSET, runs: &cut, weights: weights.as_slice() });
+    let b = Some(Dot { x: bytes.as_slice(), base, offset: OFFSET, runs, weights: whole.as_slice() });
     let (float, byte) = (tile(Isa::Portable, f, None), tile(Isa::Portable, None, b));
     for isa in Isa::available() {
         prop_assert_eq!(&tile(isa, None, b), &byte, "{:?}, {}", isa, what);
@@ -139,22 +141,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
 
     #[test]
-    fn kernels_agree_for_every_tile(case in case()) {
-        check::<1, 1>(&case)?;
-        check::<2, 1>(&case)?;
-        check::<4, 1>(&case)?;
-        check::<TILE, 1>(&case)?;
-        check::<1, 2>(&case)?;
-        check::<2, 2>(&case)?;
-        check::<4, 2>(&case)?;
-        check::<TILE, 2>(&case)?;
-        check::<1, MAX_GROUPS>(&case)?;
-        check::<2, MAX_GROUPS>(&case)?;
-        check::<4, MAX_GROUPS>(&case)?;
+    fn kernels_agree_for_every_number_of_groups(case in case(), pixels in 1..=PIXELS) {
+        check::<1>(&case, pixels)?;
+        check::<2>(&case, pixels)?;
+        check::<MAX_GROUPS>(&case, pixels)?;
     }
 
     #[test]
-    fn kernels_agree_for_every_number_of_quads(case in case(), pixels in 1..=QUAD_TILE) {
+    fn kernels_agree_for_every_number_of_quads(case in case(), pixels in 1..=PIXELS) {
         for quads in [1, 2, 3, 5, 6] {
             check_quads(&case, pixels, quads)?;
         }
@@ -163,8 +157,9 @@ proptest! {
 
 #[test]
 fn windows_that_end_outside_are_refused() {
-    let dot = Dot { x: &[0f32; 7][..], base: &[4; TILE], runs: &[Run { offset: 0, len: 4 }], weights: &[0f32; 64][..] };
+    let (runs, weights) = (&[Run { offset: 0, len: 4 }], &[0f32; 64][..]);
+    let dot = Dot { x: &[0f32; 7][..], base: &[2; TILE], offset: 2, runs, weights };
     for isa in Isa::available() {
-        assert!(std::panic::catch_unwind(|| tile::<1, 1>(isa, Some(dot), None)).is_err(), "{isa:?}");
+        assert!(std::panic::catch_unwind(|| by_groups::<1>(isa, Some(dot), None)).is_err(), "{isa:?}");
     }
 }

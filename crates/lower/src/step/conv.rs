@@ -3,7 +3,7 @@
 
 use super::{BLOCK, Compute, Pointwise, Tile, Workspace};
 use crate::{
-    isa::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, QUAD_TILE, Quads, Run, TILE},
+    isa::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, Quads, Run},
     program::{Aligned, Buffer, Env, View},
 };
 
@@ -74,96 +74,42 @@ impl Compute for Conv {
         let mut taken = self.finish.take(env);
         let views = self.finish.views(env);
         let input = env.view(self.input);
-        {
-            // The last channels first: what they spill over the next pixel is written after them.
-            for block in self.blocks.iter().rev() {
-                let width = block.lanes.width();
-                let most = match block.lanes {
-                    // With four groups the registers of the machine hold four pixels.
-                    BlockLanes::Groups(MAX_GROUPS) => 4,
-                    BlockLanes::Groups(_) => TILE,
-                    BlockLanes::Quads(_) => QUAD_TILE,
-                };
-                let mut row = 0;
-                while row < self.bases.len() {
-                    let rows = (BLOCK / width).min(self.bases.len() - row);
-                    let mut done = 0;
-                    while done < rows {
-                        let pixels = most.min(rows - done);
-                        let mut base = [0; QUAD_TILE];
-                        let bases = &self.bases[row + done..][..pixels];
-                        for (base, at) in base.iter_mut().zip(bases) {
-                            *base = *at as usize + block.offset;
+        // The last channels first: what they spill over the next pixel is written after them.
+        for block in self.blocks.iter().rev() {
+            let width = block.lanes.width();
+            let mut row = 0;
+            while row < self.bases.len() {
+                let rows = (BLOCK / width).min(self.bases.len() - row);
+                let (base, runs, offset) = (&self.bases[row..row + rows], &*self.runs, block.offset);
+                let out = registers[0].as_flattened_mut();
+                match (&self.weights, input) {
+                    (Weights::F32(w), View::F32(x)) => {
+                        let dot = Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] };
+                        match block.lanes {
+                            BlockLanes::Groups(1) => K::dot_f32::<1>(dot, out),
+                            BlockLanes::Groups(2) => K::dot_f32::<2>(dot, out),
+                            BlockLanes::Groups(_) => K::dot_f32::<MAX_GROUPS>(dot, out),
+                            BlockLanes::Quads(quads) => K::quads_f32(dot, Quads { quads, width }, out),
                         }
-                        if pixels < most {
-                            let last = base[pixels - 1];
-                            base[pixels..most].fill(last);
-                        }
-                        let out = &mut registers[0].as_flattened_mut()[done * width..];
-                        match (&self.weights, input) {
-                            (Weights::F32(w), View::F32(x)) => {
-                                let weights = &w.as_slice()[block.weights..];
-                                let dot = Dot { x, base: &base, runs: &self.runs, weights };
-                                match block.lanes {
-                                    BlockLanes::Groups(groups) => f32_tile::<K>(dot, pixels, groups, out),
-                                    BlockLanes::Quads(quads) => K::quads_f32(dot, Quads { pixels, quads, width }, out),
-                                }
-                            }
-                            (Weights::I8(w), View::U8(x)) => {
-                                let weights = &w.as_slice()[block.weights..];
-                                let dot = Dot { x, base: &base, runs: &self.runs, weights };
-                                match block.lanes {
-                                    BlockLanes::Groups(groups) => u8_tile::<K>(dot, pixels, groups, out),
-                                    BlockLanes::Quads(quads) => K::quads_u8i8(dot, Quads { pixels, quads, width }, out),
-                                }
-                            }
-                            _ => unreachable!("weights and input were compiled together"),
-                        }
-                        done += pixels;
                     }
-                    let tile =
-                        Tile { row, rows, column: block.channel, width, valid: block.channels, spill: self.spill };
-                    let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
-                    self.finish.block::<K>(tile, &mut work);
-                    row += rows;
+                    (Weights::I8(w), View::U8(x)) => {
+                        let dot = Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] };
+                        match block.lanes {
+                            BlockLanes::Groups(1) => K::dot_u8i8::<1>(dot, out),
+                            BlockLanes::Groups(2) => K::dot_u8i8::<2>(dot, out),
+                            BlockLanes::Groups(_) => K::dot_u8i8::<MAX_GROUPS>(dot, out),
+                            BlockLanes::Quads(quads) => K::quads_u8i8(dot, Quads { quads, width }, out),
+                        }
+                    }
+                    _ => unreachable!("weights and input were compiled together"),
                 }
+                let tile = Tile { row, rows, column: block.channel, width, valid: block.channels, spill: self.spill };
+                let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
+                self.finish.block::<K>(tile, &mut work);
+                row += rows;
             }
         }
         self.finish.put(env, taken);
         env.put_registers(registers);
-    }
-}
-
-#[inline(always)]
-fn f32_tile<K: Kernels>(dot: Dot<'_, f32, f32>, rows: usize, groups: usize, out: &mut [f32]) {
-    match (rows, groups) {
-        (1, 1) => K::dot_f32::<1, 1>(dot, out),
-        (1, 2) => K::dot_f32::<1, 2>(dot, out),
-        (1, _) => K::dot_f32::<1, 4>(dot, out),
-        (2, 1) => K::dot_f32::<2, 1>(dot, out),
-        (2, 2) => K::dot_f32::<2, 2>(dot, out),
-        (2, _) => K::dot_f32::<2, 4>(dot, out),
-        (3..=4, 1) => K::dot_f32::<4, 1>(dot, out),
-        (3..=4, 2) => K::dot_f32::<4, 2>(dot, out),
-        (3..=4, _) => K::dot_f32::<4, 4>(dot, out),
-        (_, 1) => K::dot_f32::<TILE, 1>(dot, out),
-        _ => K::dot_f32::<TILE, 2>(dot, out),
-    }
-}
-
-#[inline(always)]
-fn u8_tile<K: Kernels>(dot: Dot<'_, u8, i8>, rows: usize, groups: usize, out: &mut [f32]) {
-    match (rows, groups) {
-        (1, 1) => K::dot_u8i8::<1, 1>(dot, out),
-        (1, 2) => K::dot_u8i8::<1, 2>(dot, out),
-        (1, _) => K::dot_u8i8::<1, 4>(dot, out),
-        (2, 1) => K::dot_u8i8::<2, 1>(dot, out),
-        (2, 2) => K::dot_u8i8::<2, 2>(dot, out),
-        (2, _) => K::dot_u8i8::<2, 4>(dot, out),
-        (3..=4, 1) => K::dot_u8i8::<4, 1>(dot, out),
-        (3..=4, 2) => K::dot_u8i8::<4, 2>(dot, out),
-        (3..=4, _) => K::dot_u8i8::<4, 4>(dot, out),
-        (_, 1) => K::dot_u8i8::<TILE, 1>(dot, out),
-        _ => K::dot_u8i8::<TILE, 2>(dot, out),
     }
 }

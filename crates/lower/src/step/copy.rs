@@ -59,8 +59,15 @@ impl Copy {
                 let (x, y) = (&x[from..][..n], &mut y[to..][..n]);
                 y.iter_mut().zip(x).for_each(|(y, x)| *y = f(*x));
             } else {
-                for i in 0..n {
-                    y[to + i * to_step] = f(x[from + i * from_step]);
+                // Cut to what is reached, so that no step is checked by itself.
+                let reach = |step: usize| (n - 1) * step + 1;
+                let (x, y) = (&x[from..][..reach(from_step)], &mut y[to..][..reach(to_step)]);
+                match (from_step, to_step) {
+                    (0, 1) => y.fill(f(x[0])),
+                    (1, _) => y.iter_mut().step_by(to_step).zip(x).for_each(|(y, x)| *y = f(*x)),
+                    (0, _) => y.iter_mut().step_by(to_step).for_each(|y| *y = f(x[0])),
+                    (_, 1) => y.iter_mut().zip(x.iter().step_by(from_step)).for_each(|(y, x)| *y = f(*x)),
+                    _ => y.iter_mut().step_by(to_step).zip(x.iter().step_by(from_step)).for_each(|(y, x)| *y = f(*x)),
                 }
             }
             let mut axis = outer.len();

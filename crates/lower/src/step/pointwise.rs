@@ -64,6 +64,7 @@ pub(crate) enum UnaryFn {
     Sigmoid,
     Silu,
     Erf,
+    Gelu,
     HardSwish,
     LeakyRelu(f32),
     /// Bounds; NaN stays NaN.
@@ -294,6 +295,7 @@ impl Pointwise {
                         UnaryFn::Sigmoid => map(to, a, math::sigmoid),
                         UnaryFn::Silu => map(to, a, |x| x * math::sigmoid(x)),
                         UnaryFn::Erf => map(to, a, math::erf),
+                        UnaryFn::Gelu => map(to, a, math::gelu),
                         UnaryFn::HardSwish => map(to, a, |x| x * math::min(math::max(x / 6. + 0.5, 0.), 1.)),
                         UnaryFn::LeakyRelu(slope) => map(to, a, |x| if x < 0. { x * slope } else { x }),
                         UnaryFn::Clamp(low, high) => map(to, a, |x| math::min(math::max(x, low), high)),

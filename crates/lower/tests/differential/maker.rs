@@ -10,7 +10,7 @@ use tract_core::{
         einsum::EinSum,
         element_wise::ElementWiseOp,
         math::{self, Abs, Erf, Exp, Neg, Square, Tanh},
-        nn::{DataFormat, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu, Softmax, SoftmaxKind},
+        nn::{DataFormat, GeluExact, HardSwish, LeakyRelu, Reduce, Reducer, Sigmoid, Silu, Softmax, SoftmaxKind},
         quant::{DequantizeLinearF32, QuantizeLinearI8, QuantizeLinearU8},
     },
 };
@@ -179,7 +179,7 @@ pub(crate) fn float_piece() -> impl Strategy<Value = Piece> {
             .prop_map(|(window, include_pad, normalize)| Piece::AveragePool { window, include_pad, normalize }),
         1 => (0usize..4, any::<u8>()).prop_map(|(reducer, axes)| Piece::Reduce { reducer, axes }),
         4 => (0usize..6, with, any::<bool>()).prop_map(|(f, with, flipped)| Piece::Binary { f, with, flipped }),
-        3 => (0usize..9).prop_map(Piece::Unary),
+        3 => (0usize..10).prop_map(Piece::Unary),
         1 => (0usize..4).prop_map(Piece::Softmax),
         1 => (0usize..4, any::<bool>()).prop_map(|(axis, constant)| Piece::Concat { axis, constant }),
         1 => (0usize..4, 0usize..5, 1usize..9).prop_map(|(axis, start, len)| Piece::Slice { axis, start, len }),
@@ -423,6 +423,7 @@ impl Maker {
                     5 => Box::new(HardSwish {}),
                     6 => Box::new(Silu {}),
                     7 => Box::new(Erf {}),
+                    8 => Box::new(GeluExact {}),
                     _ => {
                         // e^-x² keeps values small.
                         let square = self.wire(ElementWiseOp(Box::new(Square {}), None), &[x]);
