@@ -8,7 +8,9 @@
 mod macs;
 mod memory;
 mod operators;
+mod order;
 mod packed;
+mod plan;
 mod scope;
 mod traffic;
 mod walk;

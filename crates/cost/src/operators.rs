@@ -52,6 +52,15 @@ pub(crate) fn is_elementwise(op: &str) -> bool {
     ELEMENTWISE.binary_search(&op).is_ok()
 }
 
+/// Whether all operands but the first say how: shapes, axes, scales. Executors take them in when they load a model.
+#[rustfmt::skip]
+pub(crate) fn takes_settings(op: &str) -> bool {
+    const SETTINGS: &[&str] = &[
+        "Dropout", "Expand", "Pad", "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "TopK", "Unsqueeze", "Upsample",
+    ];
+    op.starts_with("Reduce") || SETTINGS.contains(&op)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

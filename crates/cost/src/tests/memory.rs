@@ -67,3 +67,62 @@ fn the_order_in_which_a_file_stores_nodes_changes_nothing() {
         assert_eq!(costs(&model(&[-1, 10], &[], nodes), 1).peak_activation_bytes, Some(4 * (10 + 40 + 1)));
     }
 }
+
+/// Peak in numbers of one element of a convolutional graph on planes of 4 × 4; weights are `p` (8 × 2 × 1 × 1), `q` (2 × 8 × 3 × 3) and
+/// vectors of eight numbers.
+#[track_caller]
+fn peak_of_planes(nodes: Vec<NodeProto>, planes: u64) {
+    let vectors = ["b", "scale", "mean", "variance"].map(|name| (name, [8].as_slice()));
+    let weights = [("p", [8, 2, 1, 1].as_slice()), ("q", [2, 8, 3, 3].as_slice())].into_iter().chain(vectors);
+    let found = costs(&model(&[1, 2, 4, 4], &weights.collect::<Vec<_>>(), nodes), 1);
+    assert_eq!(found.peak_activation_bytes, Some(planes * 16 * 4));
+}
+
+fn wide(inputs: &[&str]) -> NodeProto {
+    node::new("Conv", inputs, &["a"])
+}
+
+fn narrow(input: &str) -> NodeProto {
+    node::with("Conv", &[input, "q"], &["y"], vec![attr::from_ints("pads", &[1; 4])])
+}
+
+#[test]
+fn a_bias_of_a_product_is_added_to_it_elsewhere() {
+    peak_of_planes(vec![wide(&["x", "p"]), narrow("a")], 8 + 2);
+    peak_of_planes(vec![wide(&["x", "p", "b"]), narrow("a")], 8 + 8);
+}
+
+#[test]
+fn a_normalization_is_in_the_weights_of_its_convolution_alone() {
+    let norm = |x: &str| node::new("BatchNormalization", &[x, "scale", "b", "mean", "variance"], &["n"]);
+    peak_of_planes(vec![wide(&["x", "p"]), norm("a"), narrow("n")], 8 + 8);
+    // Something else reads the convolution: it stays, and the normalization is a step.
+    peak_of_planes(vec![wide(&["x", "p"]), norm("a"), node::new("Add", &["n", "a"], &["s"]), narrow("s")], 8 + 8 + 8);
+}
+
+#[test]
+fn a_value_times_its_own_sigmoid_is_one_step() {
+    let gate = node::new("Sigmoid", &["a"], &["g"]);
+    let times = |one: &str| node::new("Mul", &[one, "g"], &["m"]);
+    peak_of_planes(vec![wide(&["x", "p"]), gate.clone(), times("a"), narrow("m")], 8 + 8);
+    let other = node::new("Exp", &["a"], &["e"]);
+    peak_of_planes(vec![wide(&["x", "p"]), gate, other, times("e"), narrow("m")], 8 + 8 + 8);
+}
+
+#[test]
+fn parts_of_a_concatenation_are_multiplied_one_by_one() {
+    let concat = node::with("Concat", &["u", "v"], &["c"], vec![attr::from_int("axis", 1)]);
+    let slices = node::with("Split", &["x"], &["u", "v"], vec![attr::from_int("axis", 1)]);
+    // Both products and their sum.
+    peak_of_planes(vec![slices, concat, wide(&["c", "p"]), narrow("a")], 8 + 8 + 8);
+}
+
+#[test]
+fn an_order_that_takes_what_is_ready_first_may_be_the_dearer() {
+    let joined = |parts: &[&str], to: &str| node::with("Concat", parts, &[to], vec![attr::from_int("axis", 1)]);
+    let mut back = narrow("r");
+    back.output[0] = "c".into();
+    let nodes = vec![wide(&["x", "p"]), node::new("Relu", &["a"], &["r"]), back, joined(&["x", "x", "x", "x"], "t")];
+    // From the outputs `t` comes last: 2 + 8 + 10 with the output. It lacks nothing: ready first, it is there all along.
+    peak_of_planes(nodes.into_iter().chain([joined(&["c", "t"], "y")]).collect(), 8 + 8 + 8);
+}
