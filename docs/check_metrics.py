@@ -4,16 +4,15 @@
     python docs/check_metrics.py            compares with what is stored; ends with 1 where something differs
     python docs/check_metrics.py --write    stores them anew, in crates/stats/tests/expected.txt
 
-Needs numpy, scipy, scikit-learn (metrics), statsmodels (McNemar, Wilson) and MLstatkit (DeLong's test). Tango's interval is found by
-maximizing the constrained likelihood numerically, DeLong's variance by its definition over all pairs as well: neither shares a formula
-with the code that is tested. The samples are drawn by the same generator as in crates/stats/tests/published.rs.
+Needs numpy, scipy, scikit-learn (metrics), statsmodels (McNemar, Wilson) and MLstatkit (DeLong's test). DeLong's
+variance is found by its definition over all pairs as well. The samples are drawn by the same generator as in crates/stats/tests/published.rs.
 """
 import os
 import sys
 
 import numpy as np
 from MLstatkit import Delong_test
-from scipy import optimize, stats
+from scipy import stats
 from sklearn import metrics
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.proportion import proportion_confint
@@ -61,23 +60,20 @@ def delong_variance(scores, positive):
     return v10 / positive.sum() + v01 / (~positive).sum()
 
 
-def tango(lost, won, n, level):
-    """Where the score statistic of the difference under the constrained maximum of the likelihood is the normal quantile."""
+def shares(lost, won, n, level):
+    """Jeffreys' limits of both shares (scipy's beta distribution), put together as Newcombe 1998 does with Wilson's in his method 10."""
+    tail = (1 - level) / 2
+    (p, q), limits = (lost / n, won / n), []
+    for k in (lost, won):
+        low, high = stats.beta.ppf([tail, 1 - tail], k + 0.5, n - k + 0.5)
+        limits.append((low if k else 0.0, high if k < n else 1.0))
+    (p_low, p_high), (q_low, q_high) = limits
+    correlation = -np.sqrt(p * q / ((1 - p) * (1 - q)))
 
-    def z(delta):
-        low, high = max(0.0, -delta), (1.0 - delta) / 2
-        # won has the probability q, lost q + delta.
-        def minus_log(q):
-            cells = [(lost, q + delta), (won, q), (n - lost - won, 1 - 2 * q - delta)]
-            return -sum(k * np.log(max(p, 1e-300)) for k, p in cells if k)
+    def width(a, b):
+        return np.sqrt(a * a + b * b - 2 * correlation * a * b)
 
-        q = optimize.minimize_scalar(minus_log, bounds=(low, high), method="bounded", options={"xatol": 1e-13}).x
-        return (lost - won - n * delta) / np.sqrt(n * (2 * q + delta - delta * delta))
-
-    quantile, value = stats.norm.ppf(0.5 + level / 2), (lost - won) / n
-    low = optimize.brentq(lambda d: z(d) - quantile, -1 + 1e-9, value - 1e-12)
-    high = optimize.brentq(lambda d: z(d) + quantile, value + 1e-12, 1 - 1e-9)
-    return low, high
+    return p - q - width(p - p_low, q_high - q), p - q + width(p_high - p, q - q_low)
 
 
 def values():
@@ -128,8 +124,8 @@ def values():
         point = stats.binom.pmf(min(b, c), b + c, 0.5)
         yield f"mcnemar mid-p {b} {c}", 1 - point / 2 if b == c else exact - point
     for b, c, n, level in ((lost, won, 400, 0.95), (7, 1, 21, 0.95), (28, 25, 618, 0.9), (40, 20, 160, 0.95), (5, 0, 50, 0.95)):
-        for side, value in zip(("low", "high"), tango(b, c, n, level)):
-            yield f"tango {side} {b} {c} {n} {level}", value
+        for side, value in zip(("low", "high"), shares(b, c, n, level)):
+            yield f"shares {side} {b} {c} {n} {level}", value
     for k, n in ((81, 263), (15, 148), (0, 20), (1, 29)):
         for side, value in zip(("low", "high"), proportion_confint(k, n, 0.05, "wilson")):
             yield f"wilson {side} {k} {n}", value

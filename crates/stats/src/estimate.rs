@@ -13,6 +13,8 @@
 //!   jackknife; Efron and Stein 1981), which is more than its first order where the group has much of the whole error.
 //! - Shares keep to 0 … 1 by Wilson's score interval with the effective number of samples (Kish 1965; Franco, Little, Louis and
 //!   Slud 2019). For independent samples and a plain share that is Wilson's interval itself.
+//! - A class none of whose samples is wrong shows no spread and is not certain: to a mean of shares it adds the variance that Wilson's
+//!   limits of its share have.
 //! - The area under the ROC curve keeps to it by its logit (Pepe 2003; Qin and Hotilovac 2008): near 1 it rests on few pairs that stand
 //!   wrong, and its variance is as uncertain as their number.
 //!
@@ -93,6 +95,17 @@ pub struct Estimate {
     tail: Tail,
     samples: usize,
     terms: Vec<Term>,
+    /// Of a mean of shares, these.
+    strata: Vec<Stratum>,
+}
+
+/// One of the shares that an estimate is the mean of.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stratum {
+    pub share: f64,
+    pub samples: f64,
+    /// What it weighs in the mean.
+    pub weight: f64,
 }
 
 /// Why an estimate has no interval.
@@ -124,7 +137,12 @@ impl std::error::Error for NoInterval {}
 impl Estimate {
     /// From the terms of all samples.
     pub(crate) fn new(value: f64, scale: Scale, tail: Tail, samples: usize, terms: Vec<Term>) -> Self {
-        Self { value, scale, tail, samples, terms }
+        Self { value, scale, tail, samples, terms, strata: Vec::new() }
+    }
+
+    /// A mean of shares that are independent but for groups.
+    pub(crate) fn of_strata(self, strata: Vec<Stratum>) -> Self {
+        Self { strata, ..self }
     }
 
     /// The value.
@@ -173,11 +191,23 @@ impl Estimate {
         }
     }
 
+    /// Variance of the shares among which none, or all, are hits, as Wilson's limits of them have it: no spread is no certainty.
+    fn unseen(&self, z: f64) -> f64 {
+        let of = |s: &Stratum| {
+            let [low, high] = wilson_effective(s.share, s.samples, z);
+            s.weight * s.weight * ((s.share - low).powi(2) + (high - s.share).powi(2)) / (2.0 * z * z)
+        };
+        self.strata.iter().filter(|s| s.share <= 0.0 || s.share >= 1.0).map(of).sum()
+    }
+
     /// The two-sided interval at a level such as 0.95.
     pub fn interval(&self, groups: Option<&Groups>, level: f64) -> Result<[f64; 2], NoInterval> {
         let spread = spread(&self.terms, self.tail, groups, |u| self.bent(u))?;
         let [z, t] = critical(level, spread.df);
         let half = spread.half(level);
+        // What a share shows no spread of, in units of independent samples, where groups are as alike as elsewhere.
+        let fewer = if spread.independent > 0.0 { (half / z).powi(2) / spread.independent } else { (t / z).powi(2) };
+        let half = half.hypot(z * (fewer * self.unseen(z)).sqrt());
         Ok(match self.scale {
             Scale::Real if half == 0.0 => return Err(NoInterval::NoSpread),
             Scale::Real => [self.value - half, self.value + half],
@@ -306,6 +336,19 @@ mod tests {
         assert_eq!(balanced.interval(Some(&four), 0.95), Err(NoInterval::Groups(4)));
         let same = mae(&[2.0; 9], &[1.0; 9]).unwrap();
         assert_eq!(same.interval(None, 0.95), Err(NoInterval::NoSpread));
+    }
+
+    #[test]
+    fn a_class_that_is_all_right_is_not_certain() {
+        // 22 samples of class 1, all right; 10 of 128 of the other wrong.
+        let labels: Vec<usize> = (0..150).map(|i| usize::from(i < 22)).collect();
+        let predicted: Vec<usize> = (0..150).map(|i| usize::from(i < 32)).collect();
+        let [low, _] = balanced_accuracy(&labels, &predicted).unwrap().interval(None, 0.95).unwrap();
+        // Without what class 1 has not shown the lower end would be 0.92; the mean recall of 0.91 is no rarity.
+        assert!(low > 0.84 && low < 0.88, "{low}");
+        let all: Vec<usize> = labels.clone();
+        let [low, high] = balanced_accuracy(&labels, &all).unwrap().interval(None, 0.95).unwrap();
+        assert!(low > 0.9 && low < 0.97 && high == 1.0, "{low} {high}");
     }
 
     #[test]

@@ -65,6 +65,13 @@ pub fn beta_cdf(x: f64, a: f64, b: f64) -> f64 {
     front * fraction
 }
 
+/// The quantile of Beta(a, b).
+pub fn beta_quantile(p: f64, a: f64, b: f64) -> f64 {
+    let ln_front = -ln_beta(a, b);
+    let density = |x: f64| (ln_front + (a - 1.0) * x.ln() + (b - 1.0) * (-x).ln_1p()).exp();
+    newton(p, a / (a + b), [0.0, 1.0], |x| beta_cdf(x, a, b), density)
+}
+
 /// The probability of at most `k` events in `n` trials of probability `p`.
 pub fn binomial_cdf(k: u64, n: u64, p: f64) -> f64 {
     if k >= n { 1.0 } else { beta_cdf(1.0 - p, (n - k) as f64, k as f64 + 1.0) }
@@ -136,22 +143,6 @@ fn newton(
         x = next;
     }
     x
-}
-
-/// Where `below` turns from true to false.
-pub(crate) fn bisect(mut low: f64, mut high: f64, below: impl Fn(f64) -> bool) -> f64 {
-    for _ in 0..200 {
-        let middle = low + (high - low) / 2.0;
-        if middle <= low || middle >= high {
-            break;
-        }
-        if below(middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low + (high - low) / 2.0
 }
 
 /// `Γ(½, x) / Γ(½)`, which is erfc(√x): a series below 1.5, a continued fraction above (Abramowitz and Stegun 6.5.29, 6.5.31).

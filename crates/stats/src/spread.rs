@@ -17,6 +17,8 @@ pub struct Spread {
     pub variance: f64,
     /// Variance if the samples were independent.
     pub independent: f64,
+    /// Sum of the fourth powers of the samples' influences.
+    pub(crate) fourth: f64,
     /// Degrees of freedom of the variance.
     pub df: f64,
     /// Independent samples of a share that would carry as much.
@@ -94,6 +96,22 @@ pub(crate) fn spread(
     groups: Option<&Groups>,
     bent: impl Fn(f64) -> f64,
 ) -> Result<Spread, NoInterval> {
+    with_leverage(terms, tail, if tail == Tail::Heavy { 1.0 } else { 0.5 }, groups, bent)
+}
+
+/// Of differences of errors: few samples may have most of them, but a group pulls no more than its share.
+pub(crate) fn spread_of_differences(terms: &[Term], groups: Option<&Groups>) -> Result<Spread, NoInterval> {
+    with_leverage(terms, Tail::Heavy, 0.5, groups, |u| u)
+}
+
+/// `power` is that of what a group leaves to the others, by which its influence is divided.
+fn with_leverage(
+    terms: &[Term],
+    tail: Tail,
+    power: f64,
+    groups: Option<&Groups>,
+    bent: impl Fn(f64) -> f64,
+) -> Result<Spread, NoInterval> {
     let samples = cells(terms, |s| s);
     let mut parts = vec![0.0; terms.iter().map(|t| t.part as usize + 1).max().unwrap_or(0)];
     samples.iter().for_each(|c| parts[c.part as usize] += c.weight);
@@ -101,6 +119,7 @@ pub(crate) fn spread(
     let squares = |units: &[Unit]| units.iter().map(|u| u.0 * u.0).sum::<f64>();
     let weights = |units: &[Unit]| units.iter().map(|u| u.1 * u.1).sum::<f64>();
     let carried_by = 1.0 / weights(&own);
+    let fourth = own.iter().map(|u| u.0.powi(4)).sum();
     let Some(groups) = groups else {
         if own.len() < 2 {
             return Err(NoInterval::Samples(own.len()));
@@ -108,16 +127,16 @@ pub(crate) fn spread(
         if tail == Tail::Bounded {
             // The score interval of shares knows its own small samples.
             let variance = squares(&own);
-            return Ok(Spread { variance, independent: variance, df: f64::INFINITY, carried_by });
+            return Ok(Spread { variance, independent: variance, fourth, df: f64::INFINITY, carried_by });
         }
         // A class of a single sample shows no spread: its own is left as it is.
         let units = released(&samples, &parts, 0.5).unwrap_or(own);
         let variance = squares(&units);
         let df = limited(effective(units.iter().map(|u| u.1 * u.1)), &units);
-        return Ok(Spread { variance, independent: variance, df, carried_by });
+        return Ok(Spread { variance, independent: variance, fourth, df, carried_by });
     };
     let grouped = cells(terms, |s| groups.of(s as usize));
-    let units = released(&grouped, &parts, if tail == Tail::Heavy { 1.0 } else { 0.5 });
+    let units = released(&grouped, &parts, power);
     let touched = grouped.chunk_by(|a, b| a.unit == b.unit).count();
     if touched < FEWEST_GROUPS {
         return Err(NoInterval::Groups(touched));
@@ -139,7 +158,7 @@ pub(crate) fn spread(
     let apart = apart.into_iter().filter(|a| *a > 0.0);
     let df = effective(units.iter().zip(apart).map(|(u, a)| (1.0 - alike) * a + alike * u.1 * u.1));
     let df = if tail == Tail::Heavy { limited(df, &units) } else { df };
-    Ok(Spread { variance, independent, df, carried_by })
+    Ok(Spread { variance, independent, fourth, df, carried_by })
 }
 
 /// Degrees of freedom of a sum of squares whose terms have these expectations, the mean being estimated.

@@ -117,7 +117,7 @@ fn losses(
     let (lost, won) = (count(&before.hits, &now.hits), count(&now.hits, &before.hits));
     let mut what = format!("baseline's accuracy minus the model's, paired: {lost} samples lost, {won} won");
     if judge.groups.is_none() {
-        what += &format!("; McNemar mid-p {:.3}; Tango's interval", paired::mcnemar_mid_p(lost, won));
+        what += &format!("; McNemar mid-p {:.3}; interval of Jeffreys limits", paired::mcnemar_mid_p(lost, won));
     }
     judge.add_loss("accuracy-drop", "share", Loss::of_hits(&before.hits, &now.hits), &what)?;
     let loss = |of: &dyn Fn(&Predictions<'_>) -> Option<Estimate>| Some(Loss::of_merit(&of(before)?, &of(now)?));

@@ -1,11 +1,13 @@
 //! How often 95 % intervals hold the truth, and how often a non-inferiority test errs: tables in Markdown.
 //!
-//! `cargo run --release --locked -p plimsoll-stats --example coverage -- metrics|latency|endpoints [DATA SETS]`
+//! `cargo run --release --locked -p plimsoll-stats --example coverage -- metrics|others|latency|endpoints [DATA SETS]`
 #![expect(clippy::print_stdout, reason = "a program that prints a table")]
 
 mod endpoints;
 mod latency;
 mod worlds;
+
+use std::ops::RangeInclusive;
 
 use endpoints::Nights;
 use latency::{Noise, verdicts};
@@ -13,6 +15,10 @@ use plimsoll_stats::{Decision, Random};
 use worlds::{Design, World};
 
 const LEVEL: f64 = 0.95;
+const SEED: u64 = 1_000;
+const OTHER_SEED: u64 = 9_000_000;
+/// Where an interval rests on fewer samples (wrong ones, or such that only one model has right), it is shown on how many.
+const FEW: f64 = 5.0;
 /// Samples of which the metrics are taken for the population's.
 const POPULATION: usize = 1_000_000;
 
@@ -20,44 +26,63 @@ fn main() {
     let sets: usize = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(1000);
     match std::env::args().nth(1).as_deref() {
         Some("metrics") => of_metrics(sets),
+        Some("others") => of_others(sets),
         Some("latency") => of_latency(sets),
         Some("endpoints") => of_endpoints(sets),
-        _ => println!("usage: coverage metrics|latency|endpoints [DATA SETS]"),
+        _ => println!("usage: coverage metrics|others|latency|endpoints [DATA SETS]"),
     }
+}
+
+/// Other populations and designs than those on which methods were tried, from other seeds.
+fn of_others(sets: usize) {
+    let designs =
+        [Design::Samples(150), Design::Samples(700), Design::Groups(8), Design::Groups(18), Design::UnequalGroups(16)];
+    let rare = World::Binary { model: 1.5, baseline: 1.5, prevalence: 0.15 };
+    let hard = World::Binary { model: 0.6, baseline: 0.75, prevalence: 0.5 };
+    let many = World::Classes { classes: 7, model: 2.6, baseline: 2.6 };
+    of_world("others: the rarer class is 15 %, no loss", rare, &designs, sets, OTHER_SEED);
+    of_world("others: hard, and a clear loss", hard, &designs, sets, OTHER_SEED);
+    of_world("others: seven classes, no loss", many, &designs, sets, OTHER_SEED);
 }
 
 fn of_metrics(sets: usize) {
     let binary = World::Binary { model: 1.2, baseline: 1.3, prevalence: 0.4 };
     let good = World::Binary { model: 2.2, baseline: 2.25, prevalence: 0.25 };
     let classes = World::Classes { classes: 4, model: 2.0, baseline: 2.1 };
-    let few = vec![Design::Samples(200), Design::Groups(10), Design::UnequalGroups(12), Design::Groups(40)];
-    of_world("two classes", binary, &designs(100, 400), sets);
-    of_world("two classes, good models", good, &[Design::Samples(1000), Design::Groups(120)], sets);
-    of_world("four classes", classes, &designs(200, 800), sets);
-    of_world("values", World::Values, &designs(100, 400), sets);
-    of_world("two classes, few errors", good, &few, sets);
+    let few =
+        [Design::Samples(200), Design::Samples(500), Design::Groups(10), Design::Groups(20), Design::UnequalGroups(20)];
+    of_world("two classes", binary, &designs(100, 400), sets, SEED);
+    of_world("two classes, good models", good, &[Design::Samples(1000), Design::Groups(120)], sets, SEED);
+    of_world("four classes", classes, &designs(200, 800), sets, SEED);
+    of_world("values", World::Values, &designs(100, 400), sets, SEED);
+    of_world("two classes, few errors", good, &few, sets, SEED);
 }
 
 /// Prints, of one population, the share of intervals that hold the truth, and of losses that equal the margin and pass.
-fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
+fn of_world(name: &str, world: World, designs: &[Design], sets: usize, seed: u64) {
     let (metrics, comparisons) = (world.metrics(), world.comparisons());
     let mut covered: Vec<Vec<usize>> = Vec::new();
     let mut losses: Vec<Vec<[usize; 2]>> = Vec::new();
+    // On how many samples each rests, of all sets.
+    let mut deciding: Vec<[Vec<usize>; 2]> = Vec::new();
     let mut values = vec![0.0; metrics.len()];
     for design in designs {
         let truth = world.truth(*design, POPULATION);
         values.clone_from(&truth.metrics);
         let mut of_metrics = vec![0; metrics.len()];
         let mut of_losses = vec![[0; 2]; comparisons.len()];
+        let mut rest = [vec![0; metrics.len()], vec![0; comparisons.len()]];
         for set in 0..sets {
-            let data = world.draw(*design, &mut Random::new(1_000 + set as u64));
+            let data = world.draw(*design, &mut Random::new(seed + set as u64));
             let groups = data.groups.as_ref();
             let holds = |[low, high]: [f64; 2], truth: f64| low <= truth && truth <= high;
-            for (((_, of), truth), count) in metrics.iter().zip(&truth.metrics).zip(&mut of_metrics) {
+            metrics.iter().zip(&mut rest[0]).for_each(|((_, _, of), sum)| *sum += of(&data));
+            comparisons.iter().zip(&mut rest[1]).for_each(|((_, _, of), sum)| *sum += of(&data));
+            for (((_, of, _), truth), count) in metrics.iter().zip(&truth.metrics).zip(&mut of_metrics) {
                 let interval = of(&data).and_then(|e| e.interval(groups, LEVEL).ok());
                 *count += usize::from(interval.is_some_and(|i| holds(i, *truth)));
             }
-            for (((_, of), truth), count) in comparisons.iter().zip(&truth.losses).zip(&mut of_losses) {
+            for (((_, of, _), truth), count) in comparisons.iter().zip(&truth.losses).zip(&mut of_losses) {
                 // A margin that is the true loss: whatever passes is an error.
                 let Some(judged) = of(&data).and_then(|loss| loss.within(*truth, groups, LEVEL).ok()) else { continue };
                 count[0] += usize::from(holds(judged.interval, *truth));
@@ -66,8 +91,13 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
         }
         covered.push(of_metrics);
         losses.push(of_losses);
+        deciding.push(rest);
     }
     let share = |n: usize| 100.0 * n as f64 / sets as f64;
+    let cell = |n: usize, range: RangeInclusive<f64>, deciding: usize| match deciding as f64 / sets as f64 {
+        few if few < FEW => format!("{:.1} ({few:.1})", share(n)),
+        _ => marked(share(n), range),
+    };
     let head = |first: &str, second: &str| {
         let columns: Vec<String> = designs.iter().map(|d| show(*d)).collect();
         println!("| {first} | {second} | {} |", columns.join(" | "));
@@ -75,8 +105,9 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
     };
     println!("\n**{name}**: 95 % intervals that hold the truth, in %\n");
     head("metric", "value");
-    for (i, (metric, _)) in metrics.iter().enumerate() {
-        let cells: Vec<String> = covered.iter().map(|of| marked(share(of[i]), 93.0..=97.0)).collect();
+    for (i, (metric, ..)) in metrics.iter().enumerate() {
+        let columns = covered.iter().zip(&deciding);
+        let cells: Vec<String> = columns.map(|(of, rest)| cell(of[i], 93.0..=97.0, rest[0][i])).collect();
         println!("| {metric} | {:.3} | {} |", values[i], cells.join(" | "));
     }
     if comparisons.is_empty() {
@@ -84,10 +115,11 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize) {
     }
     println!("\n**{name}**: model against baseline\n");
     head("loss in", "of 100");
-    for (i, (metric, _)) in comparisons.iter().enumerate() {
+    for (i, (metric, ..)) in comparisons.iter().enumerate() {
         for (k, what) in [(0, "intervals that hold the truth"), (1, "errors: passes at a margin that is the loss")] {
             let range = if k == 0 { 93.0..=97.0 } else { 0.0..=5.0 };
-            let cells: Vec<String> = losses.iter().map(|of| marked(share(of[i][k]), range.clone())).collect();
+            let columns = losses.iter().zip(&deciding);
+            let cells: Vec<String> = columns.map(|(of, rest)| cell(of[i][k], range.clone(), rest[1][i])).collect();
             println!("| {metric} | {what} | {} |", cells.join(" | "));
         }
     }
@@ -128,7 +160,7 @@ fn of_endpoints(sets: usize) {
 }
 
 /// Bold where it is outside.
-fn marked(share: f64, range: std::ops::RangeInclusive<f64>) -> String {
+fn marked(share: f64, range: RangeInclusive<f64>) -> String {
     if range.contains(&share) { format!("{share:.1}") } else { format!("**{share:.1}**") }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{SHARE, equal_terms, ratio_influence};
-use crate::estimate::{Estimate, Tail, Term};
+use crate::estimate::{Estimate, Stratum, Tail, Term};
 
 /// How often each class was taken for each. Only pairs that occur are kept: a model may have millions of classes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,7 +72,10 @@ pub fn balanced_accuracy(labels: &[usize], predicted: &[usize]) -> Option<Estima
         Term { sample, part: label as u32, influence: (hit - recall(class)) * weight, weight }
     };
     let terms = labels.iter().zip(predicted).zip(0..).map(term).collect();
-    (!labels.is_empty()).then(|| Estimate::new(value, SHARE, Tail::Bounded, labels.len(), terms))
+    let stratum = |c: &ClassCounts| Stratum { share: recall(c), samples: c.labelled as f64, weight: 1.0 / occurring };
+    let strata = classes.values().filter(|c| c.labelled > 0).map(stratum).collect();
+    let estimate = || Estimate::new(value, SHARE, Tail::Bounded, labels.len(), terms).of_strata(strata);
+    (!labels.is_empty()).then(estimate)
 }
 
 /// The share of hits among the samples of a class. `None` where it does not occur.
