@@ -354,7 +354,30 @@ impl<'s> Search<'s> {
                 break;
             }
         }
-        self.climb(&space, budgets)
+        let asked = self.required;
+        self.climb(&space, budgets)?;
+        if asked < Standing::Likely && self.best(budgets).is_none() {
+            // Nothing that is sure to lose little enough keeps the other budgets: what may lose little enough is better than nothing, and
+            // the verdict on it says how many samples are missing.
+            self.required = Standing::Likely;
+            self.resume(budgets)?;
+            self.climb(&space, budgets)?;
+            self.required = asked;
+        }
+        Ok(())
+    }
+
+    /// Takes candidates further that were left for what the samples do not show of them, and are no longer.
+    fn resume(&mut self, budgets: &Budgeted<'_>) -> Result<(), OptimizeError> {
+        for at in self.pool.order(budgets, &self.task.objective, Stage::Evaluated) {
+            let open = self.pool.held(at, budgets).is_some_and(|h| h.of_data <= self.required);
+            let known = self.pool.known(at);
+            if let Some(point) = known.point.clone().filter(|_| open && known.stage == Some(Stage::Evaluated)) {
+                let bar = self.best(budgets).and_then(|b| self.pool.score(b, &self.task.objective, true));
+                self.visit(&point, budgets, bar)?;
+            }
+        }
+        Ok(())
     }
 
     /// Finds the largest share that may be pruned.

@@ -232,3 +232,17 @@ fn what_few_samples_cannot_show_is_chosen_with_an_inconclusive_verdict() {
     let chosen = winner(&ranking);
     assert!(Landscape::new(0.3).loss(&chosen.recipe) < 0.005, "{}", chosen.recipe.name);
 }
+
+#[test]
+fn where_nothing_surer_keeps_the_budget_what_may_lose_little_enough_is_chosen() {
+    let landscape = || Landscape { noise: 0.006, ..Landscape::new(0.33) };
+    let check = |limit| check_for(&mut landscape(), limit, Objective::of(Aim::Latency), &[]);
+    // What is sure ends at three tenths pruned, 66.5 kB.
+    assert_eq!(check("67kB").choices[0].verdict, Verdict::Pass);
+    let ranking = check("62kB");
+    assert_eq!(ranking.choices[0].verdict, Verdict::Inconclusive);
+    let chosen = winner(&ranking);
+    let loss = landscape().loss(&chosen.recipe);
+    assert!(loss > 0.004 && loss < 0.01, "{} loses {loss}", chosen.recipe.name);
+    assert_eq!(check("50kB").winner, None);
+}
