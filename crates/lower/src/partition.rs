@@ -89,29 +89,47 @@ fn root(parent: &mut HashMap<usize, usize>, mut id: usize) -> usize {
     id
 }
 
-/// Whether `isa` has something better than tract for a node.
-fn ours(recognised: &Recognised, isa: Isa) -> bool {
-    let columns = match &recognised.op {
+/// A product with constants: output columns, weights, and elements of its window.
+fn product(op: &Op) -> Option<(usize, &[f32], usize)> {
+    match op {
         Op::Conv { bias, weights, geometry, .. } => {
-            Some((bias.len(), weights, geometry.kernel.iter().product::<usize>()))
+            Some((bias.len(), weights.as_slice(), geometry.kernel.iter().product()))
         }
-        Op::MatMul { columns, weights, .. } => Some((*columns, weights, 1)),
+        Op::MatMul { columns, weights, .. } => Some((*columns, weights.as_slice(), 1)),
         _ => None,
-    };
-    let Some((columns, weights, taps)) = columns else { return true };
+    }
+}
+
+/// Whether `isa` multiplies in float32, with no more lanes than tract's own kernels have for it.
+fn no_wider(weights: &[f32], isa: Isa) -> bool {
+    !isa.has_wide_f32() && whole_numbers(&weights[..weights.len().min(256)]).is_none()
+}
+
+/// Whether `isa` has something for a node that is not worse than tract.
+fn ours(recognised: &Recognised, isa: Isa) -> bool {
+    let Some((columns, weights, taps)) = product(&recognised.op) else { return true };
     // What tract loses in gathering windows counts the less the more channels they are multiplied with, and nothing is gathered for a
     // single tap: with eight lanes its own products are as good then.
     let many = columns >= 256 || (taps == 1 && columns >= 128 && weights.len() >= 32 << 10);
-    let wide = many && !isa.has_wide_f32() && whole_numbers(&weights[..weights.len().min(256)]).is_none();
-    isa.has_f32() && !wide
+    isa.has_f32() && !(many && no_wider(weights, isa))
 }
 
-/// Whether a region gains: by inner products, while the rest only rides along; without kernels for these, where a value is
-/// quantized and dequantized in one pass.
+/// Passes over memory for each product whose fusion makes good for the transpositions at a region's borders.
+const PASSES: usize = 8;
+
+/// Whether a region gains: by inner products that are faster than tract's, while the rest only rides along, or by many passes in one;
+/// without kernels for products, where a value is quantized and dequantized in one pass.
 fn worth(nodes: &[usize], known: &HashMap<usize, Recognised>, isa: Isa) -> bool {
     let has = |f: &dyn Fn(&Op) -> bool| nodes.iter().any(|id| f(&known[id].op));
     if isa.has_f32() {
-        return has(&|op| matches!(op, Op::Conv { .. } | Op::MatMul { .. }));
+        // Of single taps, where nothing is gathered, with eight lanes only the small ones are.
+        let faster = has(&|op| {
+            product(op).is_some_and(|(_, weights, taps)| taps > 1 || weights.len() < 8 << 10 || !no_wider(weights, isa))
+        });
+        let count = |f: &dyn Fn(&Op) -> bool| nodes.iter().filter(|id| f(&known[id].op)).count();
+        let products = count(&|op| product(op).is_some());
+        let passes = count(&|op| matches!(op, Op::Unary(_) | Op::Binary(_) | Op::Affine { .. } | Op::Reduce { .. }));
+        return faster || (products > 0 && passes >= PASSES * products);
     }
     has(&|op| matches!(op, Op::Quantize { .. })) && has(&|op| matches!(op, Op::Dequantize(_)))
 }

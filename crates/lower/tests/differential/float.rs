@@ -94,3 +94,19 @@ fn a_chain_of_which_every_value_is_an_output() {
     let all: Vec<usize> = (1..21).collect();
     check(&[1, 8, 9], &[vec![conv], chain].concat(), 3, &all).expect("the same results");
 }
+
+#[test]
+fn with_eight_lanes_products_that_gather_nothing_are_lowered_where_something_is_gained() {
+    let islands = |isa: Isa, pieces: &[Piece]| {
+        let model = build(&[1, 10, 96], pieces, 1, Lattice::None, &[]);
+        lower(model, isa).expect("models can be wired again").islands.len()
+    };
+    let product = |columns| Piece::MatMul { columns, axis: 2, last: true };
+    let passes = vec![Piece::Unary(2); 8];
+    for isa in Isa::available() {
+        let wide = !matches!(isa, Isa::Avx2 | Isa::AvxVnni);
+        assert_eq!(islands(isa, &[product(128)]), usize::from(wide), "{isa:?}");
+        assert_eq!(islands(isa, &[product(16)]), 1, "{isa:?}: a small one");
+        assert_eq!(islands(isa, &[&[product(128)], passes.as_slice()].concat()), 1, "{isa:?}: many passes in one");
+    }
+}
