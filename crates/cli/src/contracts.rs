@@ -4,7 +4,7 @@ use std::path::Path;
 
 use plimsoll_dataset::Dataset;
 use plimsoll_gate::{Unfit, contract_rows};
-use plimsoll_onnx::{DType, Model, Tensor, Tensors};
+use plimsoll_onnx::{Model, Tensor, Tensors};
 use plimsoll_profile::{Axis, ConfigError, Contract, Dim, InputSpec, Meaning, PathAt};
 use plimsoll_record::{BesideIncumbent, Row};
 use plimsoll_transform::adapt::{Fit, Point, compare};
@@ -124,7 +124,7 @@ fn fits(contract: &Contract, at: &PathAt, data: &Dataset, input: &InputSpec) -> 
     let name = &input.name.value;
     let fail = |message: String| Err(wrong(contract, at, message));
     let Some(tensor) = data.inputs().get(name) else { return fail(format!("it holds no array `{name}`")) };
-    if short(tensor.dtype()) != input.dtype.value {
+    if tensor.dtype().short_name() != Some(input.dtype.value) {
         return fail(format!("`{name}` is {}, and the contract says {}", tensor.dtype(), input.dtype.value));
     }
     let batch = input.axes.value.iter().position(|a| *a == Axis::Batch);
@@ -139,26 +139,6 @@ fn fits(contract: &Contract, at: &PathAt, data: &Dataset, input: &InputSpec) -> 
         return fail(format!("each sample of `{name}` is {has:?}, and the contract says [{}]", dims.join(", ")));
     }
     Ok(())
-}
-
-/// An element type as contracts write it; empty where they have none for it.
-pub(crate) fn short(dtype: DType) -> &'static str {
-    match dtype {
-        DType::F32 => "f32",
-        DType::F64 => "f64",
-        DType::F16 => "f16",
-        DType::BF16 => "bf16",
-        DType::I8 => "i8",
-        DType::U8 => "u8",
-        DType::I16 => "i16",
-        DType::U16 => "u16",
-        DType::I32 => "i32",
-        DType::U32 => "u32",
-        DType::I64 => "i64",
-        DType::U64 => "u64",
-        DType::Bool => "bool",
-        _ => "",
-    }
 }
 
 /// Samples as the pipeline delivers them: so many at once as it does, or one at a time without their axis.

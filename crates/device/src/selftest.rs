@@ -108,7 +108,7 @@ pub(crate) fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
     let same = |what: &str, name: &str, dtype: &str, shape: &[Dim], found: &[plimsoll_onnx::ValueSpec]| {
         let spec = found.iter().find(|s| s.name == name);
         let spec = spec.ok_or_else(|| format!("the pipeline has the {what} `{name}`, the model has none"))?;
-        if spec.dtype != DType::from_name(dtype).or_else(|| short(dtype)) {
+        if spec.dtype != DType::from_name(dtype).or_else(|| DType::from_short_name(dtype)) {
             let found = spec.dtype.map_or("no numbers".to_owned(), |d| d.to_string());
             return Err(format!("the {what} `{name}` is {dtype} in the pipeline and {found} in the model"));
         }
@@ -133,24 +133,4 @@ pub(crate) fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
         same("output", &output.name.value, output.dtype.value, &output.shape.value, &outputs)?;
     }
     Ok(())
-}
-
-/// Element types as contracts abbreviate them.
-fn short(name: &str) -> Option<DType> {
-    let long = match name {
-        "f32" => "float32",
-        "f64" => "float64",
-        "f16" => "float16",
-        "bf16" => "bfloat16",
-        "i8" => "int8",
-        "u8" => "uint8",
-        "i16" => "int16",
-        "u16" => "uint16",
-        "i32" => "int32",
-        "u32" => "uint32",
-        "i64" => "int64",
-        "u64" => "uint64",
-        other => other,
-    };
-    DType::from_name(long)
 }

@@ -80,7 +80,34 @@ dtypes! {
     F4E2M1 = 23, 4, "float4e2m1"; F8E8M0 = 24, 8, "float8e8m0"; U2 = 25, 2, "uint2"; I2 = 26, 2, "int2";
 }
 
+/// Types that contracts speak of, as they abbreviate them.
+const SHORT: [(DType, &str); 13] = [
+    (DType::F32, "f32"),
+    (DType::F64, "f64"),
+    (DType::F16, "f16"),
+    (DType::BF16, "bf16"),
+    (DType::I8, "i8"),
+    (DType::U8, "u8"),
+    (DType::I16, "i16"),
+    (DType::U16, "u16"),
+    (DType::I32, "i32"),
+    (DType::U32, "u32"),
+    (DType::I64, "i64"),
+    (DType::U64, "u64"),
+    (DType::Bool, "bool"),
+];
+
 impl DType {
+    /// Its abbreviation in contracts, such as `f32`; `None` where they have none for it.
+    pub fn short_name(self) -> Option<&'static str> {
+        SHORT.iter().find(|(dtype, _)| *dtype == self).map(|(_, name)| *name)
+    }
+
+    /// The dtype of an abbreviation as [`DType::short_name`] gives it.
+    pub fn from_short_name(name: &str) -> Option<Self> {
+        SHORT.iter().find(|(_, short)| *short == name).map(|(dtype, _)| *dtype)
+    }
+
     /// Bytes of `elements` packed elements; `None` where that overflows.
     pub fn bytes_of(self, elements: usize) -> Option<usize> {
         Some(elements.checked_mul(self.bits())?.div_ceil(8))

@@ -119,7 +119,7 @@ fn draft(model: &Model, data: Option<&Dataset>) -> Result<String, Failure> {
 }
 
 fn declared(spec: &ValueSpec) -> Result<(&'static str, &[DimSpec]), Failure> {
-    let dtype = spec.dtype.map(contracts::short).filter(|d| !d.is_empty());
+    let dtype = spec.dtype.and_then(DType::short_name);
     match (dtype, &spec.dims) {
         (Some(dtype), Some(dims)) => Ok((dtype, dims)),
         _ => {

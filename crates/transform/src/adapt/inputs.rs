@@ -124,7 +124,7 @@ impl Target<'_> {
 }
 
 fn source_steps(source: &InputSpec, target: &Target<'_>, points: &mut Points<'_>) -> Option<Vec<Box<dyn Step>>> {
-    let from = DType::from_name(long_name(source.dtype.value))?;
+    let from = DType::from_short_name(source.dtype.value)?;
     let (axes, dims) = (source.axes.value.clone(), source.shape.value.clone());
     let mut way = Way { axes, dims, dtype: from, steps: Vec::new() };
     take(&mut way, target, points)?;
@@ -616,24 +616,5 @@ fn bounds(dtype: DType) -> [f64; 2] {
         DType::U64 => [0.0, u64::MAX as f64],
         DType::I64 => [i64::MIN as f64, i64::MAX as f64],
         _ => [f64::NEG_INFINITY, f64::INFINITY],
-    }
-}
-
-/// The name of an element type as tensors have it.
-pub(super) fn long_name(short: &str) -> &'static str {
-    match short {
-        "f32" => "float32",
-        "f64" => "float64",
-        "f16" => "float16",
-        "bf16" => "bfloat16",
-        "i8" => "int8",
-        "u8" => "uint8",
-        "i16" => "int16",
-        "u16" => "uint16",
-        "i32" => "int32",
-        "u32" => "uint32",
-        "i64" => "int64",
-        "u64" => "uint64",
-        _ => "bool",
     }
 }

@@ -100,7 +100,7 @@ fn planned(contract: &Contract, model: &Model, all: &mut Vec<Point>) -> Option<P
         }
     }
     let port = |name: &str, dtype: &str, dims: &[plimsoll_profile::Dim]| {
-        Some(Port { name: name.to_owned(), dtype: DType::from_name(inputs::long_name(dtype))?, dims: dims.to_vec() })
+        Some(Port { name: name.to_owned(), dtype: DType::from_short_name(dtype)?, dims: dims.to_vec() })
     };
     plan.takes = contract.inputs.iter().filter_map(|i| port(&i.name.value, i.dtype.value, &i.shape.value)).collect();
     plan.gives = contract.outputs.iter().filter_map(|o| port(&o.name.value, o.dtype.value, &o.shape.value)).collect();

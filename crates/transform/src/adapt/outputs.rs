@@ -4,7 +4,7 @@ use plimsoll_onnx::{DType, DimSpec, ValueSpec};
 use plimsoll_profile::{Axis, Dim, Meaning, ModelOutput, OutputSpec};
 
 use super::{
-    inputs::{long_name, words},
+    inputs::words,
     plan::{OutputPlan, Way},
     point::{Fit, Points},
     steps,
@@ -63,7 +63,7 @@ pub(super) fn plan(
     let mut way = Way { axes, dims, dtype: from, steps: Vec::new() };
     scores(spec, said, meaning, classes, &mut way, points)?;
     layout(spec, &mut way, points)?;
-    let to = DType::from_name(long_name(spec.dtype.value))?;
+    let to = DType::from_short_name(spec.dtype.value)?;
     dtype(spec, from, to, &mut way, points)?;
     Some(OutputPlan { model: given.name.clone(), pipeline: spec.name.value.clone(), dtype: to, steps: way.steps })
 }

@@ -136,7 +136,7 @@ pub fn drawn(contract: &Contract, seed: u64) -> Result<Vec<Tensors>, String> {
     let batch = |_| {
         let one = |input: &plimsoll_profile::InputSpec| {
             let name = &input.name.value;
-            let dtype = DType::from_name(super::inputs::long_name(input.dtype.value)).unwrap_or(DType::F32);
+            let dtype = DType::from_short_name(input.dtype.value).unwrap_or(DType::F32);
             let size = |(axis, dim): (&Axis, &Dim)| match dim {
                 Dim::Fixed(n) => usize::try_from(*n).unwrap_or(usize::MAX),
                 Dim::Named(_) if *axis == Axis::Batch => BATCH,
