@@ -12,13 +12,15 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use plimsoll_record::{ChannelPointer, PAYLOAD, PointedRelease};
-use plimsoll_trust::{atomic, oms::FolderManifest, read_bounded, to_sorted_json};
+use plimsoll_trust::{FileLock, atomic, oms::FolderManifest, read_bounded, to_sorted_json};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
@@ -27,6 +29,8 @@ use crate::{
 };
 
 const LIMIT: u64 = 16 << 20;
+/// How long somebody else may go on: what only looks is through by then, and so is a killed agent that the system still clears away.
+const PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) const INSTALLED: &str = "installed.json";
 
 /// One of the two places for a release.
@@ -126,7 +130,7 @@ impl std::fmt::Debug for State {
 /// Held by whoever changes the state.
 #[derive(Debug)]
 pub(crate) struct Locked {
-    _file: File,
+    _lock: FileLock,
 }
 
 impl State {
@@ -148,23 +152,30 @@ impl State {
         &*self.disk
     }
 
-    /// Keeps others from changing the state; says so where another does already.
+    /// Keeps others from changing the state; says so where another does, and goes on doing so for [`PATIENCE`].
     pub(crate) fn lock(&self) -> Result<Locked, DeviceError> {
         let path = self.folder.join("lock");
         let io = |source| DeviceError::Io { path: path.clone(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(DeviceError::Busy { path: self.folder.clone() }),
-            Err(TryLockError::Error(source)) => return Err(io(source)),
-        }
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let began = Instant::now();
+        let lock = loop {
+            match FileLock::take(file) {
+                Ok(lock) => break lock,
+                Err((TryLockError::Error(source), _)) => return Err(io(source)),
+                Err((TryLockError::WouldBlock, _)) if began.elapsed() >= PATIENCE => {
+                    return Err(DeviceError::Busy { path: self.folder.clone() });
+                }
+                Err((TryLockError::WouldBlock, again)) => file = again,
+            }
+            thread::sleep(Duration::from_millis(20));
+        };
         // Folders that a killed agent worked in.
         for entry in std::fs::read_dir(&self.folder).map_err(io)?.flatten() {
             if entry.file_name().to_string_lossy().starts_with(atomic::TEMPORARY) && entry.path().is_dir() {
                 self.disk.remove_folder(&entry.path()).map_err(io)?;
             }
         }
-        Ok(Locked { _file: file })
+        Ok(Locked { _lock: lock })
     }
 
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, DeviceError> {

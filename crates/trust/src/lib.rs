@@ -7,12 +7,14 @@
 pub mod atomic;
 pub mod disk;
 pub mod dsse;
+mod file_lock;
 mod json;
 mod keys;
 pub mod oms;
 mod read;
 pub mod tuf;
 
+pub use file_lock::FileLock;
 pub use json::to_sorted_json;
 #[cfg(feature = "pkcs11")]
 pub use keys::TokenKey;

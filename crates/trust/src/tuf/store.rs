@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    ReadError, atomic,
+    FileLock, ReadError, atomic,
     disk::{self, Disk, RealDisk},
     read::{is_address, open_regular},
 };
@@ -202,12 +202,11 @@ impl Store for FolderStore {
         let path = self.folder.join(".lock");
         let io = |source| StoreError::Io { path: path.clone(), source };
         atomic::create_folders(&self.folder).map_err(io)?;
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::Error(e)) => return Err(io(e)),
-            Err(TryLockError::WouldBlock) => {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(io)?;
+        let lock = match FileLock::take(file) {
+            Ok(lock) => lock,
+            Err((TryLockError::Error(e), _)) => return Err(io(e)),
+            Err((TryLockError::WouldBlock, file)) => {
                 let mut holder = String::new();
                 // What it says is for the message only; who holds the lock is the system's word.
                 let _ = file.take(200).read_to_string(&mut holder);
@@ -215,10 +214,11 @@ impl Store for FolderStore {
                 let holder = if holder.is_empty() { "another process".into() } else { holder };
                 return Err(StoreError::Busy { path: self.folder.clone(), holder });
             }
-        }
+        };
         let text = format!("process {}", std::process::id());
+        let mut file = &*lock;
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes())).map_err(io)?;
-        Ok(Lock::new(file))
+        Ok(Lock::new(lock))
     }
 
     fn source(&self) -> Arc<dyn Source> {
