@@ -142,11 +142,13 @@ impl<'a> Plan<'a> {
     fn add(&mut self, scope: &'a Scope<'_>, stored: usize) {
         let n = &scope.graph.node[stored];
         if is_folded(scope, n) {
-            let array = self.of_value[n.input[0].as_str()];
-            self.of_value.insert(&n.output[0], array);
-            return;
+            let array = n.input.first().and_then(|x| self.of_value.get(x.as_str()).copied());
+            if let (Some(array), Some(output)) = (array, n.output.first()) {
+                self.of_value.insert(output, array);
+                return;
+            }
         }
-        if is_product(scope, n) {
+        if is_product(scope, n) && n.input.len() > 1 && !n.output.is_empty() {
             return self.product(scope, n);
         }
         if let Some(x) = weighted_by_itself(scope, n) {
@@ -168,7 +170,7 @@ impl<'a> Plan<'a> {
         captured.sort_unstable();
         reads.extend(captured.into_iter().map(|c| self.read(c)));
         if node::is(n, "Relu") {
-            let rank = scope.shapes.dims(&n.input[0]).map_or(0, <[Dim]>::len);
+            let rank = n.input.first().and_then(|x| scope.shapes.dims(x)).map_or(0, <[Dim]>::len);
             reads.push(self.weight(Weight::Zero(rank)));
         } else if node::is(n, "Conv") && reads.len() < 3 {
             reads.push(self.weight(Weight::Zero(0)));
@@ -201,7 +203,8 @@ impl<'a> Plan<'a> {
             operations.push((vec![part, weight], Writes::Own));
         }
         let mut sum: Option<Read> = None;
-        let last = operations.len() - 1;
+        // A concatenation of nothing.
+        let Some(last) = operations.len().checked_sub(1) else { return self.last(scope, n, vec![], Writes::Own, None) };
         for (i, (reads, how)) in operations.into_iter().enumerate() {
             let is_last = i == last && bias.is_none();
             match sum {
@@ -278,7 +281,7 @@ fn weighted_by_itself<'a>(scope: &Scope<'a>, n: &'a NodeProto) -> Option<&'a str
     let [a, b] = &n.input[..] else { return None };
     let sigmoid_of = |value: &str, x: &str| {
         let producer = scope.view.producer_of(value, "Sigmoid");
-        producer.is_some_and(|(_, s)| s.input[0] == x) && scope.view.sole_user(value).is_some()
+        producer.is_some_and(|(_, s)| s.input.first().is_some_and(|i| i == x)) && scope.view.sole_user(value).is_some()
     };
     node::is(n, "Mul").then_some(())?;
     if sigmoid_of(b, a) { Some(a) } else { sigmoid_of(a, b).then_some(b.as_str()) }
