@@ -141,14 +141,13 @@ impl<'a> Plan<'a> {
 
     fn add(&mut self, scope: &'a Scope<'_>, stored: usize) {
         let n = &scope.graph.node[stored];
-        if is_folded(scope, n) {
-            let array = n.input.first().and_then(|x| self.of_value.get(x.as_str()).copied());
-            if let (Some(array), Some(output)) = (array, n.output.first()) {
-                self.of_value.insert(output, array);
-                return;
-            }
+        if is_folded(scope, n)
+            && let Some(&array) = self.of_value.get(n.input[0].as_str())
+        {
+            self.of_value.insert(&n.output[0], array);
+            return;
         }
-        if is_product(scope, n) && n.input.len() > 1 && !n.output.is_empty() {
+        if is_product(scope, n) {
             return self.product(scope, n);
         }
         if let Some(x) = weighted_by_itself(scope, n) {
@@ -200,18 +199,17 @@ impl<'a> Plan<'a> {
                 part = self.between(vec![part], Writes::Own, bytes);
             }
             let weight = if parts.len() == 1 { self.read(&n.input[1]) } else { self.own_weight() };
-            operations.push((vec![part, weight], Writes::Own));
+            operations.push(vec![part, weight]);
         }
         let mut sum: Option<Read> = None;
-        // A concatenation of nothing.
-        let Some(last) = operations.len().checked_sub(1) else { return self.last(scope, n, vec![], Writes::Own, None) };
-        for (i, (reads, how)) in operations.into_iter().enumerate() {
-            let is_last = i == last && bias.is_none();
+        let count = operations.len();
+        for (i, reads) in operations.into_iter().enumerate() {
+            let is_last = i + 1 == count && bias.is_none();
             match sum {
-                None if is_last => return self.last(scope, n, reads, how, None),
-                None => sum = Some(self.between(reads, how, out)),
+                None if is_last => return self.last(scope, n, reads, Writes::Own, None),
+                None => sum = Some(self.between(reads, Writes::Own, out)),
                 Some(before) => {
-                    let product = self.between(reads, how, out);
+                    let product = self.between(reads, Writes::Own, out);
                     if is_last {
                         return self.last(scope, n, vec![before, product], Writes::Over, None);
                     }
@@ -224,24 +222,28 @@ impl<'a> Plan<'a> {
 
     /// What a product multiplies one by one: the parts of a concatenation of channels, else the value itself.
     fn parts(&mut self, scope: &'a Scope<'_>, value: &'a str) -> Vec<(Read, Option<u64>)> {
-        let concat = scope.view.producer_of(value, "Concat").map(|(_, concat)| concat);
-        let Some(concat) = concat.filter(|c| attr::int(c, "axis") == Some(1) && !self.is_settled_in(scope, c)) else {
-            return vec![(self.read(value), scope.bytes_of(value))];
-        };
-        if scope.view.sole_user(value).is_some() {
-            return concat.input.iter().flat_map(|i| self.parts(scope, i)).collect();
+        let mut parts = Vec::new();
+        // Concatenations lie within one another, as deep as a file likes.
+        let mut open = vec![value];
+        while let Some(value) = open.pop() {
+            let concat = scope.view.producer_of(value, "Concat").map(|(_, concat)| concat);
+            let running =
+                |c: &&NodeProto| attr::int(c, "axis") == Some(1) && !c.input.iter().any(|i| scope.is_settled(i));
+            match concat.filter(running) {
+                None => parts.push((self.read(value), scope.bytes_of(value))),
+                Some(concat) if scope.view.sole_user(value).is_some() => {
+                    open.extend(concat.input.iter().rev().map(String::as_str));
+                }
+                // Others read the whole: slices of it.
+                Some(concat) => {
+                    let whole = self.read(value);
+                    for bytes in concat.input.iter().map(|i| scope.bytes_of(i)) {
+                        parts.push((self.between(vec![whole], Writes::Own, bytes), bytes));
+                    }
+                }
+            }
         }
-        // Others read the whole: slices of it.
-        let whole = self.read(value);
-        let slice = |i: &'a String| {
-            let bytes = scope.bytes_of(i);
-            (self.between(vec![whole], Writes::Own, bytes), bytes)
-        };
-        concat.input.iter().map(slice).collect()
-    }
-
-    fn is_settled_in(&self, scope: &Scope<'_>, n: &NodeProto) -> bool {
-        n.input.iter().any(|i| scope.is_settled(i))
+        parts
     }
 
     /// A recurrent layer whose gates take so many bytes.
@@ -269,6 +271,7 @@ impl<'a> Plan<'a> {
 fn is_folded(scope: &Scope<'_>, n: &NodeProto) -> bool {
     let settled = |n: &NodeProto| n.input.iter().skip(1).all(|i| i.is_empty() || scope.is_settled(i));
     node::is(n, "BatchNormalization")
+        && !n.output.is_empty()
         && settled(n)
         && node::input(n, 0).is_some_and(|x| {
             scope.view.producer_of(x, "Conv").is_some_and(|(_, conv)| settled(conv))
@@ -288,11 +291,11 @@ fn weighted_by_itself<'a>(scope: &Scope<'a>, n: &'a NodeProto) -> Option<&'a str
 }
 
 fn is_product(scope: &Scope<'_>, n: &NodeProto) -> bool {
-    let kernel = || node::input(n, 1).and_then(|w| scope.shapes.dims(w));
     let is_one = |d: &Dim| d.known() == Some(1);
+    let ([_, weight, ..], [_, ..]) = (&n.input[..], &n.output[..]) else { return false };
     node::is(n, "Gemm")
         || node::is(n, "Conv")
-            && kernel().is_some_and(|k| k.iter().skip(2).all(is_one))
+            && scope.shapes.dims(weight).is_some_and(|k| k.iter().skip(2).all(is_one))
             && attr::int(n, "group").unwrap_or(1) == 1
             && attr::ints(n, "pads").unwrap_or_default().iter().all(|p| *p == 0)
 }

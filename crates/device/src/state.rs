@@ -127,12 +127,6 @@ impl std::fmt::Debug for State {
     }
 }
 
-/// Held by whoever changes the state.
-#[derive(Debug)]
-pub(crate) struct Locked {
-    _lock: FileLock,
-}
-
 impl State {
     /// The state of a folder, which is made where there is none.
     pub fn open(folder: &Path, disk: std::sync::Arc<dyn Disk>) -> Result<Self, DeviceError> {
@@ -153,7 +147,7 @@ impl State {
     }
 
     /// Keeps others from changing the state; says so where another does, and goes on doing so for [`PATIENCE`].
-    pub(crate) fn lock(&self) -> Result<Locked, DeviceError> {
+    pub(crate) fn lock(&self) -> Result<FileLock, DeviceError> {
         let path = self.folder.join("lock");
         let io = |source| DeviceError::Io { path: path.clone(), source };
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(io)?;
@@ -175,7 +169,7 @@ impl State {
                 self.disk.remove_folder(&entry.path()).map_err(io)?;
             }
         }
-        Ok(Locked { _lock: lock })
+        Ok(lock)
     }
 
     fn read<T: DeserializeOwned>(&self, path: &Path) -> Result<Option<T>, DeviceError> {

@@ -1,13 +1,15 @@
 //! Devices that follow a channel: what they take, what they refuse, and how they go back.
 
+#[path = "../../trust/tests/support/copied.rs"]
+mod copied;
 mod support;
 
 use std::{
     fs,
-    path::Path,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use copied::copy_tree;
 use plimsoll_device::{Agent, DeviceError, Runner, Slot, records};
 use plimsoll_profile::Day;
 use plimsoll_record::{DeviceAction, DeviceStatus, TelemetryRecord};
@@ -126,19 +128,6 @@ fn a_clock_of_1970_or_stale_metadata_install_nothing() {
     let status = fresh.sync(&TractExecutor, UNIX_EPOCH).unwrap();
     assert_eq!((status.action, version(&fresh).as_str()), (DeviceAction::Held, "none"));
     check(&agent, DeviceAction::Switched, "", "2.0.0");
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place)
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! `PLIMSOLL_AGENTS=200 cargo test --release --locked --workspace --test fleet -- --nocapture` is the long form;
 //! `PLIMSOLL_FLEET=FOLDER` keeps the repository for other clients to read (crates/device/tests/pointers.py).
 
+#[path = "../../trust/tests/support/copied.rs"]
+mod copied;
 mod support;
 
 use std::{
@@ -16,6 +18,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
+use copied::copy_tree;
 use plimsoll_dataset::encode_arrays;
 use plimsoll_device::Agent;
 use plimsoll_onnx::Tensors;
@@ -219,19 +222,6 @@ fn a_fleet_goes_through_three_releases_and_comes_back_from_the_one_that_crashes(
         fs::write(folder.join("pointers.json"), serde_json::to_vec(&written).unwrap()).unwrap();
         fs::copy(team.place("root.json"), folder.join("root.json")).unwrap();
         copy_tree(&team.place("repository"), &folder.join("repository"));
-    }
-}
-
-fn copy_tree(from: &std::path::Path, to: &std::path::Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
     }
 }
 

@@ -77,25 +77,25 @@ pub(crate) fn check(envelope: &[u8], client: &Client, manifest: &ReleaseManifest
     if at("/predicate/verificationResult") != "PASSED" {
         return Err(refused(format!("it says `{}`", at("/predicate/verificationResult").escape_default())));
     }
-    if !plimsoll_record::names::is_digest(at("/predicate/policy/digest/sha256")) {
+    let policy = at("/predicate/policy/digest/sha256");
+    if !plimsoll_record::names::is_digest(policy) {
         return Err(refused("it names no policy by its digest"));
     }
     // A gate judges a model on data; a rollout judges the release by what its devices told.
     let object = |pointer: &str| statement.pointer(pointer).filter(|v| v.is_object());
-    match (object("/predicate/gate"), object("/predicate/decision")) {
-        (_, Some(decision)) => of_rollout(decision, at("/predicate/policy/digest/sha256"), manifest)?,
+    let meaning = match (object("/predicate/gate"), object("/predicate/decision")) {
+        (_, Some(decision)) => {
+            of_rollout(decision, policy, manifest)?;
+            format!("a rollout under the policy {policy}")
+        }
         (Some(gate), None) => {
             let release = Content { client, manifest };
             release.holds_model(gate, subjects)?;
             release.holds_data(gate, &keys)?;
-            release.holds_policy(at("/predicate/policy/digest/sha256"))?;
+            release.holds_policy(policy)?;
+            format!("a gate by the policy {policy}, of this model and these data")
         }
         (None, None) => return Err(refused("it names no model and data by their digests")),
-    }
-    let policy = at("/predicate/policy/digest/sha256");
-    let meaning = match object("/predicate/decision") {
-        Some(_) => format!("a rollout under the policy {policy}"),
-        None => format!("a gate by the policy {policy}, of this model and these data"),
     };
     Ok(Held { sha256: sha256_hex(&payload), meaning })
 }

@@ -11,27 +11,17 @@ use plimsoll_record::Verdict;
 use plimsoll_release::{Placement, ROLES, Repository, VerifyOptions, build, status, verify_repository};
 use plimsoll_trust::{Keyring, tuf::FolderStore};
 
+#[path = "../../trust/tests/support/copied.rs"]
+mod copied;
 #[path = "../../trust/tests/support/forgetful.rs"]
 mod forgetful;
 mod support;
 
+use copied::copy_tree;
 use forgetful::ForgetfulDisk;
 
 fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }
 
 /// A repository with one release in beta, and a second one to be published.

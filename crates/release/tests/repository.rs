@@ -22,30 +22,19 @@ use plimsoll_trust::{
 };
 use serde_json::Value;
 
+#[path = "../../trust/tests/support/copied.rs"]
+mod copied;
 #[path = "support/dying.rs"]
 mod dying;
 mod support;
 
+use copied::copy_tree;
 use dying::DyingStore;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn start() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_790_000_000)
-}
-
-/// Copies a folder, permissions and all.
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }
 
 struct Fixture {

@@ -26,7 +26,7 @@ use plimsoll_rollout::{
     evidence::{Evidence, Span},
     ingest::{Rules, ingest},
     judge::{Detail, Judge, When},
-    store::{StageQuery, Store},
+    store::{COLUMNS, StageQuery, Store},
     warehouse,
 };
 use plimsoll_stats::Random;
@@ -128,33 +128,7 @@ fn write_days(path: &Path, devices: u64, days: u64) -> Result<(), Box<dyn Error>
 }
 
 fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
-    const COUNTS: [&str; 24] = [
-        "days",
-        "inferences",
-        "over_budget",
-        "crashes",
-        "shadow_runs",
-        "shadow_agreed",
-        "crash_loops",
-        "signature_failures",
-        "energy",
-        "metered",
-        "input_drift",
-        "input_days",
-        "output_drift",
-        "output_days",
-        "pre_inferences",
-        "pre_over_budget",
-        "pre_energy",
-        "pre_metered",
-        "pre_days",
-        "rating_1",
-        "rating_2",
-        "rating_3",
-        "rating_4",
-        "rating_5",
-    ];
-    let fields: String = COUNTS.iter().map(|c| format!("required double {c};")).collect();
+    let fields: String = COLUMNS.iter().map(|c| format!("required double {c};")).collect();
     let schema = parse_message_type(&format!("message outcomes {{ required binary cohort (UTF8); {fields} }}"))?;
     let mut writer =
         SerializedFileWriter::new(File::create(path)?, Arc::new(schema), Arc::new(WriterProperties::default()))?;
@@ -169,7 +143,7 @@ fn write_outcomes(path: &Path, rows: u64) -> Result<(), Box<dyn Error>> {
         let mut column = group.next_column()?.ok_or("no column")?;
         column.typed::<ByteArrayType>().write_batch(&cohorts, None, None)?;
         column.close()?;
-        for name in COUNTS {
+        for name in COLUMNS {
             let draw = |random: &mut Random, i: usize| match name {
                 "days" | "input_days" | "output_days" => 7.0,
                 "inferences" | "metered" => 20_160.0,

@@ -84,10 +84,14 @@ fn actor(args: &args::Actor) -> Actor {
     Actor { person, reason: args.reason.clone() }
 }
 
-fn open(at: &args::Repository, args: &args::Actor) -> Result<Repository, Failure> {
+fn with_keys(at: &args::Repository) -> Result<Repository, Failure> {
     let place = repository(at)?;
     let keys = repositories::keys(&place, at.keys.as_deref())?;
-    Ok(repositories::open(&place, &keys, &Here)?.acting(actor(args)))
+    repositories::open(&place, &keys, &Here)
+}
+
+fn open(at: &args::Repository, args: &args::Actor) -> Result<Repository, Failure> {
+    Ok(with_keys(at)?.acting(actor(args)))
 }
 
 /// Per cent in hundredths.
@@ -205,9 +209,7 @@ fn publish(
 }
 
 fn refresh(at: &args::Repository, dry_run: bool) -> Result<(), Failure> {
-    let place = repository(at)?;
-    let keys = repositories::keys(&place, at.keys.as_deref())?;
-    let repository = repositories::open(&place, &keys, &Here)?;
+    let repository = with_keys(at)?;
     if dry_run {
         ui::say(&format!("dry run: the metadata of {} would be signed anew", repository.folder().display()));
         return Ok(());

@@ -14,14 +14,12 @@ use std::{
 };
 
 use futures::StreamExt;
-use object_store::{
-    Error, GetOptions, ObjectStore, PutMode, PutOptions, PutPayload, UpdateVersion, path::Path as ObjectPath,
-};
+use object_store::{Error, GetOptions, ObjectStore, PutMode, UpdateVersion, path::Path as ObjectPath};
 use plimsoll_trust::tuf::StoreError;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
-use super::{io_error, source::version};
+use super::{io_error, put, source::version};
 
 /// A lock says no more.
 const LONGEST: u64 = 4 << 10;
@@ -100,18 +98,9 @@ impl Where {
 
     /// Writes it where it is as it was; nothing where somebody else was faster.
     fn write(&self, text: &[u8], mode: PutMode) -> Result<Option<UpdateVersion>, StoreError> {
-        let replaces = matches!(mode, PutMode::Update(_));
-        let options = PutOptions { mode, ..PutOptions::default() };
-        let put = self.objects.put_opts(&self.path, PutPayload::from(text.to_vec()), options);
-        match self.runtime.block_on(put) {
-            Ok(done) => Ok(Some(done.into())),
-            // Where there is not even a bucket, nothing is found either.
-            Err(e @ Error::NotFound { .. }) if !replaces => Err(self.io(&e)),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {
-                // An answer may be lost on the way, and the write asked for again: then it is there.
-                Ok(self.read()?.filter(|sign| sign.text == text).map(|sign| sign.version))
-            }
-            Err(e) => Err(self.io(&e)),
+        match put((self.objects.as_ref(), &self.runtime), &self.path, text, mode).map_err(|e| self.io(&e))? {
+            Some(done) => Ok(Some(done.into())),
+            None => Ok(self.read()?.filter(|sign| sign.text == text).map(|sign| sign.version)),
         }
     }
 }

@@ -14,9 +14,11 @@ mod tests;
 use std::{error::Error, io, path::Path, sync::Arc, time::Duration};
 
 use object_store::{
-    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig,
+    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, PutMode, PutOptions, PutPayload, PutResult,
+    RetryConfig,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     http::HttpBuilder,
+    path::Path as ObjectPath,
 };
 use plimsoll_trust::tuf::{Source, Store};
 use tokio::runtime::{Builder, Runtime};
@@ -95,6 +97,26 @@ fn runtime() -> io::Result<Runtime> {
 fn retries() -> RetryConfig {
     let backoff = BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: RETRY / 4, base: 2.0 };
     RetryConfig { backoff, max_retries: RETRIES, retry_timeout: RETRY }
+}
+
+/// Writes an object on a condition; nothing where the object is not as that says. So it is after a write, too, whose answer was lost on
+/// the way and which was asked for again: whoever writes looks whether it is there.
+fn put(
+    (objects, runtime): (&dyn ObjectStore, &Runtime),
+    path: &ObjectPath,
+    bytes: &[u8],
+    mode: PutMode,
+) -> Result<Option<PutResult>, object_store::Error> {
+    use object_store::Error as E;
+    let replaces = matches!(mode, PutMode::Update(_));
+    let options = PutOptions { mode, ..PutOptions::default() };
+    match runtime.block_on(objects.put_opts(path, PutPayload::from(bytes.to_vec()), options)) {
+        Ok(done) => Ok(Some(done)),
+        // Where there is not even a bucket, nothing is found either.
+        Err(e @ E::NotFound { .. }) if !replaces => Err(e),
+        Err(E::AlreadyExists { .. } | E::Precondition { .. } | E::NotFound { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
 }
 
 /// The innermost cause of an error, which says most; what a server wrote may be long and is cut.

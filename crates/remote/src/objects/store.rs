@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use object_store::{Error, PutMode, PutOptions, PutPayload};
+use object_store::PutMode;
 use plimsoll_trust::tuf::{Lock, Source, Store, StoreError};
 
 use super::{
     io_error,
     lease::{Lease, Times, Where},
+    put,
     source::ObjectSource,
 };
 
@@ -48,20 +49,13 @@ impl Store for ObjectsStore {
             Some(None) => PutMode::Create,
             None => PutMode::Overwrite,
         };
-        let replaces = matches!(mode, PutMode::Update(_));
-        let options = PutOptions { mode, ..PutOptions::default() };
-        let put = self.source.objects.put_opts(&path, PutPayload::from(bytes.to_vec()), options);
-        match self.source.runtime.block_on(put) {
-            Ok(done) => {
-                self.source.note(name, done.e_tag.is_some().then(|| done.into()));
-                Ok(())
-            }
-            Err(e @ Error::NotFound { .. }) if !replaces => Err(io(io_error(&e))),
-            Err(Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::NotFound { .. }) => {
-                if self.is_there(name, bytes) { Ok(()) } else { Err(StoreError::Overtaken { path: place() }) }
-            }
-            Err(e) => Err(io(io_error(&e))),
+        let reached = (self.source.objects.as_ref(), &*self.source.runtime);
+        match put(reached, &path, bytes, mode).map_err(|e| io(io_error(&e)))? {
+            Some(done) => self.source.note(name, done.e_tag.is_some().then(|| done.into())),
+            None if self.is_there(name, bytes) => {}
+            None => return Err(StoreError::Overtaken { path: place() }),
         }
+        Ok(())
     }
 
     fn lock(&self) -> Result<Lock, StoreError> {

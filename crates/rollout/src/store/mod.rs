@@ -12,8 +12,8 @@ use std::{
 pub use batch::Batch;
 pub use latency::Histogram;
 pub(crate) use latency::encode;
-pub(crate) use query::{COLUMNS, of_counts};
-pub use query::{Kept, StageQuery};
+pub(crate) use query::of_counts;
+pub use query::{COLUMNS, Kept, StageQuery};
 use rusqlite::{Connection, OpenFlags};
 
 use crate::{

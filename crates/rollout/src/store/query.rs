@@ -137,8 +137,8 @@ fn real(row: &Row<'_>, place: usize) -> rusqlite::Result<f64> {
     row.get::<_, Option<f64>>(place).map(Option::unwrap_or_default)
 }
 
-/// Columns of outcomes that are counts, in the order of [`of_counts`].
-pub(crate) const COLUMNS: [&str; 24] = [
+/// Columns of outcomes that are counts: all but the cohort.
+pub const COLUMNS: [&str; 24] = [
     "days",
     "inferences",
     "over_budget",
@@ -165,7 +165,7 @@ pub(crate) const COLUMNS: [&str; 24] = [
     "rating_5",
 ];
 
-/// An outcome of its counts; what is no count is none.
+/// An outcome of its counts in the order of [`COLUMNS`]; what is no count is none.
 pub(crate) fn of_counts(cohort: Cohort, counts: &[f64; COLUMNS.len()]) -> Outcome {
     let [
         days,

@@ -14,7 +14,7 @@ use crate::{Context, Effect, Pass, Refusal, simplify};
 
 /// The passes in their order.
 pub(super) fn passes() -> &'static [&'static dyn Pass] {
-    &[&Factors, &Shifts, &Classes]
+    &[&FACTORS, &SHIFTS, &Classes]
 }
 
 /// What these passes and those that only look at the graph make of a model; nothing is run.
@@ -213,12 +213,65 @@ fn operand<'n>(view: &View<'_>, shapes: &Shapes, n: &'n NodeProto, slots: &[usiz
     })
 }
 
-/// `layer(x · c)` is the layer with its weights multiplied.
-struct Factors;
+/// What is done to the input of a layer, and to the layer instead.
+struct IntoLayer {
+    name: &'static str,
+    /// Operators, each with the operands that may be the constant, the likelier first.
+    operators: &'static [(&'static str, &'static [usize])],
+    change: Change,
+}
 
-impl Pass for Factors {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Change {
+    /// `layer(x · c)` is the layer with its weights multiplied.
+    Scale,
+    /// `layer(x + c)` is the layer with another bias, where it pads nothing.
+    Shift,
+}
+
+const FACTORS: IntoLayer =
+    IntoLayer { name: "factors-into-layers", operators: &[("Mul", &[1, 0])], change: Change::Scale };
+const SHIFTS: IntoLayer =
+    IntoLayer { name: "shifts-into-layers", operators: &[("Sub", &[1]), ("Add", &[1, 0])], change: Change::Shift };
+
+impl IntoLayer {
+    /// A node that goes into the layer behind it, in a patch; `None` where it does not.
+    fn taken(
+        &self,
+        view: &View<'_>,
+        shapes: &Shapes,
+        names: &mut Names,
+        (id, n): (NodeId, &NodeProto),
+    ) -> Option<Patch> {
+        let (_, slots) = self.operators.iter().find(|(operator, _)| node::is(n, operator))?;
+        let output = n.output.first()?;
+        let (value, mut line) = operand(view, shapes, n, slots)?;
+        if n.op_type == "Sub" {
+            line.values.iter_mut().for_each(|v| *v = -*v);
+        }
+        let reader = Reader::behind(view, shapes, output, &mut line, self.change == Change::Shift)?;
+        let (slot, what, tensor) = match self.change {
+            Change::Scale => (1, "scaled", reader.scaled(&line)?),
+            Change::Shift => (2, "bias", reader.shifted(view, &line)?),
+        };
+        // What broadcasts to another shape does more than that.
+        if shapes.dims(value) != shapes.dims(output) {
+            return None;
+        }
+        let name = names.fresh(&format!("{}_{what}", node::input(reader.layer, 1).unwrap_or_default()));
+        let mut layer = reader.layer.clone();
+        layer.input.resize(layer.input.len().max(slot + 1), String::new());
+        layer.input[slot].clone_from(&name);
+        let mut patch = Patch::new();
+        patch.because(format!("{} goes into {}", node::label(n), node::label(reader.layer)));
+        patch.set_initializer(&name, &tensor).remove(id).replace(reader.id, vec![layer]).redirect(output, value);
+        Some(patch)
+    }
+}
+
+impl Pass for IntoLayer {
     fn name(&self) -> &'static str {
-        "factors-into-layers"
+        self.name
     }
 
     fn effect(&self) -> Effect {
@@ -229,75 +282,7 @@ impl Pass for Factors {
         let view = model.view();
         let shapes = infer(model, &Bindings::none());
         let mut names = Names::of(model);
-        for (id, n) in view.nodes().filter(|(_, n)| node::is(n, "Mul")) {
-            let (Some(output), Some((value, line))) = (n.output.first(), operand(&view, &shapes, n, &[1, 0])) else {
-                continue;
-            };
-            let mut line = line;
-            let Some(reader) = Reader::behind(&view, &shapes, output, &mut line, false) else { continue };
-            let Some(weight) = reader.scaled(&line) else { continue };
-            // What broadcasts to another shape is not only a factor.
-            if shapes.dims(value) != shapes.dims(output) {
-                continue;
-            }
-            let name = names.fresh(&format!("{}_scaled", node::input(reader.layer, 1).unwrap_or_default()));
-            let mut patch = Patch::new();
-            let mut layer = reader.layer.clone();
-            layer.input[1].clone_from(&name);
-            patch.because(format!("{} goes into {}", node::label(n), node::label(reader.layer)));
-            patch.set_initializer(&name, &weight).remove(id);
-            replace(&mut patch, output, value, reader.id, layer);
-            return Ok(patch);
-        }
-        Err(Refusal::NoMatch)
-    }
-}
-
-/// Puts a layer in its place, where what it reads may be what is redirected.
-fn replace(patch: &mut Patch, from: &str, to: &str, id: NodeId, layer: NodeProto) {
-    patch.replace(id, vec![layer]).redirect(from, to);
-}
-
-/// `layer(x − c)` is the layer with another bias, where it pads nothing.
-struct Shifts;
-
-impl Pass for Shifts {
-    fn name(&self) -> &'static str {
-        "shifts-into-layers"
-    }
-
-    fn effect(&self) -> Effect {
-        Effect::Exact
-    }
-
-    fn run(&self, model: &Model, _: &Context<'_>) -> Result<Patch, Refusal> {
-        let view = model.view();
-        let shapes = infer(model, &Bindings::none());
-        let mut names = Names::of(model);
-        for (id, n) in view.nodes().filter(|(_, n)| node::is(n, "Sub") || node::is(n, "Add")) {
-            let slots: &[usize] = if n.op_type == "Sub" { &[1] } else { &[1, 0] };
-            let (Some(output), Some((value, mut line))) = (n.output.first(), operand(&view, &shapes, n, slots)) else {
-                continue;
-            };
-            if n.op_type == "Sub" {
-                line.values.iter_mut().for_each(|v| *v = -*v);
-            }
-            let Some(reader) = Reader::behind(&view, &shapes, output, &mut line, true) else { continue };
-            let Some(bias) = reader.shifted(&view, &line) else { continue };
-            if shapes.dims(value) != shapes.dims(output) {
-                continue;
-            }
-            let name = names.fresh(&format!("{}_bias", node::input(reader.layer, 1).unwrap_or_default()));
-            let mut patch = Patch::new();
-            let mut layer = reader.layer.clone();
-            layer.input.resize(3, String::new());
-            layer.input[2].clone_from(&name);
-            patch.because(format!("{} goes into {}", node::label(n), node::label(reader.layer)));
-            patch.set_initializer(&name, &bias).remove(id);
-            replace(&mut patch, output, value, reader.id, layer);
-            return Ok(patch);
-        }
-        Err(Refusal::NoMatch)
+        view.nodes().find_map(|n| self.taken(&view, &shapes, &mut names, n)).ok_or(Refusal::NoMatch)
     }
 }
 

@@ -13,6 +13,11 @@ use std::{
 
 use serde_json::{Value, json};
 
+#[path = "../../tests/support/copied.rs"]
+mod copied;
+
+use copied::copy_tree;
+
 use super::*;
 use crate::{Keyring, to_sorted_json};
 
@@ -560,17 +565,4 @@ fn a_client_fetches_the_bin_of_its_target_alone_and_nothing_twice() {
     assert_eq!(second.len(), 3, "{second:?}");
     let client = Client::load_own(&fixture.path(), None).unwrap();
     assert_eq!(client.targets_of("many").unwrap().len(), 20);
-}
-
-fn copy_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let place = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &place);
-        } else {
-            fs::copy(entry.path(), place).unwrap();
-        }
-    }
 }
