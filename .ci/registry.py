@@ -3,9 +3,11 @@
 
     python .ci/registry.py PLIMSOLL RELEASE_DIR
 
-Then it tampers with what the registry holds: each of these is refused with 98. Debian's registry has no referrers API; what one with it does is
-shown by a proxy in front of it that answers as OCI distribution 1.1 says. Says so and ends with 0 where there is no docker-registry.
+Then it tampers with what the registry holds: each of these is refused with 98. Debian's registry has no referrers API and asks for no token;
+what one does that has and asks is shown by a proxy in front of it, as OCI distribution 1.1 and Docker's token authentication say. Last, a
+registry whose answers do not end. Says so and ends with 0 where there is no docker-registry.
 """
+import base64
 import contextlib
 import hashlib
 import http.client
@@ -59,8 +61,53 @@ def registry(folder):
 
 
 @contextlib.contextmanager
-def with_referrers(upstream):
-    """The registry as one that knows who refers to whom (OCI distribution 1.1, "Listing Referrers")."""
+def serving(handler):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.handle_error = lambda *_: None
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
+@contextlib.contextmanager
+def endless():
+    """A registry whose answers to a path do not end; how many bytes of the last one were taken."""
+    state = {"status": 200, "challenge": None, "sent": 0}
+
+    class Endless(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def do_GET(self):
+            state["sent"] = 0
+            challenge = state["challenge"] if not self.path.startswith("/token") else None
+            self.send_response_only(401 if challenge else state["status"])
+            if challenge:
+                self.send_header("WWW-Authenticate", f'Bearer realm="http://{self.headers["Host"]}/token",service="a"')
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
+            self.send_header("Content-Type", MANIFEST)
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            piece = b" " * 65_536
+            with contextlib.suppress(OSError):
+                while state["sent"] < 1 << 28:
+                    self.wfile.write(b"10000\r\n" + piece + b"\r\n")
+                    state["sent"] += len(piece)
+                self.wfile.write(b"0\r\n\r\n")
+
+    with serving(Endless) as host:
+        yield host, state
+
+
+@contextlib.contextmanager
+def in_front_of(upstream, token=None):
+    """The registry as one that knows who refers to whom (OCI distribution 1.1, "Listing Referrers"), and that gives a token to who shows
+    the password, where there is one."""
     referrers = {}
 
     class Proxy(http.server.BaseHTTPRequestHandler):
@@ -72,6 +119,12 @@ def with_referrers(upstream):
         def forward(self):
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = self.path.split("?")[0].split("/")
+            if token and parts[-1] == "token":
+                known = self.headers.get("Authorization") == "Basic " + base64.b64encode(b"anna:a password").decode()
+                return self.reply(200 if known else 401, [], json.dumps({"token": token} if known else {}).encode())
+            if token and self.headers.get("Authorization") != f"Bearer {token}":
+                host = self.headers["Host"]
+                return self.reply(401, [("WWW-Authenticate", f'Bearer realm="http://{host}/token",service="a registry"')], b"{}")
             if self.command == "GET" and parts[-2] == "referrers":
                 content = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": referrers.get(parts[-1], [])}).encode()
                 return self.reply(200, [("Content-Type", INDEX)], content)
@@ -101,12 +154,8 @@ def with_referrers(upstream):
 
         do_GET = do_HEAD = do_PUT = do_POST = do_PATCH = do_DELETE = forward
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Proxy)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield f"127.0.0.1:{server.server_port}", referrers
-    finally:
-        server.shutdown()
+    with serving(Proxy) as host:
+        yield host, referrers
 
 
 def tree(folder):
@@ -123,8 +172,8 @@ def main():
     # Loopback is not for proxies.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 
-    def run(*args):
-        done = subprocess.run([plimsoll, *map(str, args)], capture_output=True, text=True, check=False)
+    def run(*args, env=None):
+        done = subprocess.run([plimsoll, *map(str, args)], capture_output=True, text=True, check=False, env=env)
         return done.returncode, done.stdout, done.stderr
 
     with tempfile.TemporaryDirectory() as scratch, registry(pathlib.Path(scratch)) as host:
@@ -177,7 +226,7 @@ def main():
             code, out, err = run("verify", place, "--public-key", release / "public_key.pem", "--json")
             claim(code == 0 and json.loads(out)["steps"][0]["name"] == "registry", f"plimsoll verifies {place[:60]} {err if code else ''}")
 
-        with with_referrers(host) as (knowing, referrers):
+        with in_front_of(host) as (knowing, referrers):
             address_there = f"oci://{knowing}/models/knowing:1.0.0"
             code, _, err = run("release", "--from", release, "--push", address_there)
             claim(code == 0 and [len(r) for r in referrers.values()] == [1], f"a registry with the referrers API lists the signature {err if code else ''}")
@@ -188,6 +237,26 @@ def main():
             referrers.clear()
             code, out, err = run("verify", address_there)
             claim(code == 98 and "nothing signs it" in out + err, "without a referrer nothing signs it")
+
+        with in_front_of(host, token="t0ken") as (asking, _):
+            there = f"oci://{asking}/models/asking:1.0.0"
+            mine = {**os.environ, "PLIMSOLL_REGISTRY_USER": "anna", "PLIMSOLL_REGISTRY_PASSWORD": "a password"}
+            for command in [["release", "--from", release, "--push", there], ["verify", there, "--public-key", release / "public_key.pem"]]:
+                code, out, err = run(*command)
+                claim(code == 96 and "set PLIMSOLL_REGISTRY_USER" in err, f"{command[0]}: a registry that asks who is there is told nothing by itself: {err.splitlines()[0]}")
+                code, out, err = run(*command, env=mine)
+                claim(code == 0, f"{command[0]}: with a password there is a token {err if code else ''}")
+                claim("t0ken" not in out + err and "a password" not in out + err, "and nobody is told either")
+
+        with endless() as (hostile, state):
+            def unending(what, accepted, says, **change):
+                state.update({"status": 200, "challenge": None, **change})
+                code, out, err = run("verify", f"oci://{hostile}/models/endless:1.0.0")
+                claim(code == accepted and says in out + err and 0 < state["sent"] < 1 << 24,
+                      f"{what} that does not end is left after {state['sent']} bytes: {(err or out).strip().splitlines()[0]}")
+            unending("a manifest", 98, "longer than 4194304 bytes")
+            unending("a token", 98, "longer than 65536 bytes", challenge=True)
+            unending("an error", 96, "answered 500", status=500)
 
         def tagged(document, signed=True):
             """Puts a manifest at the tag, and the old signature to it."""

@@ -4,6 +4,8 @@
 //! verifies what came.
 
 #[cfg(any(feature = "objects", feature = "registry"))]
+mod cause;
+#[cfg(any(feature = "objects", feature = "registry"))]
 mod host;
 #[cfg(feature = "objects")]
 pub mod objects;

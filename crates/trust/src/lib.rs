@@ -19,4 +19,4 @@ pub use json::to_sorted_json;
 #[cfg(feature = "pkcs11")]
 pub use keys::TokenKey;
 pub use keys::{Asked, FileKey, KeyError, KeySource, Keyring, NoSecrets, PublicKey, Secret, Secrets, open_key};
-pub use read::{ReadError, hex, is_address, open_regular, read_bounded, sha256_hex, sha256_of_file};
+pub use read::{ReadError, base64, hex, is_address, open_regular, read_bounded, sha256_hex, sha256_of_file};

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
 /// Why a file could not be read.
@@ -113,6 +114,11 @@ pub fn sha256_of_file(path: &Path) -> Result<([u8; 32], u64), ReadError> {
         hasher.update(piece.get(..n).unwrap_or_default());
         bytes += n as u64;
     }
+}
+
+/// Base64 with padding (RFC 4648).
+pub fn base64(bytes: &[u8]) -> String {
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// Lower-case hex.

@@ -26,6 +26,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use address::AddressError;
 
 use self::{address::Address, lease::Times, source::ObjectSource, store::ObjectsStore};
+use crate::cause::deepest;
 
 /// A server that is not reached in that time is not there.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -117,30 +118,6 @@ fn put(
         Err(E::AlreadyExists { .. } | E::Precondition { .. } | E::NotFound { .. }) => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// The innermost cause of an error, which says most; what a server wrote may be long and is cut.
-fn deepest(error: &(dyn Error + 'static)) -> String {
-    const LONGEST: usize = 300;
-    let mut cause = error;
-    while let Some(below) = cause.source() {
-        cause = below;
-    }
-    let plain = |c: char| if c.is_control() { ' ' } else { c };
-    let text = cause.to_string();
-    // Of the document that a store sends with its status, what is for people.
-    let part = |tag: &str| {
-        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
-        rest.split_once(&format!("</{tag}>")).map(|(part, _)| part)
-    };
-    let text = match (part("Code"), part("Message")) {
-        (Some(code), Some(message)) => {
-            let status = text.split(": <").next().unwrap_or_default();
-            format!("{status}: {code}: {message}")
-        }
-        _ => text,
-    };
-    text.chars().map(plain).take(LONGEST).collect::<String>().trim().to_owned()
 }
 
 /// An error of a store as one of input and output, by its kind.

@@ -4,6 +4,9 @@ use std::{io, path::PathBuf};
 
 use oci_client::errors::OciDistributionError;
 
+const ACCESS: &str = "set PLIMSOLL_REGISTRY_USER and PLIMSOLL_REGISTRY_PASSWORD";
+const REACH: &str = "check that the registry is up and can be reached from here; without TLS only localhost is";
+
 /// Why nothing was pushed or pulled.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -38,7 +41,25 @@ pub enum RegistryError {
         /// Why.
         reason: String,
     },
-    /// The registry refused, or could not be reached.
+    /// The registry could not be reached, or broke off.
+    #[error("failed to pull {place}: {reason}")]
+    Unreachable {
+        /// What was asked for.
+        place: String,
+        /// Why.
+        reason: String,
+    },
+    /// The registry answered with an error.
+    #[error("failed to pull {place}: the registry answered {status}{}{message}", if message.is_empty() { "" } else { ": " })]
+    Answer {
+        /// What was asked for.
+        place: String,
+        /// HTTP status.
+        status: u16,
+        /// What it said; may be empty.
+        message: String,
+    },
+    /// The registry refused what was to be pushed, or could not be reached.
     #[error("failed to {doing} {place}: {source}")]
     Registry {
         /// What was done.
@@ -64,9 +85,6 @@ impl RegistryError {
             {
                 Self::NotFound(place.clone())
             }
-            OciDistributionError::DigestError(e) => {
-                Self::Refused { place: place.clone(), reason: format!("the registry sent other bytes: {e}") }
-            }
             _ => Self::Registry { doing, place: place.clone(), source: Box::new(source) },
         }
     }
@@ -86,11 +104,13 @@ impl RegistryError {
             Self::Io(_) => return None,
             Self::NotFound(_) => "check the address; `plimsoll release --push` puts a release there".into(),
             Self::Refused { .. } => "do not use it; find out who pushed it".into(),
+            Self::Answer { status: 401 | 403, .. } => ACCESS.into(),
+            Self::Unreachable { .. } | Self::Answer { .. } => REACH.into(),
             Self::Registry { source, .. } => match source.as_ref() {
                 OciDistributionError::AuthenticationFailure(_) | OciDistributionError::UnauthorizedError { .. } => {
-                    "set PLIMSOLL_REGISTRY_USER and PLIMSOLL_REGISTRY_PASSWORD".into()
+                    ACCESS.into()
                 }
-                _ => "check that the registry is up and can be reached from here; without TLS only localhost is".into(),
+                _ => REACH.into(),
             },
         })
     }

@@ -5,12 +5,16 @@
 //! attestations are the layers of a manifest whose `subject` is the first one (OCI distribution 1.1); where a registry has no
 //! referrers API, an index under the tag `sha256-…` lists it. The signature goes up before the tag does, so that whoever finds
 //! the release finds its signature.
+//!
+//! Whoever pushes trusts the registry, and `oci-client` does that. Whoever pulls does not: [`pull`] bounds every answer.
 
 mod address;
 mod artifact;
+mod challenge;
 mod error;
 mod pull;
 mod push;
+mod reader;
 
 use std::{future::Future, time::Duration};
 
@@ -25,6 +29,11 @@ pub use artifact::{Artifact, File};
 pub use error::RegistryError;
 pub use pull::{Pulled, pull};
 pub use push::{Pushed, push};
+
+/// A registry that is not reached in that time is not there.
+const CONNECT: Duration = Duration::from_secs(10);
+/// One that says nothing for so long has died.
+const READ: Duration = Duration::from_secs(60);
 
 /// Who asks. Debug output shows no password.
 #[derive(Debug, Clone)]
@@ -69,8 +78,8 @@ impl Credentials {
 fn client(address: &Address) -> Client {
     Client::new(ClientConfig {
         protocol: if address.is_loopback() { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(Duration::from_secs(10)),
-        read_timeout: Some(Duration::from_secs(60)),
+        connect_timeout: Some(CONNECT),
+        read_timeout: Some(READ),
         user_agent: concat!("plimsoll/", env!("CARGO_PKG_VERSION")),
         ..ClientConfig::default()
     })

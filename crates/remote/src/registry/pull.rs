@@ -7,24 +7,25 @@ use std::{
 };
 
 use futures::StreamExt as _;
-use oci_client::{
-    Client, Reference, RegistryOperation,
-    manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest},
-    secrets::RegistryAuth,
-};
+use oci_client::manifest::{OciDescriptor, OciImageManifest};
 use plimsoll_trust::hex;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::{
     Address, Credentials, RegistryError,
     artifact::{MANIFEST, MODEL, SIGNATURE, TITLE, digest_of},
-    client, wait,
+    reader::Reader,
+    wait,
 };
+use crate::cause::deepest;
 
 /// More layers than any release has files.
 const MOST_LAYERS: usize = 10_000;
 /// More bytes than any release has.
 const MOST_BYTES: u64 = 16 << 30;
+/// More bytes than any signature has, which is held in memory.
+const MOST_BUNDLE: u64 = 16 << 20;
 /// More signatures than anybody looks through.
 const MOST_SIGNATURES: usize = 32;
 const PAYLOAD: &str = "payload";
@@ -51,12 +52,11 @@ pub fn pull(
     wanted: Option<&str>,
     folder: &Path,
 ) -> Result<Pulled, RegistryError> {
-    let (client, auth) = (client(address), credentials.auth());
+    let reader = Reader::new(address, credentials)?;
     wait(async {
-        let denied = RegistryError::of("log in to", address);
-        client.auth(address.reference(), &auth, RegistryOperation::Pull).await.map_err(denied)?;
-        let mut registry = Registry { client: &client, auth: &auth, address, files: 0, bytes: 0 };
-        let (model, digest) = registry.manifest(address.reference()).await?;
+        let mut registry = Registry { reader: &reader, address, files: 0, bytes: 0 };
+        let reference = address.reference();
+        let (model, digest) = registry.manifest(reference.digest().or(reference.tag()).unwrap_or("latest")).await?;
         if model.artifact_type.as_deref() != Some(MODEL) {
             let found = model.artifact_type.as_deref().unwrap_or("of no type");
             return Err(registry.refused(format!("it is {found}, expected {MODEL}")));
@@ -69,8 +69,7 @@ pub fn pull(
 }
 
 struct Registry<'r> {
-    client: &'r Client,
-    auth: &'r RegistryAuth,
+    reader: &'r Reader<'r>,
     address: &'r Address,
     files: usize,
     bytes: u64,
@@ -81,12 +80,12 @@ impl Registry<'_> {
         RegistryError::Refused { place: self.address.to_string(), reason: reason.into() }
     }
 
-    async fn manifest(&self, place: &Reference) -> Result<(OciImageManifest, String), RegistryError> {
-        let pulled = self.client.pull_manifest_raw(place, self.auth, &[MANIFEST]).await;
-        let (bytes, _) = pulled.map_err(RegistryError::of("pull", &place.whole()))?;
+    /// A manifest with its digest, by tag or digest.
+    async fn manifest(&self, tag_or_digest: &str) -> Result<(OciImageManifest, String), RegistryError> {
+        let bytes = self.reader.manifest(tag_or_digest, MANIFEST).await?;
         let digest = digest_of(&bytes);
-        if place.digest().is_some_and(|d| d != digest) {
-            return Err(self.refused(format!("the registry sent the manifest {digest} for {}", place.whole())));
+        if tag_or_digest.contains(':') && tag_or_digest != digest {
+            return Err(self.refused(format!("the registry sent the manifest {digest} for {tag_or_digest}")));
         }
         let manifest: OciImageManifest =
             serde_json::from_slice(&bytes).map_err(|e| self.refused(format!("it is no image manifest: {e}")))?;
@@ -102,18 +101,21 @@ impl Registry<'_> {
         subject: &str,
         wanted: Option<&str>,
     ) -> Result<(OciImageManifest, String), RegistryError> {
-        let listed = self.client.pull_referrers(&self.address.at_digest(subject), None).await;
-        let listed = listed.map_err(RegistryError::of("list the signatures of", self.address))?;
+        let listed = self.reader.referrers(subject).await?;
         // An index may leave the type out; then the manifest says it.
-        let possible = |m: &&ImageIndexEntry| m.artifact_type.as_deref().is_none_or(|t| t == SIGNATURE);
-        let mut digests: Vec<&str> = listed.manifests.iter().filter(possible).map(|m| m.digest.as_str()).collect();
+        let possible = |m: &&Value| m.get("artifactType").is_none_or(|t| t == SIGNATURE);
+        let digest = |m: &Value| m.get("digest").and_then(Value::as_str).map(str::to_owned);
+        let mut digests: Vec<String> = listed.iter().filter(possible).filter_map(digest).collect();
         digests.sort_unstable();
         if digests.len() > MOST_SIGNATURES {
             return Err(self.refused(format!("it has {} signatures", digests.len())));
         }
         let mut found = Vec::new();
         for digest in digests {
-            let (manifest, digest) = self.manifest(&self.address.at_digest(digest)).await?;
+            if !is_digest(&digest) {
+                return Err(self.refused("it lists a signature without a digest"));
+            }
+            let (manifest, digest) = self.manifest(&digest).await?;
             let signs = manifest.subject.as_ref().is_some_and(|s| s.digest == subject);
             if manifest.artifact_type.as_deref() != Some(SIGNATURE) || !signs {
                 continue;
@@ -137,6 +139,9 @@ impl Registry<'_> {
     /// The key that a signature names; a hint, which verification holds to.
     async fn signer(&self, manifest: &OciImageManifest) -> Result<Option<String>, RegistryError> {
         let Some(layer) = manifest.layers.iter().find(|l| title(l) == Some(BUNDLE)) else { return Ok(None) };
+        if self.size(layer)? > MOST_BUNDLE {
+            return Err(self.refused(format!("its signature announces {} bytes", layer.size)));
+        }
         let mut bytes = Vec::new();
         self.copy(layer, &mut bytes).await?;
         let bundle: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -171,13 +176,16 @@ impl Registry<'_> {
 
     /// Copies a layer: as many bytes as its descriptor says, with its digest.
     async fn copy(&self, layer: &OciDescriptor, out: &mut impl std::io::Write) -> Result<(), RegistryError> {
+        if !is_digest(&layer.digest) {
+            return Err(self.refused("one of its layers has no digest"));
+        }
         let place = format!("{} of {}", layer.digest, self.address);
         let refused = |reason: String| RegistryError::Refused { place: place.clone(), reason };
-        let stream = self.client.pull_blob_stream(self.address.reference(), layer.digest.as_str()).await;
-        let mut stream = stream.map_err(RegistryError::of("pull", &place))?;
+        let mut stream = self.reader.blob(&layer.digest, &place).await?.into_body().bytes_stream();
         let (mut hasher, mut bytes, size) = (Sha256::new(), 0_u64, self.size(layer)?);
         while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(|e| refused(format!("it broke off, or is not what was announced: {e}")))?;
+            let broken = |e| RegistryError::Unreachable { place: place.clone(), reason: deepest(&e) };
+            let piece = piece.map_err(broken)?;
             bytes = bytes.saturating_add(piece.len() as u64);
             if bytes > size {
                 return Err(refused(format!("it goes on after the {size} bytes that were announced")));
@@ -187,10 +195,17 @@ impl Registry<'_> {
         }
         let digest = format!("sha256:{}", hex(&hasher.finalize()));
         if digest != layer.digest || bytes != size {
-            return Err(refused(format!("the registry sent {bytes} bytes of {digest}")));
+            let reason = format!("the registry sent {bytes} bytes of {digest}, which is not what was announced");
+            return Err(refused(reason));
         }
         Ok(())
     }
+}
+
+/// A SHA-256 as registries write it, and nothing that leads elsewhere in an address.
+fn is_digest(text: &str) -> bool {
+    let hex = text.strip_prefix("sha256:").unwrap_or_default();
+    hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
 
 fn title(layer: &OciDescriptor) -> Option<&str> {

@@ -2,13 +2,15 @@
 
 use std::fs;
 
-use oci_client::{Client, Reference, RegistryOperation, secrets::RegistryAuth};
-use serde_json::{Value, json};
+use oci_client::{Client, Reference, RegistryOperation};
+use serde_json::Value;
 
 use super::{
     Address, Artifact, Credentials, RegistryError,
     artifact::{self, Content, INDEX, MANIFEST, Packed, digest_of},
-    client, wait,
+    client,
+    reader::Reader,
+    wait,
 };
 
 /// What was pushed.
@@ -36,7 +38,8 @@ pub fn push(address: &Address, artifact: &Artifact, credentials: &Credentials) -
     wait(async {
         let denied = RegistryError::of("log in to", address);
         client.auth(address.reference(), &auth, RegistryOperation::Push).await.map_err(denied)?;
-        let registry = Registry { client: &client, auth: &auth, address };
+        let reader = Reader::new(address, credentials)?;
+        let registry = Registry { client: &client, reader: &reader, address };
         registry.blobs(&model).await?;
         registry.blobs(&signature).await?;
         registry.manifest(&address.at_digest(&signature.digest), signature.manifest.clone(), MANIFEST).await?;
@@ -53,7 +56,7 @@ pub fn push(address: &Address, artifact: &Artifact, credentials: &Credentials) -
 
 struct Registry<'r> {
     client: &'r Client,
-    auth: &'r RegistryAuth,
+    reader: &'r Reader<'r>,
     address: &'r Address,
 }
 
@@ -90,22 +93,13 @@ impl Registry<'_> {
 
     /// Sees to it that the signature is found by what it signs; the tag that lists it, where the registry does not.
     async fn list(&self, model: &Packed, signature: &Packed) -> Result<Option<String>, RegistryError> {
-        let subject = self.address.at_digest(&model.digest);
-        let known = self.client.pull_referrers(&subject, None).await;
-        let known = known.map_err(RegistryError::of("list the signatures in", self.address))?;
-        if known.manifests.iter().any(|m| m.digest == signature.digest) {
+        let is_signature = |m: &Value| m.get("digest").and_then(Value::as_str) == Some(&signature.digest);
+        if self.reader.referrers(&model.digest).await?.iter().any(is_signature) {
             return Ok(None);
         }
+        let listed = self.reader.tagged_referrers(&model.digest).await?;
         let tag = model.digest.replace(':', "-");
         let place = self.address.at_tag(&tag);
-        let present = match self.client.pull_manifest_raw(&place, self.auth, &[INDEX]).await {
-            Ok((bytes, _)) => serde_json::from_slice(&bytes).unwrap_or_else(|_| json!({})),
-            Err(e) => match RegistryError::of("pull", &place.whole())(e) {
-                RegistryError::NotFound(_) => json!({}),
-                e => return Err(e),
-            },
-        };
-        let listed = present.get("manifests").and_then(Value::as_array).cloned().unwrap_or_default();
         self.manifest(&place, artifact::index(&listed, signature)?, INDEX).await?;
         Ok(Some(tag))
     }
