@@ -1,5 +1,6 @@
 //! The repository as its keepers see it: releases go in, channels move.
 
+mod entry;
 pub(crate) mod keepers;
 mod moves;
 
@@ -11,31 +12,20 @@ use std::{
     time::SystemTime,
 };
 
-use plimsoll_record::{
-    AuditAction, ChannelPointer, ManifestFile, PointedRelease, PointerState, ReleaseManifest, ReleaseRecord, Report,
-};
+use plimsoll_record::{AuditAction, ChannelPointer, ManifestFile, PointedRelease, PointerState, ReleaseManifest};
 use plimsoll_trust::{
-    KeySource, Keyring, NoSecrets, ReadError, Secrets, hex,
-    oms::FolderManifest,
-    read_bounded, sha256_hex, to_sorted_json,
+    KeySource, Keyring, NoSecrets, ReadError, Secrets, hex, sha256_hex, to_sorted_json,
     tuf::{self, Client, Creation, Editor, FolderStore, Opened, Source, Store, TufError},
 };
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Actor, BETA, ErrorKind, PAYLOAD, Place, RECORD, ReleaseError,
+    Actor, BETA, ErrorKind, Place, ReleaseError,
     audit::{self, Event},
     catalogue, decision,
     names::{blob, folder_name, manifest_target, pointer_target},
-    roles::{CHANNELS, RELEASES, ROLES, SIGNING, key_names},
-    verify::{VerifyOptions, verify_release},
+    roles::{CHANNELS, ROLES, SIGNING, key_names},
 };
-
-const REPORT: &str = "report.json";
-const REPORT_LIMIT: u64 = 16 << 20;
-const RECORD_LIMIT: u64 = 1 << 20;
-/// No file of a release is longer: it is held in memory while it is put away.
-const FILE_LIMIT: u64 = 4 << 30;
 
 /// How a release enters a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -192,147 +182,6 @@ impl Repository {
         Ok(catalogue::pointer(&catalogue::open(&self.place)?, channel)?.map(|p| p.target))
     }
 
-    /// Puts a release folder into the repository, and the beta channel at it. The folder must verify with the signing key.
-    pub fn publish(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
-        self.noting(now, || self.put_in(release, placement, now))
-    }
-
-    fn put_in(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
-        let signing = self.signing_key()?.public_key();
-        let options =
-            VerifyOptions { public_key: Some(signing.clone()), production: !self.trial, ..Default::default() };
-        if let Some(step) = verify_release(release, &options)?.failure() {
-            let what = format!("the release in {} ({})", release.display(), step.name);
-            return Err(ReleaseError::Refused { what, reason: step.detail.clone() });
-        }
-        let record = read_bounded(&release.join(PAYLOAD).join(RECORD), RECORD_LIMIT)?;
-        let record: ReleaseRecord =
-            serde_json::from_slice(&record).map_err(|source| ReleaseError::Encode { what: RECORD.into(), source })?;
-        if record.trial != self.trial {
-            let of = |trial| if trial { "a trial" } else { "no trial" };
-            let reason = format!("the release is {}, the repository is {}", of(record.trial), of(self.trial));
-            return Err(ReleaseError::Inconsistent(reason));
-        }
-        let whole = FolderManifest::of_folder(release)?;
-        let manifest = ReleaseManifest {
-            schema: ReleaseManifest::SCHEMA.into(),
-            name: record.name,
-            version: record.version,
-            trial: record.trial,
-            release_digest: FolderManifest::of_folder(&release.join(PAYLOAD))?.root_digest(),
-            signing_key: signing.id(),
-            files: whole
-                .files
-                .iter()
-                .map(|f| ManifestFile { path: f.path.clone(), sha256: f.sha256_hex(), bytes: f.bytes })
-                .collect(),
-        };
-        let bytes = encode(&manifest_target(&manifest.name, &manifest.version), &manifest)?;
-        let target = PointedRelease {
-            release: manifest.name.clone(),
-            version: manifest.version.clone(),
-            manifest_sha256: sha256_hex(&bytes),
-            release_digest: manifest.release_digest.clone(),
-        };
-
-        let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
-        let name = manifest_target(&manifest.name, &manifest.version);
-        match editor.client().target(&name)? {
-            Some(listed) if listed.sha256 != target.manifest_sha256 => {
-                return Err(ReleaseError::Taken {
-                    name: manifest.name,
-                    version: manifest.version,
-                    place: self.folder().into(),
-                });
-            }
-            Some(_) => {}
-            None => editor.set_target(RELEASES, &name, bytes)?,
-        }
-        let next = self.next(editor.client(), BETA, target, placement)?;
-        // Content first: whoever sees the manifest finds what it lists.
-        for file in &manifest.files {
-            put_blob(&editor, release, file)?;
-        }
-        let (pointer, moved) = &next;
-        let mut events = vec![];
-        if *moved {
-            let what = format!("{} enters the {BETA} channel at epoch {}", named(&pointer.target), pointer.epoch);
-            events.push(Event::new(AuditAction::Publish, what));
-            events.extend(waivers(release)?);
-        }
-        self.point(editor, next, &events, now)
-    }
-
-    /// Puts another channel at the release that the beta channel is at.
-    pub fn promote(
-        &self,
-        name: &str,
-        version: &str,
-        channel: &str,
-        placement: &Placement,
-        now: SystemTime,
-    ) -> Result<Published, ReleaseError> {
-        check_channel(channel)?;
-        self.noting(now, || self.put_at(name, version, channel, placement, now))
-    }
-
-    fn put_at(
-        &self,
-        name: &str,
-        version: &str,
-        channel: &str,
-        placement: &Placement,
-        now: SystemTime,
-    ) -> Result<Published, ReleaseError> {
-        let editor = Editor::open(self.store.as_ref(), ROLES)?;
-        let beta = catalogue::pointer(editor.client(), BETA)?.map(|p| p.target);
-        let target = match beta {
-            Some(beta) if beta.release == name && beta.version == version => beta,
-            other => {
-                return Err(ReleaseError::NotInBeta {
-                    name: name.into(),
-                    version: version.into(),
-                    at: other.map(|b| format!("{} {}", b.release, b.version)),
-                });
-            }
-        };
-        // Beta was believed when it was signed; what it points to is looked at again before everybody gets it.
-        let manifest = self.whole(editor.client(), &target)?;
-        if self.asks_for_decisions(channel) {
-            self.held(editor.client(), channel, &manifest, placement.decision_sha256.as_deref())?;
-        }
-        let next = self.next(editor.client(), channel, target, placement)?;
-        let by = placement.decision_sha256.as_ref().map(|d| format!(" by the decision {d}")).unwrap_or_default();
-        let what = format!(
-            "{} enters the {channel} channel for {} of 10000 devices at epoch {}{by}",
-            named(&next.0.target),
-            next.0.percent_bp,
-            next.0.epoch
-        );
-        self.point(editor, next, &[Event::new(AuditAction::Promote, what)], now)
-    }
-
-    /// Takes a decision into the repository: a verification summary in DSSE about a release that it lists. Its digest is what a
-    /// [`Placement`] names.
-    pub fn accept_decision(
-        &self,
-        name: &str,
-        version: &str,
-        envelope: &[u8],
-        now: SystemTime,
-    ) -> Result<String, ReleaseError> {
-        self.noting(now, || {
-            let editor = Editor::open(self.store.as_ref(), ROLES)?;
-            let listed = catalogue::manifest(editor.client(), name, version)?;
-            let missing =
-                || ReleaseError::NotFound { what: format!("release {name} {version}"), place: self.folder().into() };
-            let (manifest, _) = listed.ok_or_else(missing)?;
-            let sha256 = decision::check(envelope, editor.client(), &manifest)?.sha256;
-            editor.put_blob(&decision::decision_file(&sha256), envelope)?;
-            Ok(sha256)
-        })
-    }
-
     /// Writes down that a person set a rule aside who may.
     pub fn note_override(&self, meaning: &str, now: SystemTime) -> Result<(), ReleaseError> {
         let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
@@ -468,25 +317,6 @@ fn named(target: &PointedRelease) -> String {
     format!("{} {}", target.release, target.version)
 }
 
-/// The waivers of a release's report, each a line of the log.
-fn waivers(release: &Path) -> Result<Vec<Event>, ReleaseError> {
-    let report = read_bounded(&release.join(PAYLOAD).join(REPORT), REPORT_LIMIT)?;
-    let report: Report =
-        serde_json::from_slice(&report).map_err(|source| ReleaseError::Encode { what: REPORT.into(), source })?;
-    let waived = report.rows.iter().filter_map(|row| row.waiver.as_ref().map(|w| (row, w)));
-    Ok(waived
-        .map(|(row, w)| {
-            Event::new(
-                AuditAction::Waiver,
-                format!(
-                    "{}: {} {} is waived until {} by {}: {}",
-                    row.profile, row.metric, row.limit, w.until, w.signed_off_by, w.reason
-                ),
-            )
-        })
-        .collect())
-}
-
 /// Drawn anew for each release, so that not always the same devices go first; kept while its share grows.
 fn salt(channel: &str, target: &PointedRelease) -> String {
     sha256_hex(format!("plimsoll.salt/1\n{channel}\n{}\n", target.release_digest).as_bytes())
@@ -547,18 +377,4 @@ fn holds(source: &dyn Source, file: &ManifestFile) -> Result<bool, ReadError> {
     let path = || source.place().join(&name);
     let found = sha256_of(&mut content).map_err(|source| ReadError::Io { path: path(), source })?;
     Ok(found == file.sha256)
-}
-
-/// Content under its digest; what is there whole is left.
-fn put_blob(editor: &Editor<'_>, release: &Path, file: &ManifestFile) -> Result<(), ReleaseError> {
-    let name = blob(&file.sha256);
-    if holds(editor.source().as_ref(), file).unwrap_or(false) {
-        return Ok(());
-    }
-    let bytes = read_bounded(&release.join(&file.path), FILE_LIMIT)?;
-    if sha256_hex(&bytes) != file.sha256 {
-        let reason = "it was changed while it was published".into();
-        return Err(ReleaseError::Refused { what: file.path.clone(), reason });
-    }
-    Ok(editor.put_blob(&name, &bytes)?)
 }
