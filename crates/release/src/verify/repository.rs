@@ -1,6 +1,11 @@
 //! A repository: its metadata, its channels, and every release that a device could take or fall back on.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use plimsoll_record::{ChannelPointer, PointedRelease, PointerState, ReleaseManifest, Verification};
 use plimsoll_trust::{
@@ -19,6 +24,8 @@ use crate::{
     roles::{CHANNELS, GENERAL},
 };
 
+/// No keeper's clock is so far ahead that the first role to expire, which is signed for a day, is good for longer.
+const MOST_AHEAD: Duration = Duration::from_secs(60 * 86_400);
 /// Where the epochs that were seen are remembered.
 const EPOCHS: &str = "epochs.json";
 
@@ -44,9 +51,9 @@ pub fn verify_repository(repository: impl Into<Place>, options: &VerifyOptions) 
     });
     let Some(client) = client else { return Ok(steps.finish()) };
     match options.now {
-        Some(now) => drop(steps.take("expiry", || match client.check_expiry(now) {
-            Ok(()) => Ok(((), expiry(&client))),
-            Err(e) => Err(e.to_string()),
+        Some(now) => drop(steps.take("expiry", || {
+            client.check_expiry(now).map_err(|e| e.to_string())?;
+            Ok(((), expiry(&client, now)?))
         })),
         None => steps.skip("expiry", "no clock was given"),
     }
@@ -146,9 +153,16 @@ fn metadata(client: &Client, options: &VerifyOptions) -> String {
     format!("{root}; {}", roles.join(", "))
 }
 
-fn expiry(client: &Client) -> String {
-    let first = client.authorities().into_iter().min_by_key(|a| a.expires);
-    first.map(|a| format!("the first to expire is {}, at {}", a.role, a.expires)).unwrap_or_default()
+/// What expires first. By a clock that is far behind nothing has expired, whatever somebody holds back.
+fn expiry(client: &Client, now: SystemTime) -> Result<String, String> {
+    let Some(first) = client.authorities().into_iter().min_by_key(|a| a.expires) else { return Ok(String::new()) };
+    match SystemTime::from(first.expires).duration_since(now) {
+        Ok(left) if left > MOST_AHEAD => Err(format!(
+            "the clock is behind: {} is good until {}, and what is signed last is signed for a day",
+            first.role, first.expires
+        )),
+        _ => Ok(format!("the first to expire is {}, at {}", first.role, first.expires)),
+    }
 }
 
 fn pointer(

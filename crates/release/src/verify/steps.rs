@@ -39,7 +39,8 @@ impl Steps {
 
     /// A step that is not taken, and why.
     pub(super) fn skip(&mut self, name: &str, reason: impl Into<String>) {
-        let outcome = Verdict::Skipped(reason.into());
+        let reason = self.failed.as_ref().map_or_else(|| reason.into(), |failed| format!("`{failed}` did not hold"));
+        let outcome = Verdict::Skipped(reason);
         self.steps.push(VerifyStep { name: name.into(), outcome, detail: String::new() });
     }
 
