@@ -100,6 +100,15 @@ fn a_release_by_an_encrypted_key_is_production_and_shows_what_is_demanded() {
     // Built again it is the same; from other inputs it is not, and the file is named.
     let again = json(f, 0, &["release", "--reproduce", whole, "--json"]);
     assert_eq!(again["steps"].as_array().unwrap().last().unwrap()["name"], "reproduced");
+    // A single byte that was changed since is found, where it is.
+    let model = f.join(whole).join("payload/model.onnx");
+    let mut bytes = fs::read(&model).unwrap();
+    bytes[1234] ^= 1;
+    fs::write(&model, &bytes).unwrap();
+    let message = error(f, 98, &["release", "--reproduce", whole]);
+    assert!(message.contains("`model.onnx`: byte 1234 differs"), "{message}");
+    bytes[1234] ^= 1;
+    fs::write(&model, bytes).unwrap();
     fs::write(f.join("plimsoll.toml"), spec() + "# a remark\n").unwrap();
     let message = error(f, 98, &["release", "--reproduce", whole]);
     assert!(message.contains("`budgets/plimsoll.toml`: line "), "{message}");
