@@ -3,8 +3,9 @@
 
     python .ci/s3.py EXAMPLE_PRODUCTION PLIMSOLL [KILLS]
 
-EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line. Two publishers at once, a publisher that
-holds the lock, and KILLS (3) that are killed at random points. Ends with 1 at the first claim that does not hold.
+EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line. Every verb that moves a channel or changes
+a key, a rollout from its start to its rollback, two publishers at once, a publisher that holds the lock, and KILLS (3) that are killed at
+random moments. Ends with 1 at the first claim that does not hold.
 """
 import base64
 import contextlib
@@ -15,8 +16,6 @@ import json
 import os
 import pathlib
 import random
-
-
 import socket
 import ssl
 import subprocess
@@ -107,16 +106,101 @@ class World:
             raise SystemExit(f"BROKEN {' '.join(map(str, arguments))} ended in {done.returncode}: {done.stdout}{done.stderr}")
         return done
 
+    def channel(self, verb, *arguments):
+        return self.run("channel", verb, "--repository", ADDRESS, "--keys", self.keys, *arguments)
+
+    def rollout(self, verb, *arguments, accepted=0):
+        return self.run("rollout", verb, "--repository", ADDRESS, "--keys", self.keys, "--rollout", self.folder / "rollout", *arguments,
+                        accepted=accepted)
+
     def publish(self, version):
         return ("channel", "publish", "--channel", "beta", "--from", self.folder / f"releases/sleep-wake-{version}", "--repository", ADDRESS,
                 "--keys", self.keys, "--person", "release desk", "--reason", "a rehearsal")
 
+    def status(self):
+        return json.loads(self.run("channel", "status", "--repository", ADDRESS, "--json").stdout)
+
+    def pointer(self, channel):
+        return next(c["pointer"] for c in self.status()["channels"] if c["channel"] == channel)
+
     def beta(self):
-        status = json.loads(self.run("channel", "status", "--repository", ADDRESS, "--json").stdout)
-        return next(c["pointer"] for c in status["channels"] if c["channel"] == "beta")
+        return self.pointer("beta")
+
+    def log(self):
+        return [json.loads(line) for line in self.run("audit", "export", "--repository", ADDRESS, "--root", self.folder / "root.json").stdout.splitlines()]
 
     def verify(self, address=ADDRESS, *more):
         return self.run("verify", address, "--production", "--root", self.folder / "root.json", "--memory", self.folder / "memory", *more)
+
+
+POLICY = """
+schema = 1
+name = "rehearsal"
+[plan]
+fleet = 600
+enrolled = 600
+[beta]
+soak = "8d"
+[[stages]]
+share = "20%"
+soak = "3d"
+[[stages]]
+share = "100%"
+soak = "3d"
+[metrics.over-budget]
+margin = "1pp"
+max = "10%"
+spread = "0.5pp"
+"""
+
+
+def at(pointer):
+    return pointer["version"], pointer["percent_bp"], pointer["state"]
+
+
+def rolled_out(world):
+    """A rollout of what beta is at; a person takes every step, since no device reports anything."""
+    (world.folder / "policy.toml").write_text(POLICY)
+    world.rollout("start", "--policy", world.folder / "policy.toml", "--day", "2026-01-01", "--by", "anna")
+    # Held for longer than evidence is waited for: a person may decide.
+    world.rollout("decide", "--day", "2026-03-10", accepted=102)
+    world.rollout("resolve", "--day", "2026-03-11", "--by", "anna", "--reason", "the ward waits")
+    shares = [at(world.pointer("general"))]
+    for verb in ["halt", "resume", "halt"]:
+        world.rollout(verb, "--day", "2026-03-12", "--by", "anna", "--reason", "a rehearsal")
+        shares.append(at(world.pointer("general")))
+    world.rollout("rollback", "--day", "2026-03-12", "--by", "anna", "--reason", "a rehearsal")
+    shares.append(at(world.pointer("general")))
+    claim(shares == [("1.1.0", 2000, state) for state in ["active", "halted", "active", "halted"]] + [("1.0.0", 10000, "active")]
+          and at(world.beta())[0] == "1.0.0", f"a rollout starts, is resolved, halted, resumed and rolled back: {shares}")
+    override = next(line for line in world.log() if line["action"] == "override")
+    claim(override["person"] == "anna" and "the ward waits" in override["reason"] and override["keys"],
+          f"what a person decided is in the log: {override['person']}: {override['meaning']}")
+    world.verify()
+
+
+def moved(world, decision):
+    """The verbs of channels and keys that nothing else here uses."""
+    world.run(*world.publish("1.1.0"))
+    world.channel("publish", "--channel", "general", "--percent", "5", "--decision", decision)
+    world.channel("advance", "--channel", "general", "--percent", "20")
+    advanced = world.pointer("general")
+    world.channel("rollback", "--channel", "general")
+    claim((at(advanced), at(world.pointer("general"))) == (("1.1.0", 2000, "active"), ("1.0.0", 10000, "active")),
+          "a channel goes to another share, and back to the release before")
+    for old in ["timestamp", "beta-1", "targets-1", "root-1"]:
+        new = world.keys / f"{old}-b.pem"
+        new.write_bytes(ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()))
+        new.chmod(0o600)
+        world.channel("rotate-key", "--key", old, "--new", new, "--holder", "somebody new")
+        (world.keys / f"{old}.pem").unlink()
+        world.verify()
+    world.channel("revoke", "--key", "general-3", "--role", "general")
+    roles = {key["name"]: key["roles"] for key in world.status()["keys"]}
+    claim("beta-1" not in roles and "beta" in roles["beta-1-b"] and "general" not in roles["general-3"],
+          "keys of four roles are replaced, one of general is revoked, and who holds the first root follows")
+    world.verify()
 
 
 def main():
@@ -140,11 +224,10 @@ def main():
         (folder / "root.json").write_bytes(s3.get_object(Bucket=BUCKET, Key=f"{PREFIX}/metadata/1.root.json")["Body"].read())
         world.run(*world.publish("1.0.0"))
         beta = world.beta()
-        world.run("channel", "publish", "--channel", "general", "--decision", decisions[beta["release_digest"]], "--repository", ADDRESS,
-                  "--keys", world.keys)
-        world.run("channel", "refresh", "--repository", ADDRESS, "--keys", world.keys)
-        world.run("channel", "halt", "--channel", "general", "--reason", "a rehearsal", "--repository", ADDRESS, "--keys", world.keys)
-        world.run("channel", "resume", "--channel", "general", "--repository", ADDRESS, "--keys", world.keys)
+        world.channel("publish", "--channel", "general", "--decision", decisions[beta["release_digest"]])
+        world.channel("refresh")
+        world.channel("halt", "--channel", "general", "--reason", "a rehearsal")
+        world.channel("resume", "--channel", "general")
         steps = world.verify().stdout
         claim("verdict  pass" in steps, "made, published, promoted, refreshed, halted and resumed: plimsoll verifies s3://")
         claim("lines hold" in world.run("audit", "verify", "--repository", ADDRESS).stderr, "the audit log holds in the bucket")
@@ -163,6 +246,11 @@ def main():
                 client.read(f"release.{target['release']}.{target['version']}.json")
                 return pointers
         claim(tuf_reads()[1]["version"] == "1.0.0", "python-tuf reads beta and general from root v1 over the store's HTTP")
+        world.run(*world.publish("1.1.0"))
+        second = decisions[world.beta()["release_digest"]]
+        rolled_out(world)
+        moved(world, second)
+        claim(tuf_reads()[0]["version"] == "1.1.0", "python-tuf follows every new key from root v1")
 
         with https(folder / "repository", folder) as (address, certificate):
             command = world.command("verify", address, "--root", folder / "repository/metadata/1.root.json", "--production")
@@ -232,14 +320,17 @@ def main():
             publisher.wait()
             world.verify()
             tuf_reads()
-            held = json.loads(s3.get_object(**key)["Body"].read())["holder"] is not None
-            waited += held
+            if json.loads(s3.get_object(**key)["Body"].read())["holder"] is not None:
+                # The first lock of the dead is waited for, ten seconds; of the others it is as if they had passed.
+                if waited:
+                    s3.put_object(**key, Body=free)
+                waited += 1
             world.run(*world.publish(versions[0]))
             pointer = world.beta()
             if pointer["version"] != versions[0]:
                 raise SystemExit(f"BROKEN the next publish repaired nothing: {pointer}")
-            world.verify()
             versions.reverse()
+        world.verify()
         done.set()
         client.join()
         claim(looks and not broken, f"a client that looked {len(looks)} times all the while never saw an invalid repository {''.join(broken[:1])}")

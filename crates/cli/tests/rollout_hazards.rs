@@ -20,7 +20,9 @@ use common::{
     fleet::{begin, pointer, telemetry},
     json, plimsoll_in,
 };
-use plimsoll_record::{Decision, Intake, PointerState, ProblemRecord, RolloutState, RolloutStatus};
+use plimsoll_record::{
+    AuditAction, AuditEntry, Decision, Intake, PointerState, ProblemRecord, RolloutState, RolloutStatus,
+};
 use plimsoll_trust::{FileKey, KeySource, dsse::Envelope};
 
 /// A rollout that has begun; each test has a copy of its own.
@@ -194,6 +196,36 @@ fn a_decision_that_was_killed_before_it_moved_the_channel_is_carried_out_by_the_
     plimsoll_in(f, &args);
     assert_eq!(pointer(f, "general"), resumed);
     assert_eq!((resumed.state, resumed.percent_bp), (PointerState::Active, 2_000));
+}
+
+#[test]
+fn a_person_who_sets_the_evidence_aside_is_in_the_audit_log() {
+    let folder = begun();
+    let f = folder.path();
+    let resolve = ["rollout", "resolve", "--day", "2027-01-11", "--by", "anna", "--reason", "the ward waits"];
+    assert!(error(f, 97, &resolve).contains("`plimsoll rollout decide` judges it"));
+    expect(f, 102, &["rollout", "decide", "--day", "2026-11-20"]);
+    assert!(error(f, 97, &resolve).contains("evidence will decide"));
+    let overrides = || {
+        let log = expect(f, 0, &["audit", "export"]);
+        let lines = log.lines().map(|l| serde_json::from_str::<AuditEntry>(l).unwrap());
+        lines.filter(|e| e.action == AuditAction::Override).collect::<Vec<_>>()
+    };
+    assert_eq!(overrides(), []);
+
+    // Nobody has reported for longer than the policy waits for evidence.
+    let held = json(f, 102, &["rollout", "decide", "--day", "2027-01-10", "--json"]);
+    assert!(held["reasons"].to_string().contains("a person decides"), "{held}");
+    json(f, 0, &[&resolve[..], &["--dry-run", "--json"]].concat());
+    assert_eq!(overrides(), [], "a dry run writes nothing");
+    expect(f, 0, &resolve);
+    let [line] = overrides().try_into().unwrap();
+    assert_eq!((line.person.as_str(), line.reason.as_str()), ("anna", "the ward waits"));
+    assert!(line.meaning.starts_with("digits 1.1.0 goes on from stage 0 though evidence"), "{}", line.meaning);
+    assert!(!line.keys.is_empty());
+    expect(f, 0, &["audit", "verify"]);
+    let general = pointer(f, "general");
+    assert_eq!((general.percent_bp, general.target.version.as_str()), (2_000, "1.1.0"));
 }
 
 #[test]

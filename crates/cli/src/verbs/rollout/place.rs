@@ -17,7 +17,7 @@ use plimsoll_rollout::{
     store::Store,
 };
 use plimsoll_trust::{
-    NoSecrets, atomic,
+    atomic,
     dsse::{Envelope, IN_TOTO},
     sha256_hex,
 };
@@ -27,7 +27,9 @@ use crate::{
     failure::Failure,
     manual::Code,
     places::{self, Home},
-    repositories, ui,
+    repositories,
+    secrets::Here,
+    ui,
     world::{self, patiently},
 };
 
@@ -47,7 +49,7 @@ impl Place {
         };
         let keys = repositories::keys(&repository, at.repository.keys.as_deref())?;
         let folder = at.rollout.clone().unwrap_or_else(|| places::rollout_of(&repository));
-        let repository = repositories::open(&repository, &keys, &NoSecrets)?;
+        let repository = repositories::open(&repository, &keys, &Here)?;
         let signing = repository.signing_key()?.public_key().clone();
         let chain = Chain::read(&folder.join("decisions"), &[&signing])?;
         Ok(Self { repository, folder, chain, given: at.day })
