@@ -40,6 +40,17 @@ pub enum ReleaseError {
         /// What was given.
         value: String,
     },
+    /// No role has a key of that name.
+    #[error("a repository has no key called `{0}`")]
+    NoSuchKey(String),
+    /// One key would stand for several.
+    #[error("`{key}` cannot be another key of the repository: {by}")]
+    KeyInUse {
+        /// Its name.
+        key: String,
+        /// What has it already.
+        by: String,
+    },
     /// The parts of a release do not belong together.
     #[error("the release is inconsistent: {0}")]
     Inconsistent(String),
@@ -158,7 +169,9 @@ impl ReleaseError {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Name { .. } | Self::Inconsistent(_) | Self::Taken { .. } | Self::Encode { .. } => ErrorKind::BadInput,
-            Self::OtherModel { .. } | Self::NotInBeta { .. } => ErrorKind::BadInput,
+            Self::OtherModel { .. } | Self::NotInBeta { .. } | Self::KeyInUse { .. } | Self::NoSuchKey(_) => {
+                ErrorKind::BadInput
+            }
             Self::NoDecision { .. } => ErrorKind::VerificationRefused,
             Self::Halted { .. } | Self::AtNothing { .. } | Self::NoFallback { .. } => ErrorKind::BadInput,
             Self::Gate(_) => ErrorKind::GateFailed,
@@ -189,6 +202,8 @@ impl ReleaseError {
             }
             Self::Name { what: "version", .. } => "a version is written as semver does, such as 1.4.0".into(),
             Self::Name { what: "channel", .. } => "the channels are beta and general".into(),
+            Self::NoSuchKey(_) => "`plimsoll channel init --dry-run` lists the keys that there are".into(),
+            Self::KeyInUse { .. } => "draw one of its own: what takes two keys is to take two people".into(),
             Self::Name { .. } => "use letters, digits, `-`, `_` and `.`".into(),
             Self::Inconsistent(_) => "report, figures and model must come from the same run".into(),
             Self::Gate(_) => "see the report: change the model or the budget, and check again".into(),

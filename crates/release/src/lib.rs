@@ -38,7 +38,10 @@ pub use fetch::fetch;
 pub use input::{DatasetUse, Gate, Licence, ReleaseInput, SourceModel};
 pub use place::Place;
 pub use plimsoll_record::{ChannelStatus, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseStatus, RoleStatus, SIGNATURE, Status};
-pub use repository::{Placement, Published, Repository, keepers::NewKey};
+pub use repository::{
+    Placement, Published, Repository,
+    keepers::{AtHand, NewKey, keys_at_hand},
+};
 pub use reproduce::{Difference, Recorded, difference, recorded};
 pub use roles::{BETA, GENERAL, ROLES};
 pub use status::status;

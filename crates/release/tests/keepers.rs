@@ -8,7 +8,7 @@ use plimsoll_release::{
     build, status, verify_repository,
 };
 use plimsoll_trust::{
-    FileKey, KeySource,
+    FileKey, KeySource, NoSecrets,
     dsse::{Envelope, IN_TOTO},
     sha256_hex,
     tuf::FolderStore,
@@ -91,7 +91,7 @@ impl Fixture {
     fn new_key(&self, name: &str) -> NewKey {
         let path = self.keys().join(format!("{name}.pem"));
         FileKey::create(&path).unwrap();
-        NewKey::read(&path, "somebody new").unwrap()
+        NewKey::read(&path, "somebody new", &NoSecrets).unwrap()
     }
 
     #[track_caller]
@@ -247,6 +247,38 @@ fn every_key_can_be_replaced_and_clients_of_the_first_root_follow() {
 }
 
 #[test]
+fn one_key_is_not_two_peoples() {
+    let fixture = Fixture::new();
+    let keys = fixture.keys();
+    let read = |name: &str| NewKey::read(&keys.join(format!("{name}.pem")), "", &NoSecrets).unwrap();
+    let replace = |old: &str, new: &str, role: Option<&str>| {
+        fixture.keeper().replace_key(old, Some(read(new)), role, now()).map_err(|e| e.to_string())
+    };
+    let error = replace("general-1", "general-2", None).unwrap_err();
+    assert!(error.contains("`general-2` cannot be another key of the repository: the role `"), "{error}");
+    for (old, new) in [("general-1", "beta-1"), ("beta-1", "general-1")] {
+        let error = replace(old, new, Some(if old == "beta-1" { BETA } else { GENERAL })).unwrap_err();
+        assert!(error.contains("would speak for both beta and general"), "{error}");
+    }
+    // The same new key in one role after the other is one person's all the same.
+    let new = fixture.new_key("beta-1-b");
+    fixture.keeper().replace_key("beta-1", Some(new), Some(BETA), now()).unwrap();
+    replace("beta-1", "beta-1-b", None).unwrap();
+    fixture.passes();
+
+    // Nor does a repository begin with such keys.
+    let place = fixture.folder.path().join("other");
+    fs::copy(keys.join("beta-2.pem"), keys.join("general-3.pem")).unwrap();
+    let error = Repository::create_in(&place, &keys, false, &BTreeMap::new(), now()).unwrap_err();
+    assert_eq!(error.to_string(), "`general-3` cannot be another key of the repository: it is that of `beta-2`");
+    fs::remove_file(keys.join("general-3.pem")).unwrap();
+    let people = BTreeMap::from([("general-4".to_owned(), "anna".to_owned())]);
+    let error = Repository::create_in(&place, &keys, true, &people, now()).unwrap_err();
+    assert_eq!(error.to_string(), "a repository has no key called `general-4`");
+    assert!(!place.exists() && !keys.join("general-3.pem").exists());
+}
+
+#[test]
 fn keys_are_not_drawn_for_a_repository_that_is_there_nor_where_nobody_asked() {
     let fixture = Fixture::new();
     let again =
@@ -255,7 +287,7 @@ fn keys_are_not_drawn_for_a_repository_that_is_there_nor_where_nobody_asked() {
     let keys = fixture.folder.path().join("none");
     let elsewhere = fixture.folder.path().join("elsewhere");
     let error = Repository::create_in(&elsewhere, &keys, false, &BTreeMap::new(), now()).unwrap_err();
-    assert!(error.to_string().contains("there is no key `beta-1`"), "{error}");
+    assert!(error.to_string().contains("there is no key `beta-1`, `beta-2`, `general-1`"), "{error}");
     assert!(!keys.exists() && !elsewhere.exists());
 }
 
@@ -371,6 +403,11 @@ fn a_clock_ten_years_off_is_a_clear_error_and_the_old_state() {
     let late = VerifyOptions { now: Some(now() + 10 * YEAR), ..Default::default() };
     let verification = verify_repository(&fixture.repository(), &late).unwrap();
     assert!(verification.failure().unwrap().detail.contains("expired at"), "{verification:#?}");
+    // By a clock that is behind nothing expires, so that an old state could be held up for ever.
+    let early = VerifyOptions { now: Some(now() - 10 * YEAR), ..Default::default() };
+    let verification = verify_repository(&fixture.repository(), &early).unwrap();
+    let failure = verification.failure().unwrap();
+    assert!(failure.name == "expiry" && failure.detail.contains("the clock is behind"), "{failure:?}");
     // A publisher's clock: what it signed would be expired for everybody, or would outlive all who hold the keys.
     let timestamp = || fs::read(fixture.repository().join("metadata/timestamp.json")).unwrap();
     let before = timestamp();

@@ -8,7 +8,9 @@ use std::{
 };
 
 use plimsoll_record::{ChannelPointer, PointedRelease, PointerState};
-use plimsoll_release::{Actor, BETA, NewKey, Placement, Published, ReleaseError, Repository, Status, status};
+use plimsoll_release::{
+    Actor, AtHand, BETA, NewKey, Placement, Published, ROLES, ReleaseError, Repository, Status, keys_at_hand, status,
+};
 
 use crate::{
     args::{self, Channel},
@@ -56,7 +58,7 @@ pub(crate) fn run(world: &World, verb: &Channel) -> Result<Exit, Failure> {
         Channel::Resume { at, channel, actor } => moved(world, at, actor, |r| r.resume(channel, None, now))?,
         Channel::Rollback { at, channel, actor } => moved(world, at, actor, |r| r.rollback(channel, None, now))?,
         Channel::RotateKey { at, key, new, holder, role, actor } => {
-            let new = NewKey::read(new, holder)?;
+            let new = NewKey::read(new, holder, &Here)?;
             let to = new.name.clone();
             let roles = open(at, actor)?.replace_key(key, Some(new), role.as_deref(), now)?;
             ui::say(&format!("{key} is replaced by {to} in {}", roles.join(", ")));
@@ -134,26 +136,45 @@ fn init(
     dry_run: bool,
 ) -> Result<(), Failure> {
     if dry_run {
-        let rows = plimsoll_release::ROLES.iter().map(|r| {
-            let who = |key: &&str| match holders.get(*key) {
-                Some(person) => format!("{key} ({person})"),
-                None => (*key).to_owned(),
-            };
-            let keys = r.keys.iter().map(who).collect::<Vec<_>>().join(", ");
-            vec![r.name.to_owned(), format!("{} of {}", r.threshold, r.keys.len()), r.days.to_string(), keys]
-        });
-        ui::data(&ui::table(&["role", "keys", "days", "held by"], rows.collect()))?;
-        ui::say("dry run: nothing was made");
-        return Ok(());
+        return walk(keys, draw, holders);
     }
     let now = SystemTime::now();
-    let made = Repository::create(repositories::store(folder)?, keys, draw, holders, now)?;
+    let made = Repository::create(repositories::store(folder)?, (keys, draw), &Here, holders, now)?;
     let found = status(repositories::place(folder)?, now)?;
     world.print(&found, || text(&found))?;
     ui::say(&format!(
         "give clients {} by a way that you trust; keep the keys of root and targets offline, and each where its holder alone has it",
         made.folder().join("metadata/1.root.json").display()
     ));
+    Ok(())
+}
+
+/// What `init` would make: roles, and for each key who holds it and what is at hand of it.
+fn walk(folder: &Path, draw: bool, holders: &BTreeMap<String, String>) -> Result<(), Failure> {
+    let at_hand = keys_at_hand(folder, holders)?;
+    let roles = ROLES.iter().map(|r| {
+        let threshold = format!("{} of {}", r.threshold, r.keys.len());
+        vec![r.name.to_owned(), threshold, r.days.to_string(), r.keys.join(", ")]
+    });
+    ui::data(&ui::table(&["role", "keys", "days", "signed by"], roles.collect()))?;
+    let keys = at_hand.iter().map(|(name, found)| {
+        let found = match found {
+            AtHand::Private => "private key",
+            AtHand::Public => "public half: its holder signs elsewhere",
+            AtHand::Nothing if draw => "would be drawn",
+            AtHand::Nothing => "MISSING",
+        };
+        vec![(*name).to_owned(), holders.get(*name).cloned().unwrap_or_default(), found.to_owned()]
+    });
+    ui::data("\n")?;
+    ui::data(&ui::table(&["key", "held by", "at hand"], keys.collect()))?;
+    ui::say("dry run: nothing was made");
+    if !draw && at_hand.values().any(|found| *found == AtHand::Nothing) {
+        ui::say(&format!(
+            "put NAME.pem or NAME.pub.pem of what is missing into {}, or draw it by --draw-keys",
+            folder.display()
+        ));
+    }
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use plimsoll_record::{AuditAction, KeyStatus};
 use plimsoll_trust::{
-    FileKey, KeyError, Keyring, PublicKey,
+    FileKey, KeyError, Keyring, NoSecrets, PublicKey, Secrets,
     tuf::{self, Client, Creation, Editor, FolderStore, Store, TufError},
 };
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::Repository;
 use crate::{
     ReleaseError,
     audit::{self, Event},
-    roles::{ROLES, key_names},
+    roles::{CHANNELS, ROLES, key_names},
 };
 
 /// Field of the targets role that says whose keys are whose.
@@ -37,11 +37,11 @@ pub struct NewKey {
 }
 
 impl NewKey {
-    /// From a PEM file of either half.
-    pub fn read(path: &Path, holder: &str) -> Result<Self, ReleaseError> {
+    /// From a PEM file of either half; `secrets` open an encrypted one.
+    pub fn read(path: &Path, holder: &str, secrets: &dyn Secrets) -> Result<Self, ReleaseError> {
         let name = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
         let (name, holder) = (name.trim_end_matches(".pub").to_owned(), holder.to_owned());
-        match FileKey::read(path) {
+        match FileKey::read_with(path, secrets) {
             Ok(key) => {
                 let public = plimsoll_trust::KeySource::public_key(&key).clone();
                 Ok(Self { name, holder, public, private: Some(key) })
@@ -52,6 +52,41 @@ impl NewKey {
             Err(e) => Err(e.into()),
         }
     }
+}
+
+/// What is at hand of a key before a repository is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtHand {
+    /// The private key, or where it is.
+    Private,
+    /// The public half.
+    Public,
+    /// Nothing.
+    Nothing,
+}
+
+/// What a folder has of each key that a repository for production takes, by name. `people` hold keys that there are.
+pub fn keys_at_hand(
+    folder: &Path,
+    people: &BTreeMap<String, String>,
+) -> Result<BTreeMap<&'static str, AtHand>, ReleaseError> {
+    let at_hand = |name: &'static str| {
+        let found = match folder.join(public_file(name)).exists() {
+            _ if Keyring::holds(folder, name) => AtHand::Private,
+            true => AtHand::Public,
+            false => AtHand::Nothing,
+        };
+        (name, found)
+    };
+    let found: BTreeMap<&str, AtHand> = key_names().into_iter().map(at_hand).collect();
+    match people.keys().find(|name| !found.contains_key(name.as_str())) {
+        Some(name) => Err(ReleaseError::NoSuchKey(name.chars().take(80).collect())),
+        None => Ok(found),
+    }
+}
+
+fn public_file(name: &str) -> String {
+    format!("{name}.pub.pem")
 }
 
 fn holder(name: &str, holder: &str) -> Value {
@@ -84,23 +119,45 @@ pub(super) fn holders(
     public: &BTreeMap<String, PublicKey>,
     holders: &BTreeMap<String, String>,
 ) -> Result<BTreeMap<String, Value>, ReleaseError> {
-    let mut known = serde_json::Map::new();
+    let mut known: BTreeMap<String, &str> = BTreeMap::new();
+    let mut said = serde_json::Map::new();
     for name in ROLES.iter().flat_map(|r| r.keys).collect::<BTreeSet<_>>() {
         let key = keys.get(name).map(|k| k.public_key()).or_else(|| public.get(*name));
-        let key = key.ok_or_else(|| KeyError::Missing((*name).into()))?;
-        let who = holders.get(*name).map_or("", String::as_str);
-        known.insert(tuf::key_id(key)?, holder(name, who));
+        let id = tuf::key_id(key.ok_or_else(|| KeyError::Missing((*name).into()))?)?;
+        // What takes two keys takes two people.
+        if let Some(other) = known.insert(id.clone(), name) {
+            return Err(ReleaseError::KeyInUse { key: (*name).into(), by: format!("it is that of `{other}`") });
+        }
+        said.insert(id, holder(name, holders.get(*name).map_or("", String::as_str)));
     }
-    Ok(BTreeMap::from([(HOLDERS.to_owned(), Value::Object(known))]))
+    Ok(BTreeMap::from([(HOLDERS.to_owned(), Value::Object(said))]))
+}
+
+/// Refuses a key in the place of another where fewer people could do by it what takes several: a role that has it already, or both
+/// channels.
+fn check_new(new: &NewKey, known: &[KeyStatus], old: &KeyStatus, role: Option<&str>) -> Result<(), ReleaseError> {
+    let id = tuf::key_id(&new.public)?;
+    let Some(listed) = known.iter().find(|k| k.id == id) else { return Ok(()) };
+    let in_use = |by: String| ReleaseError::KeyInUse { key: new.name.clone(), by };
+    let taken: Vec<&String> = old.roles.iter().filter(|r| role.is_none_or(|role| role == *r)).collect();
+    if let Some(role) = taken.iter().find(|r| listed.roles.contains(r)) {
+        return Err(in_use(format!("the role `{role}` lists it as `{}`", listed.name)));
+    }
+    let speaks = |channel: &str| taken.iter().copied().chain(&listed.roles).any(|r| r == channel);
+    if CHANNELS.iter().all(|channel| speaks(channel)) {
+        return Err(in_use(format!("it would speak for both {}", CHANNELS.join(" and "))));
+    }
+    Ok(())
 }
 
 impl Repository {
-    /// Makes a repository for production: no trial. Keys lie in a folder: `<name>.pem` private ones, of every role as many as its
-    /// threshold; `<name>.pub.pem` the public halves of the others. With `draw`, those that are not there are drawn.
+    /// Makes a repository for production: no trial. Keys lie in a folder: `<name>.pem` (or `<name>.key`) private ones, of every role
+    /// as many as its threshold, which `secrets` open; `<name>.pub.pem` the public halves of the others. With `draw`, those that
+    /// are not there are drawn.
     pub fn create(
         store: Box<dyn Store>,
-        keys: &Path,
-        draw: bool,
+        (keys, draw): (&Path, bool),
+        secrets: &dyn Secrets,
         people: &BTreeMap<String, String>,
         now: SystemTime,
     ) -> Result<Self, ReleaseError> {
@@ -111,20 +168,23 @@ impl Repository {
             Err(TufError::NotFound { .. }) => {}
             Err(e) => return Err(e.into()),
         }
-        let names = key_names();
         let mut public = BTreeMap::new();
-        let mut private = Vec::new();
-        for name in names {
-            let path = keys.join(format!("{name}.pub.pem"));
-            if keys.join(format!("{name}.pem")).exists() || (draw && !path.exists()) {
-                private.push(name);
-            } else if path.exists() {
-                public.insert(name.to_owned(), PublicKey::read(&path)?);
-            } else {
-                return Err(KeyError::Missing(name.into()).into());
+        let (mut private, mut missing) = (Vec::new(), Vec::new());
+        for (name, found) in keys_at_hand(keys, people)? {
+            match found {
+                AtHand::Private => private.push(name),
+                AtHand::Public => {
+                    public.insert(name.to_owned(), PublicKey::read(&keys.join(public_file(name)))?);
+                }
+                AtHand::Nothing if draw => private.push(name),
+                AtHand::Nothing => missing.push(name),
             }
         }
-        let ring = Keyring::of_folder(keys, &private, draw)?;
+        if !missing.is_empty() {
+            return Err(KeyError::Missing(missing.join("`, `")).into());
+        }
+        let open = if draw { Keyring::open_or_draw } else { Keyring::open_folder };
+        let ring = open(keys, &private, secrets)?;
         let notes = holders(&ring, &public, people)?;
         let marks = BTreeMap::new();
         let creation = Creation { roles: ROLES, keys: &ring, public: &public, marks: &marks, notes: &notes };
@@ -132,7 +192,7 @@ impl Repository {
         Ok(Self { made: true, ..Self::with_store(store, ring)? })
     }
 
-    /// The same in a folder.
+    /// The same in a folder, with keys that need no secret.
     pub fn create_in(
         folder: &Path,
         keys: &Path,
@@ -140,7 +200,7 @@ impl Repository {
         people: &BTreeMap<String, String>,
         now: SystemTime,
     ) -> Result<Self, ReleaseError> {
-        Self::create(Box::new(FolderStore::new(folder)), keys, draw, people, now)
+        Self::create(Box::new(FolderStore::new(folder)), (keys, draw), &NoSecrets, people, now)
     }
 
     /// Puts another key in the place of one (by name or id), or takes it away, in one role or in all; the roles that changed. What
@@ -159,20 +219,33 @@ impl Repository {
         {
             self.keys.insert(format!("{}-new", key.name), Box::new(private));
         }
+        self.noting(now, || self.put_key(old, new.as_ref(), role, now))
+    }
+
+    fn put_key(
+        &self,
+        old: &str,
+        new: Option<&NewKey>,
+        role: Option<&str>,
+        now: SystemTime,
+    ) -> Result<Vec<String>, ReleaseError> {
         let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
         let known = keys_of(editor.client());
         let found: Vec<&KeyStatus> =
             known.iter().filter(|k| k.name == old || (old.len() >= 8 && k.id.starts_with(old))).collect();
         let [found] = found.as_slice() else {
-            return Err(TufError::UnknownKey { id: old.chars().take(80).collect() }.into());
+            return Err(TufError::UnknownKey { id: old.chars().take(80).collect(), role: None }.into());
         };
-        let roles = editor.replace_key(&found.id, new.as_ref().map(|k| &k.public), role)?;
+        if let Some(new) = new {
+            check_new(new, &known, found, role)?;
+        }
+        let roles = editor.replace_key(&found.id, new.map(|k| &k.public), role)?;
         let mut note = editor.client().note(HOLDERS).cloned().unwrap_or_else(|| json!({}));
-        if let (Some(note), Some(new)) = (note.as_object_mut(), &new) {
+        if let (Some(note), Some(new)) = (note.as_object_mut(), new) {
             note.insert(tuf::key_id(&new.public)?, holder(&new.name, &new.holder));
         }
         editor.set_note(HOLDERS, note)?;
-        let event = match &new {
+        let event = match new {
             Some(new) => {
                 let id = tuf::key_id(&new.public)?;
                 let what =

@@ -63,25 +63,27 @@ impl Repository {
         decision: Option<String>,
         now: SystemTime,
     ) -> Result<Published, ReleaseError> {
-        let (mut editor, current) = self.current(channel)?;
-        let halt = Halt {
-            schema: Halt::SCHEMA.into(),
-            channel: channel.into(),
-            trial: self.trial,
-            epoch: current.epoch,
-            reason: reason.into(),
-            utc: tuf::utc(now)?,
-            decision_sha256: decision,
-        };
-        halt.check(channel).map_err(ReleaseError::Inconsistent)?;
-        let moved = current.state != PointerState::Halted;
-        let name = halt_target(channel);
-        editor.set_target(HALT, &name, encode(&name, &halt)?)?;
-        let what =
-            format!("{channel} is halted at epoch {}, {}: {reason}", current.epoch, super::named(&current.target));
-        audit::append(&mut editor, &[Event::new(AuditAction::Halt, what)], &self.actor, &self.keys, now)?;
-        editor.commit(&self.keys, now)?;
-        Ok(Published { repository: self.folder().into(), pointer: current.under(Some(&halt)), moved })
+        self.noting(now, || {
+            let (mut editor, current) = self.current(channel)?;
+            let halt = Halt {
+                schema: Halt::SCHEMA.into(),
+                channel: channel.into(),
+                trial: self.trial,
+                epoch: current.epoch,
+                reason: reason.into(),
+                utc: tuf::utc(now)?,
+                decision_sha256: decision,
+            };
+            halt.check(channel).map_err(ReleaseError::Inconsistent)?;
+            let moved = current.state != PointerState::Halted;
+            let name = halt_target(channel);
+            editor.set_target(HALT, &name, encode(&name, &halt)?)?;
+            let what =
+                format!("{channel} is halted at epoch {}, {}: {reason}", current.epoch, super::named(&current.target));
+            audit::append(&mut editor, &[Event::new(AuditAction::Halt, what)], &self.actor, &self.keys, now)?;
+            editor.commit(&self.keys, now)?;
+            Ok(Published { repository: self.folder().into(), pointer: current.under(Some(&halt)), moved })
+        })
     }
 
     /// Ends a halt or a pause with the same release: a new epoch, signed by the channel's own keys. The release is all there, and the

@@ -1,6 +1,10 @@
 //! Keys by the names that roles call them by, and the folder that they lie in.
 
-use std::{collections::BTreeMap, fmt, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use super::{FileKey, KeyError, KeySource, LIMIT, NoSecrets, Secrets, open_key};
 use crate::{atomic, read_bounded};
@@ -18,17 +22,10 @@ impl fmt::Debug for Keyring {
 }
 
 impl Keyring {
-    /// Keys of a folder, `<name>.pem` each; with `create`, those that are not there are drawn.
+    /// Keys of a folder that need no secret; with `create`, those that are not there are drawn.
     pub fn of_folder(folder: &Path, names: &[&str], create: bool) -> Result<Self, KeyError> {
-        if !create {
-            return Self::open_folder(folder, names, &NoSecrets);
-        }
-        make_private_folder(folder).map_err(|source| KeyError::Write { path: folder.into(), source })?;
-        let mut ring = Self::default();
-        for name in names {
-            ring.insert(*name, Box::new(FileKey::read_or_create(&folder.join(format!("{name}.pem")))?));
-        }
-        Ok(ring)
+        let of = if create { Self::open_or_draw } else { Self::open_folder };
+        of(folder, names, &NoSecrets)
     }
 
     /// Keys of a folder that nothing is added to: `<name>.pem`, plain or encrypted, or `<name>.key`, whose one line names the key
@@ -36,19 +33,28 @@ impl Keyring {
     pub fn open_folder(folder: &Path, names: &[&str], secrets: &dyn Secrets) -> Result<Self, KeyError> {
         let mut ring = Self::default();
         for name in names {
-            let [file, elsewhere] = ["pem", "key"].map(|ending| folder.join(format!("{name}.{ending}")));
-            let key: Box<dyn KeySource> = match (file.exists(), elsewhere.exists()) {
-                (true, true) => return Err(KeyError::Twice { folder: folder.into(), name: (*name).into() }),
-                (false, true) => {
-                    let named = read_bounded(&elsewhere, LIMIT)?;
-                    let named = String::from_utf8(named).map_err(|_| KeyError::NotPrivate { path: elsewhere })?;
-                    open_key(named.trim(), secrets)?
-                }
-                (_, false) => Box::new(FileKey::read_with(&file, secrets)?),
+            ring.insert(*name, open_named(folder, name, secrets)?);
+        }
+        Ok(ring)
+    }
+
+    /// As [`Keyring::open_folder`], and those that are not there are drawn, `<name>.pem` each.
+    pub fn open_or_draw(folder: &Path, names: &[&str], secrets: &dyn Secrets) -> Result<Self, KeyError> {
+        make_private_folder(folder).map_err(|source| KeyError::Write { path: folder.into(), source })?;
+        let mut ring = Self::default();
+        for name in names {
+            let key = match Self::holds(folder, name) {
+                true => open_named(folder, name, secrets)?,
+                false => Box::new(FileKey::read_or_create(&folder.join(format!("{name}.pem")))?),
             };
             ring.insert(*name, key);
         }
         Ok(ring)
+    }
+
+    /// Whether a folder has the private key of a name, or says where it is.
+    pub fn holds(folder: &Path, name: &str) -> bool {
+        places(folder, name).iter().any(|place| place.exists())
     }
 
     /// Adds a key.
@@ -74,6 +80,24 @@ impl Keyring {
     /// All keys.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &dyn KeySource)> {
         self.keys.iter().map(|(name, key)| (name.as_str(), key.as_ref()))
+    }
+}
+
+/// Where the key of a name lies: a file, and a file that says where.
+fn places(folder: &Path, name: &str) -> [PathBuf; 2] {
+    ["pem", "key"].map(|ending| folder.join(format!("{name}.{ending}")))
+}
+
+fn open_named(folder: &Path, name: &str, secrets: &dyn Secrets) -> Result<Box<dyn KeySource>, KeyError> {
+    let [file, elsewhere] = places(folder, name);
+    match (file.exists(), elsewhere.exists()) {
+        (true, true) => Err(KeyError::Twice { folder: folder.into(), name: name.into() }),
+        (false, true) => {
+            let named = read_bounded(&elsewhere, LIMIT)?;
+            let named = String::from_utf8(named).map_err(|_| KeyError::NotPrivate { path: elsewhere })?;
+            open_key(named.trim(), secrets)
+        }
+        (_, false) => Ok(Box::new(FileKey::read_with(&file, secrets)?)),
     }
 }
 

@@ -72,10 +72,22 @@ pub enum TufError {
         reason: String,
     },
     /// A key that signs for no role.
-    #[error("no role of the repository lists the key {id}")]
+    #[error("no role {}of the repository lists the key {id}", role.as_ref().map(|r| format!("`{r}` ")).unwrap_or_default())]
     UnknownKey {
         /// The key's id, or what was given for one.
         id: String,
+        /// The role that was asked for, where it was one.
+        role: Option<String>,
+    },
+    /// A role would be left with fewer keys than must sign.
+    #[error("the role `{role}` needs {needed} keys; {left} would be left")]
+    TooFewLeft {
+        /// The role.
+        role: String,
+        /// Keys that would be left.
+        left: u64,
+        /// Its threshold.
+        needed: u64,
     },
     /// A time outside of what can be written down.
     #[error("the clock says {0}: that cannot be")]
@@ -102,6 +114,7 @@ impl TufError {
                 "whoever keeps the repository signs it anew with `plimsoll channel refresh`; until then it may be a replayed old state".into()
             }
             Self::TooFewKeys { .. } => "bring the other keys of the role together".into(),
+            Self::TooFewLeft { .. } => "put another key in its place: `plimsoll channel rotate-key`".into(),
             Self::NoAuthority { .. } => "only roles that the repository delegates a name to can sign it".into(),
             Self::TooLong { .. } => "this is nothing that Plimsoll signed".into(),
             Self::Damaged { .. } => "remove the file; older states than it remembers are not noticed until the next update".into(),

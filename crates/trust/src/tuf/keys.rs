@@ -29,9 +29,9 @@ impl Replacement {
             }
             _ => drop(keyids.remove(at)),
         }
-        let have = keyids.len() as u64;
-        if have < threshold {
-            return Err(TufError::TooFewKeys { role: role.into(), have, needed: threshold });
+        let left = keyids.len() as u64;
+        if left < threshold {
+            return Err(TufError::TooFewLeft { role: role.into(), left, needed: threshold });
         }
         Ok(true)
     }
@@ -72,7 +72,10 @@ impl Editor<'_> {
         new: Option<&PublicKey>,
         only: Option<&str>,
     ) -> Result<Vec<String>, TufError> {
-        let unknown = || TufError::UnknownKey { id: old.chars().take(80).collect() };
+        let unknown = || TufError::UnknownKey {
+            id: old.chars().take(80).collect(),
+            role: only.map(|role| role.chars().take(80).collect()),
+        };
         let before = self.root.clone().unwrap_or_else(|| self.client.root().clone());
         let top = self.content(TOP)?.ok_or_else(unknown)?;
         let known = before.keys.keys().chain(top.delegations.iter().flat_map(|d| d.keys.keys()));
