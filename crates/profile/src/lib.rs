@@ -53,7 +53,7 @@ pub use hardware::{ByType, Hardware, Power, Stream};
 pub use metric::{Basis, Better, Metric, Unit};
 pub use money::{Money, Price, PriceOfGigabyte};
 pub use objective::{Aim, Models, Objective};
-pub use policy::{Plan, Policy, RolloutMetric, Stage, Tolerance};
+pub use policy::{Incidents, Plan, Policy, RolloutMetric, Stage, Tolerance};
 pub use profile::{ExecutorName, Kind, Profile};
 pub use recipe::{PASSES, PRUNE_TARGETS, RecipeSpec, StepSpec};
 pub use server::{InstanceType, Server};

@@ -104,6 +104,22 @@ pub struct Plan {
     pub responding_bp: u64,
 }
 
+/// What no release should do to any device, and what devices do by themselves all the same.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Incidents {
+    /// Devices that gave the release up after crashes in a row: fewer halt nothing.
+    pub crash_loops: u64,
+    /// Devices that got other files than were signed: fewer halt nothing.
+    pub signature_failures: u64,
+    /// Share of devices that report one in a stage with any release.
+    pub base: f64,
+}
+
+impl Incidents {
+    /// Where the policy says nothing else.
+    pub const USUAL: Self = Self { crash_loops: 3, signature_failures: 3, base: 1e-4 };
+}
+
 /// A policy.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
@@ -131,10 +147,8 @@ pub struct Policy {
     pub halt_after: Seconds,
     /// Time after which a person decides.
     pub person_after: Seconds,
-    /// Devices that gave the release up after crashes in a row: so many halt it at once.
-    pub crash_loops: u64,
-    /// Devices that got other files than were signed: so many halt it at once.
-    pub signature_failures: u64,
+    /// What halts it at once.
+    pub incidents: Incidents,
     /// Smallest number of devices that a report shows.
     pub min_cell: u64,
     /// How long telemetry is kept.
@@ -196,7 +210,7 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
         }
         t.finish();
     }
-    let (crash_loops, signature_failures) = incidents(table);
+    let incidents = incidents(table);
     let (min_cell, retention) = table.table("reporting").map_or((10, Seconds(400.0 * DAY)), |t| {
         let cell = t.get::<Count>("min-cell").map_or(10, |c| c.value.0);
         let retention = t.get::<Seconds>("retention").map_or(Seconds(400.0 * DAY), |s| s.value);
@@ -216,8 +230,7 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
         pre_period,
         halt_after,
         person_after,
-        crash_loops,
-        signature_failures,
+        incidents,
         min_cell,
         retention,
         tolerances: tolerances?,
@@ -225,12 +238,16 @@ fn policy(table: &Table<'_>, source: &Arc<Source>) -> Option<Policy> {
     })
 }
 
-/// Devices that must report a crash loop or a bad signature before it halts at once.
-fn incidents(table: &Table<'_>) -> (u64, u64) {
-    const USUAL: u64 = 3;
-    let Some(t) = table.table("incidents") else { return (USUAL, USUAL) };
-    let count = |key: &'static str| t.get::<Count>(key).map_or(USUAL, |c| c.value.0);
-    let found = (count("crash-loops"), count("signature-failures"));
+/// What halts a release at once.
+fn incidents(table: &Table<'_>) -> Incidents {
+    let usual = Incidents::USUAL;
+    let Some(t) = table.table("incidents") else { return usual };
+    let count = |key: &'static str, usual| t.get::<Count>(key).map_or(usual, |c| c.value.0);
+    let found = Incidents {
+        crash_loops: count("crash-loops", usual.crash_loops),
+        signature_failures: count("signature-failures", usual.signature_failures),
+        base: inner_share(&t, "base", usual.base, 0.1),
+    };
     t.finish();
     found
 }

@@ -1,7 +1,7 @@
 //! From evidence to a verdict, by the rules of a policy.
 //!
-//! HALT at once where so many devices as the policy says report a crash loop or a bad signature; where harm above half a margin is shown
-//! for any metric, or an absolute limit is passed for sure. ADVANCE where the soak is over,
+//! HALT at once where more devices report a crash loop or a bad signature than do so by themselves, and as many as the policy says; where
+//! harm above half a margin is shown for any metric, or an absolute limit is passed for sure. ADVANCE where the soak is over,
 //! enough devices report, limits are kept, and every metric that the planned fleet can show anything of at this stage is shown to be
 //! no worse than its margin. Otherwise HOLD, and what is missing: no data are no evidence. Where no stage of the plan could prove a
 //! metric, proof is not asked for: a person decides, with the power shown.
@@ -11,12 +11,10 @@ use plimsoll_record::{ArmFigure, MetricEvidence, MetricStanding, RolloutVerdict}
 
 use crate::{
     evidence::Evidence,
+    incidents::{self, AT_ONCE},
     ladder::{Ladder, Rung, days},
     metrics::{Rates, Seen, own, power},
 };
-
-/// Before statistics may halt, only what is so much surer does.
-const AT_ONCE: f64 = 0.1;
 
 /// When evidence is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,20 +143,9 @@ fn judge(judge: &Judge<'_>, rung: &Rung, when: When, evidence: &Evidence, detail
         }
         metrics.push(metric);
     }
-    for (what, events, halts) in [
-        ("a crash loop", [evidence.treatment.crash_loops, evidence.holdback.crash_loops], policy.crash_loops),
-        (
-            "files that are not what was signed",
-            [evidence.treatment.signature_failures, evidence.holdback.signature_failures],
-            policy.signature_failures,
-        ),
-    ] {
-        // Where the holdback has as many for its size, it is not the release.
-        if events[0].events >= halts && (events[1].units == 0 || events[0].share() > events[1].share()) {
-            halt = true;
-            reasons.push(format!("{what}: reported by {halts} devices with the release or more; that halts at once"));
-        }
-    }
+    let incidents = incidents::reasons(policy, evidence);
+    halt |= !incidents.is_empty();
+    reasons.extend(incidents);
     missing.extend(patience(policy, rung, when, evidence));
     let verdict = if halt {
         RolloutVerdict::Halt

@@ -10,6 +10,7 @@
 pub mod chain;
 pub mod course;
 pub mod evidence;
+mod incidents;
 pub mod ingest;
 pub mod judge;
 pub mod observed;

@@ -5,7 +5,7 @@ use plimsoll_record::ArmFigure;
 use plimsoll_stats::anytime::{
     betting::{self, Bounded},
     normal,
-    proportion::{self, Events},
+    proportion::{self, Events, Expected},
 };
 
 use crate::{
@@ -40,8 +40,8 @@ impl Rates {
 pub(crate) enum Seen<'e> {
     /// Means of two arms.
     Means { arms: [&'e Moments; 2], scale: f64, harm: f64, se: f64 },
-    /// Events of two arms.
-    Events([Events; 2]),
+    /// Events of two arms, and the share of devices that is expected to have them anyway.
+    Events { arms: [Events; 2], base: f64 },
     /// Values of the treatment between 0 and 1, more being better, held against a figure.
     Against { values: &'e Bounded, reference: f64 },
     /// Values of two arms between 0 and 1, more being better.
@@ -69,7 +69,10 @@ impl<'e> Seen<'e> {
             RolloutMetric::InputDrift => means([&a.input_drift, &b.input_drift]),
             RolloutMetric::OutputDrift => means([&a.output_drift, &b.output_drift]),
             RolloutMetric::CrashedDevices => {
-                (a.crashed.units > 0 && b.crashed.units > 0).then_some(Self::Events([a.crashed, b.crashed]))
+                // Never what the holdback shows: a guess must not be made of what is judged.
+                let (arms, base) = ([a.crashed, b.crashed], tolerance.spread.filter(|s| *s > 0.0));
+                let base = base.unwrap_or(Expected::RARE);
+                arms.iter().all(|arm| arm.units > 0).then_some(Self::Events { arms, base })
             }
             RolloutMetric::Agreement => {
                 let reference = reference(tolerance)?;
@@ -86,7 +89,7 @@ impl<'e> Seen<'e> {
     pub(crate) fn harm(&self) -> f64 {
         match self {
             Self::Means { harm, .. } => *harm,
-            Self::Events([a, b]) => a.share() - b.share(),
+            Self::Events { arms: [a, b], .. } => a.share() - b.share(),
             Self::Against { values, reference } => reference - values.mean().unwrap_or(*reference),
             Self::Bounded([a, b]) => (b.mean().unwrap_or(0.0) - a.mean().unwrap_or(0.0)) * POINTS,
         }
@@ -97,7 +100,9 @@ impl<'e> Seen<'e> {
         let border = -alpha.ln();
         match self {
             Self::Means { harm, se, .. } => harm - normal::radius(*se, tau, alpha) > h,
-            Self::Events([a, b]) => proportion::ln_wealth_above(*a, *b, h) >= border,
+            Self::Events { arms: [a, b], base } => {
+                proportion::ln_wealth_above(*a, *b, h, &Expected::more(*base, tau)) >= border
+            }
             Self::Against { values, reference } => values.ln_wealth_below(reference - h) >= border,
             Self::Bounded([a, b]) => betting::ln_wealth_above(b, a, h / POINTS) >= border,
         }
@@ -108,7 +113,9 @@ impl<'e> Seen<'e> {
         let border = -alpha.ln();
         match self {
             Self::Means { harm, se, .. } => harm + normal::radius(*se, tau, alpha) < h,
-            Self::Events([a, b]) => proportion::ln_wealth_above(*b, *a, -h) >= border,
+            Self::Events { arms: [a, b], base } => {
+                proportion::ln_wealth_above(*b, *a, -h, &Expected::no_more(*base, tau)) >= border
+            }
             Self::Against { values, reference } => values.ln_wealth_above(reference - h) >= border,
             Self::Bounded([a, b]) => betting::ln_wealth_above(a, b, -h / POINTS) >= border,
         }
@@ -121,9 +128,10 @@ impl<'e> Seen<'e> {
             Self::Means { harm, se, .. } => {
                 [harm - normal::radius(*se, tau, low), harm + normal::radius(*se, tau, high)]
             }
-            Self::Events([a, b]) => {
-                [proportion::lower_difference(*a, *b, low), -proportion::lower_difference(*b, *a, high)]
-            }
+            Self::Events { arms: [a, b], base } => [
+                proportion::lower_difference(*a, *b, &Expected::more(*base, tau), low),
+                -proportion::lower_difference(*b, *a, &Expected::no_more(*base, tau), high),
+            ],
             Self::Against { values, reference } => [reference - values.upper(low), reference - values.lower(high)],
             Self::Bounded([a, b]) => {
                 [betting::lower_difference(b, a, low) * POINTS, -betting::lower_difference(a, b, high) * POINTS]
@@ -135,7 +143,7 @@ impl<'e> Seen<'e> {
     pub(crate) fn treatment(&self) -> ArmFigure {
         match self {
             Self::Means { arms: [a, _], scale, .. } => figure(a.mean().map(|m| m * scale), a.units()),
-            Self::Events([a, _]) => figure(Some(a.share()), a.units),
+            Self::Events { arms: [a, _], .. } => figure(Some(a.share()), a.units),
             Self::Against { values, .. } => figure(values.mean(), values.len()),
             Self::Bounded([a, _]) => figure(a.mean().map(|m| 1.0 + POINTS * m), a.len()),
         }
@@ -145,7 +153,7 @@ impl<'e> Seen<'e> {
     pub(crate) fn holdback(&self) -> Option<ArmFigure> {
         match self {
             Self::Means { arms: [_, b], scale, .. } => Some(figure(b.mean().map(|m| m * scale), b.units())),
-            Self::Events([_, b]) => Some(figure(Some(b.share()), b.units)),
+            Self::Events { arms: [_, b], .. } => Some(figure(Some(b.share()), b.units)),
             Self::Against { .. } => None,
             Self::Bounded([_, b]) => Some(figure(b.mean().map(|m| 1.0 + POINTS * m), b.len())),
         }
@@ -160,7 +168,7 @@ impl<'e> Seen<'e> {
                 let se = (variance.max((FLOOR * tau).powi(2)) / a.units() as f64).sqrt();
                 mean - normal::radius(se, tau, alpha) > limit
             }
-            Self::Events([a, _]) => proportion::interval(*a, proportion::PRIOR, alpha)[0] > limit,
+            Self::Events { arms: [a, _], .. } => proportion::interval(*a, proportion::PRIOR, alpha)[0] > limit,
             Self::Against { values, .. } => values.ln_wealth_below(limit) >= -alpha.ln(),
             Self::Bounded([a, _]) => a.ln_wealth_below((limit - 1.0) / POINTS) >= -alpha.ln(),
         }
@@ -170,7 +178,7 @@ impl<'e> Seen<'e> {
     pub(crate) fn spread(&self) -> Option<f64> {
         match self {
             Self::Means { arms: [_, b], scale, .. } => b.variance().map(|v| v.sqrt() * scale),
-            Self::Events([_, b]) => (b.units >= FEWEST).then(|| b.share()),
+            Self::Events { arms: [_, b], .. } => (b.units >= FEWEST).then(|| b.share()),
             Self::Against { values, .. } => values.variance().map(f64::sqrt),
             Self::Bounded([_, b]) => b.variance().map(|v| v.sqrt() * POINTS),
         }
@@ -180,7 +188,7 @@ impl<'e> Seen<'e> {
     pub(crate) fn method(&self) -> &'static str {
         match self {
             Self::Means { .. } => "normal mixture over devices, CUPED",
-            Self::Events(_) => "beta-binomial mixture over devices",
+            Self::Events { .. } => "beta-binomial mixture over devices",
             Self::Against { .. } => "betting over devices",
             Self::Bounded(_) => "betting over users",
         }

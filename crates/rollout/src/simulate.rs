@@ -2,7 +2,8 @@
 //!
 //! Devices are played by what they would report in sum, so that a rollout of 50,000 takes a tenth of a second. Each device has habits
 //! of its own: the share of inferences over budget, that of shadow runs that disagree, that of days on which it is not heard of, and
-//! whether the release makes it crash, soon after it got it. The release's harm is added to them. Nothing here knows the rules.
+//! whether the release makes it crash, soon after it got it. Now and then a device gives up whatever it runs, or gets damaged files. The
+//! release's harm is added to all of this. Nothing here knows the rules.
 
 use plimsoll_profile::{Policy, RolloutMetric};
 use plimsoll_record::RolloutVerdict;
@@ -32,6 +33,8 @@ pub struct World {
     pub energy: f64,
     /// Mean drift of inputs, and of outputs; devices differ by three quarters of it.
     pub drift: f64,
+    /// Share of devices that report a crash loop in a stage with any release, and the same of a bad signature.
+    pub incidents: f64,
     /// Mean rating of the five points, of users that rate a fifth of the devices; standard deviation about 0.9.
     pub rating: f64,
 }
@@ -46,8 +49,26 @@ impl Default for World {
             crashing: 0.005,
             energy: 0.05,
             drift: 0.04,
+            incidents: 1e-4,
             rating: 4.2,
         }
+    }
+}
+
+/// What a release does to devices.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Harm {
+    /// How much worse it makes each metric; metrics that are not named are as before.
+    pub metrics: Vec<(RolloutMetric, f64)>,
+    /// Share of devices on which it crashes until it is given up.
+    pub crash_loops: f64,
+    /// Share of devices that get other files than were signed.
+    pub signature_failures: f64,
+}
+
+impl Harm {
+    fn of(&self, metric: RolloutMetric) -> f64 {
+        self.metrics.iter().filter(|(m, _)| *m == metric).map(|(_, h)| h).sum()
     }
 }
 
@@ -101,6 +122,8 @@ struct Sums {
     over: f64,
     days: u64,
     crashes: u64,
+    /// Crash loops, bad signatures.
+    incidents: [u64; 2],
 }
 
 const INFERENCES: u64 = 2_880;
@@ -143,21 +166,22 @@ struct Device {
     sums: Sums,
     /// Days until it crashes, where it does.
     crashes_in: Option<u64>,
+    /// Days until it reports a crash loop, and a bad signature.
+    incidents_in: [Option<u64>; 2],
 }
 
 /// Plays one rollout of a release with such harm through a policy, whose plan says how many devices there are.
-pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutMetric, f64)], seed: u64) -> Played {
+pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &Harm, seed: u64) -> Played {
     let (ladder, mut random) = (Ladder::new(policy), Random::new(seed));
     let (fleet, enrolled) = policy.plan.map_or((0, 0), |p| (p.fleet, p.enrolled));
     let pre_days = days(policy.pre_period.0);
     let mut apart = Random::new(seed ^ 0x5eed_0f0e_4e26_79d2);
     let mut draw = |n: u64| (0..n).map(|_| Habit::draw(world, pre_days, &mut random, &mut apart)).collect::<Vec<_>>();
     let (beta, general) = (draw(enrolled), draw(fleet));
-    let of = |metric: RolloutMetric| harm.iter().filter(|(m, _)| *m == metric).map(|(_, h)| h).sum::<f64>();
     let (mut day, mut stage) = (0, 0);
     while let Some(rung) = ladder.rung(stage) {
         let pool = if stage == 0 { &beta } else { &general };
-        let mut devices = enter(pool, &rung, policy.holdback, of(RolloutMetric::CrashedDevices), &mut random);
+        let mut devices = enter(pool, &rung, policy.holdback, (world, harm), [&mut random, &mut apart]);
         let exposed = devices.iter().filter(|d| d.treated).count() as u64;
         let mut of_stage = 0;
         loop {
@@ -168,10 +192,10 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutM
                 device.live(
                     world,
                     of_stage,
-                    [of(RolloutMetric::OverBudget), of(RolloutMetric::MissingDevices)],
+                    [RolloutMetric::OverBudget, RolloutMetric::MissingDevices].map(|m| harm.of(m)),
                     &mut random,
                 );
-                evidence.take(&device.outcome(pre_days, of));
+                evidence.take(&device.outcome(pre_days, harm));
             }
             let when = When { of_rollout: day, of_stage };
             let judgement = judge.judge(&rung, when, &evidence, Detail::Verdict);
@@ -197,16 +221,28 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &[(RolloutM
 }
 
 /// The devices of a stage: the first ones of the channel have the release, the last ones are the holdback.
-fn enter(pool: &[Habit], rung: &Rung, holdback: f64, crash_harm: f64, random: &mut Random) -> Vec<Device> {
+fn enter(
+    pool: &[Habit],
+    rung: &Rung,
+    holdback: f64,
+    (world, harm): (&World, &Harm),
+    [random, apart]: [&mut Random; 2],
+) -> Vec<Device> {
     let n = pool.len() as f64;
     let held = pool.len() - (n * holdback).round() as usize;
     let treated = ((n * rung.share).round() as usize).min(held);
+    let crash_harm = harm.of(RolloutMetric::CrashedDevices);
     let device = |(i, habit): (usize, &Habit)| {
         let treated = i < treated;
         let crashes = habit.crashes_by_itself || (treated && habit.fragility < crash_harm);
         // Half of those that crash do so on the first day, half of the others on the second, and so on.
         let crashes_in = crashes.then(|| 1 + (-(1.0 - random.unit()).log2()) as u64);
-        Device { habit: *habit, treated, sums: Sums::default(), crashes_in }
+        let incidents_in = [harm.crash_loops, harm.signature_failures].map(|harm| {
+            let by_itself = (apart.unit() < world.incidents).then(|| 1 + (apart.unit() * rung.soak as f64) as u64);
+            // What the release does shows on the first day.
+            if treated && habit.fragility < harm { Some(1) } else { by_itself }
+        });
+        Device { habit: *habit, treated, sums: Sums::default(), crashes_in, incidents_in }
     };
     pool.iter().enumerate().filter(|(i, _)| *i < treated || *i >= held).map(device).collect()
 }
@@ -220,11 +256,15 @@ impl Device {
         self.sums.days += 1;
         self.sums.over += (self.habit.over + over + world.day_to_day * bell(random)).max(0.0);
         self.sums.crashes += u64::from(self.crashes_in.is_some_and(|d| d <= day));
+        for (count, incident) in self.sums.incidents.iter_mut().zip(self.incidents_in) {
+            *count += u64::from(incident.is_some_and(|d| d <= day));
+        }
     }
 
-    fn outcome(&self, pre_days: u64, harm: impl Fn(RolloutMetric) -> f64) -> Outcome {
+    fn outcome(&self, pre_days: u64, harm: &Harm) -> Outcome {
         let (habit, sums) = (&self.habit, &self.sums);
-        let of = |metric| if self.treated { harm(metric) } else { 0.0 };
+        let of = |metric| if self.treated { harm.of(metric) } else { 0.0 };
+        let [crash_loops, signature_failures] = sums.incidents;
         let (disagreement, displeasure) = (of(RolloutMetric::Agreement), of(RolloutMetric::Rating));
         // A hundred units an inference before the release.
         let energy = |relative: f64, inferences: u64| (100.0 * relative.max(0.0) * inferences as f64).round() as u64;
@@ -253,8 +293,8 @@ impl Device {
             crashes: sums.crashes,
             shadow_runs: runs,
             shadow_agreed: runs - count(habit.disagreement + disagreement, runs),
-            crash_loops: 0,
-            signature_failures: 0,
+            crash_loops,
+            signature_failures,
             energy: [energy(habit.energy + of(RolloutMetric::Energy), inferences), inferences],
             input_drift: drift(habit.drift[0], RolloutMetric::InputDrift),
             output_drift: drift(habit.drift[1], RolloutMetric::OutputDrift),

@@ -1,31 +1,37 @@
 //! How often the rules stop what is harmless and let pass what is not: whole rollouts of fleets that do not exist.
 //!
 //! `PLIMSOLL_RUNS` (300 for a judgement of the rules) and `PLIMSOLL_SEED` come from outside; without them a short form is played.
-//! With 4 metrics, at the standard deviations between devices that the policy below states, and 10 % held back.
+//! With 4 metrics, at the standard deviations between devices that the policy below states, and 10 % held back. One device of 10,000
+//! reports a crash loop or a bad signature in a stage whatever it runs.
 
-use std::{env, time::Instant};
+use std::{env, fmt::Write as _, time::Instant};
 
 use plimsoll_profile::{Policy, RolloutMetric};
 use plimsoll_rollout::{
     judge::Judge,
-    simulate::{End, Played, World, play},
+    simulate::{End, Harm, Played, World, play},
 };
 use plimsoll_stats::special::binomial_cdf;
 
 /// Runs that fail a one-sided binomial test at this level fail the test.
 const LEVEL: f64 = 0.001;
 
-/// Margins that a fleet can show: of over-budget, crashed-devices, agreement, missing-devices.
-fn margins(fleet: u64) -> [&'static str; 4] {
-    match fleet {
-        500 => ["1pp", "20pp", "5pp", "6pp"],
-        5_000 => ["1pp", "10pp", "1pp", "3pp"],
-        _ => ["1pp", "1.5pp", "1pp", "2pp"],
-    }
-}
+/// Margins of over-budget, crashed-devices, agreement, missing-devices.
+type Margins = [&'static str; 4];
 
-fn policy(fleet: u64, [over, crash, agreement, missing]: [&str; 4]) -> Policy {
+/// From one share of the general channel to the next, with the days of each.
+type Steps = &'static [(&'static str, u32)];
+
+const USUAL: Steps = &[("1%", 3), ("5%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
+/// Harm that concerns few devices takes many to show; these are more of them before 20 %.
+const FINER: Steps = &[("1%", 3), ("5%", 5), ("10%", 5), ("15%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
+
+fn policy(fleet: u64, steps: Steps, [over, crash, agreement, missing]: Margins) -> Policy {
     let enrolled = fleet.div_ceil(20).max(200);
+    let stages = steps.iter().fold(String::new(), |mut text, (share, days)| {
+        writeln!(text, "[[stages]]\nshare = \"{share}\"\nsoak = \"{days}d\"").unwrap();
+        text
+    });
     let text = format!(
         r#"
 schema = 1
@@ -34,23 +40,14 @@ holdback = "10%"
 [plan]
 fleet = {fleet}
 enrolled = {enrolled}
+[decision]
+# Of harmless releases at least 98 % are to arrive: proof is asked where it is as likely as that.
+power = "99%"
 [beta]
 soak = "30d"
-[[stages]]
-share = "1%"
-soak = "3d"
-[[stages]]
-share = "5%"
-soak = "5d"
-[[stages]]
-share = "20%"
-soak = "7d"
-[[stages]]
-share = "50%"
-soak = "7d"
-[[stages]]
-share = "100%"
-soak = "7d"
+{stages}
+[incidents]
+base = "0.01%"
 [metrics.over-budget]
 margin = "{over}"
 max = "6%"
@@ -76,26 +73,50 @@ fn from_outside(name: &str, default: u64) -> u64 {
     env::var(name).ok().map_or(default, |v| v.parse().unwrap())
 }
 
+/// What came of the rollouts of a cell.
+#[derive(Debug, Clone, Copy)]
+struct Ends {
+    runs: u64,
+    complete: u64,
+    halted: u64,
+    /// Halted before the stage of 20 %.
+    early: u64,
+    /// Halted on the first two days of the beta.
+    at_once: u64,
+}
+
 #[expect(clippy::print_stdout, reason = "the long form is run for its figures")]
-/// Plays a cell: how many completed, were halted at all, and were halted before the stage of 20 %.
-fn cell(policy: &Policy, harm: &[(RolloutMetric, f64)], n: u64) -> [u64; 3] {
+fn cell(policy: &Policy, harm: &Harm, n: u64) -> Ends {
     let (judge, seed) = (Judge::new(policy), from_outside("PLIMSOLL_SEED", 1));
     let start = Instant::now();
     let plays = (0..n).map(|i| play(&judge, policy, &World::default(), harm, seed.wrapping_mul(1_000_003) + i));
     let all: Vec<Played> = plays.collect();
     let count = |wanted: &dyn Fn(&Played) -> bool| all.iter().filter(|p| wanted(p)).count() as u64;
-    let [complete, halted] = [End::Complete, End::Halted].map(|end| count(&|p| p.end == end));
-    let early = count(&|p| p.end == End::Halted && p.stage < 3);
-    let harm: String = harm.iter().map(|(m, h)| format!("{} by {:.1} pp", m.name(), 100.0 * h)).collect();
+    let twenty = policy.stages.iter().position(|s| s.share > 0.19).unwrap() + 1;
+    let halted = |p: &Played| p.end == End::Halted;
+    let ends = Ends {
+        runs: n,
+        complete: count(&|p| p.end == End::Complete),
+        halted: count(&halted),
+        early: count(&|p| halted(p) && p.stage < twenty),
+        at_once: count(&|p| halted(p) && p.day <= 2),
+    };
+    let mut does: Vec<String> = harm.metrics.iter().map(|(m, h)| format!("{} {:.2} pp", m.name(), 100.0 * h)).collect();
+    does.extend((harm.crash_loops > 0.0).then(|| format!("crash loops {} %", 100.0 * harm.crash_loops)));
     println!(
-        "{:>6} devices, harm {:<28} {n} runs: complete {complete}, halted {halted} ({early} before 20 %), a person asked {}, held {}; {:.1} s",
+        "{:>6} devices, {} steps, harm [{}] {n} runs: complete {}, halted {} ({} before 20 %, {} at once), a person asked {}, held {}; {:.1} s",
         policy.plan.unwrap().fleet,
-        if harm.is_empty() { "none" } else { &harm },
+        policy.stages.len(),
+        does.join(", "),
+        ends.complete,
+        ends.halted,
+        ends.early,
+        ends.at_once,
         count(&|p| p.end == End::Person),
         count(&|p| p.end == End::Held),
         start.elapsed().as_secs_f64()
     );
-    [complete, halted, early]
+    ends
 }
 
 /// Whether so many of `n` are too many for a rate of at most `most`.
@@ -105,43 +126,83 @@ fn at_most(count: u64, n: u64, most: f64) {
     assert!(chance >= LEVEL, "{count} of {n} at a rate of {most}: chance {chance:e}");
 }
 
-fn check(fleet: u64, default_runs: u64) {
+fn harm(metric: RolloutMetric, by: f64) -> Harm {
+    Harm { metrics: vec![(metric, by)], ..Harm::default() }
+}
+
+/// A harmless release arrives.
+fn passes(policy: &Policy, n: u64) {
+    let ends = cell(policy, &Harm::default(), n);
+    at_most(ends.halted, n, 0.01);
+    at_most(n - ends.complete, n, 0.02);
+}
+
+/// A release that is worse by the margin does not, and one that is worse by twice of it is halted before 20 % where the fleet is large.
+fn stops(policy: &Policy, metric: RolloutMetric, n: u64) {
+    let tolerance = policy.tolerances.iter().find(|t| t.metric == metric).unwrap();
+    at_most(cell(policy, &harm(metric, tolerance.margin), n).complete, n, 0.02);
+    let ends = cell(policy, &harm(metric, 2.0 * tolerance.margin), n);
+    assert_eq!(ends.complete, 0);
+    if policy.plan.unwrap().fleet >= 5_000 {
+        at_most(n - ends.early, n, 0.01);
+    }
+}
+
+fn check(fleet: u64, margins: Margins, looping: f64, default_runs: u64) {
     let n = from_outside("PLIMSOLL_RUNS", default_runs);
-    let policy = policy(fleet, margins(fleet));
-    let [complete, halted, _] = cell(&policy, &[], n);
-    at_most(halted, n, 0.01);
-    at_most(n - complete, n, 0.02);
+    let policy = policy(fleet, USUAL, margins);
+    passes(&policy, n);
     for tolerance in &policy.tolerances {
-        let [complete, ..] = cell(&policy, &[(tolerance.metric, tolerance.margin)], n);
-        at_most(complete, n, 0.02);
-        let [complete, _, early] = cell(&policy, &[(tolerance.metric, 2.0 * tolerance.margin)], n);
-        assert_eq!(complete, 0);
-        if fleet >= 5_000 {
-            at_most(n - early, n, 0.01);
+        stops(&policy, tolerance.metric, n);
+    }
+    let ends = cell(&policy, &Harm { crash_loops: looping, ..Harm::default() }, n);
+    at_most(n - ends.at_once, n, 0.01);
+}
+
+#[test]
+fn five_hundred_devices_are_stopped_or_let_pass_as_promised() {
+    check(500, ["1pp", "5pp", "3pp", "7pp"], 0.1, 40);
+}
+
+#[test]
+fn five_thousand_devices_are_stopped_or_let_pass_as_promised() {
+    check(5_000, ["1pp", "8pp", "1pp", "3pp"], 0.05, 40);
+}
+
+#[test]
+fn fifty_thousand_devices_are_stopped_or_let_pass_as_promised() {
+    check(50_000, ["1pp", "1.3pp", "1pp", "2pp"], 0.005, 20);
+}
+
+#[test]
+fn more_devices_before_a_fifth_of_the_fleet_show_less_harm() {
+    let n = from_outside("PLIMSOLL_RUNS", 20);
+    for (fleet, crash) in [(5_000, "5pp"), (50_000, "0.9pp")] {
+        let policy = policy(fleet, FINER, ["1pp", crash, "1pp", "3pp"]);
+        passes(&policy, n);
+        stops(&policy, RolloutMetric::CrashedDevices, n);
+    }
+}
+
+#[test]
+fn a_margin_below_what_is_halted_in_time_is_kept_all_the_same() {
+    let n = from_outside("PLIMSOLL_RUNS", 20);
+    for (fleet, crash) in [(5_000, "1.5pp"), (50_000, "0.5pp")] {
+        let policy = policy(fleet, USUAL, ["1pp", crash, "1pp", "3pp"]);
+        passes(&policy, n);
+        for by in [1.0, 2.0] {
+            let margin = policy.tolerances.iter().find(|t| t.metric == RolloutMetric::CrashedDevices).unwrap().margin;
+            let ends = cell(&policy, &harm(RolloutMetric::CrashedDevices, by * margin), n);
+            at_most(ends.complete, n, 0.02);
         }
     }
 }
 
 #[test]
-fn five_hundred_devices_are_stopped_or_let_pass_as_promised() {
-    check(500, 40);
-}
-
-#[test]
-fn five_thousand_devices_are_stopped_or_let_pass_as_promised() {
-    check(5_000, 40);
-}
-
-#[test]
-fn fifty_thousand_devices_are_stopped_or_let_pass_as_promised() {
-    check(50_000, 20);
-}
-
-#[test]
 fn what_no_stage_can_prove_is_left_to_a_person() {
     let n = from_outside("PLIMSOLL_RUNS", 20);
-    let policy = policy(500, ["1pp", "0.5pp", "1pp", "2pp"]);
-    let [complete, halted, _] = cell(&policy, &[], n);
-    assert_eq!(complete, 0);
-    at_most(halted, n, 0.01);
+    let policy = policy(500, USUAL, ["1pp", "0.5pp", "1pp", "2pp"]);
+    let ends = cell(&policy, &Harm::default(), n);
+    assert_eq!(ends.complete, 0);
+    at_most(ends.halted, n, 0.01);
 }

@@ -51,7 +51,7 @@ fn kind(path: &Path) -> Option<Kind> {
 }
 
 /// Whether files of this name hold telemetry.
-pub(crate) fn is_known(path: &Path) -> bool {
+pub fn is_known(path: &Path) -> bool {
     kind(path).is_some()
 }
 

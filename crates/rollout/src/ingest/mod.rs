@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use formats::is_known;
 pub use rules::{DayRow, Enrolment, Reason, ReviewRow, Row, Rules};
 
 use crate::{error::RolloutError, store::Store};
@@ -54,12 +55,17 @@ pub fn files(path: &Path) -> Result<Vec<PathBuf>, RolloutError> {
 
 /// Ingests a file. Nothing of it is stored where it cannot be read to its end.
 pub fn ingest(store: &mut Store, path: &Path, rules: &Rules) -> Result<Receipt, RolloutError> {
-    let (digest, _) = plimsoll_trust::sha256_of_file(path)?;
+    ingest_copy(store, path, path, rules)
+}
+
+/// Ingests a copy of a file that is known by another name, whose ending says what it is.
+pub fn ingest_copy(store: &mut Store, path: &Path, copy: &Path, rules: &Rules) -> Result<Receipt, RolloutError> {
+    let (digest, _) = plimsoll_trust::sha256_of_file(copy)?;
     let mut receipt = Receipt::default();
     let Some(mut batch) = store.batch(&digest)? else {
         return Ok(Receipt { known: true, ..receipt });
     };
-    let (file, _) = plimsoll_trust::open_regular(path)?;
+    let (file, _) = plimsoll_trust::open_regular(copy)?;
     formats::records(path, file, &mut |number, record| {
         receipt.rows += 1;
         match record.and_then(|r| rules.check(r)) {

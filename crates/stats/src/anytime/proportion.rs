@@ -47,28 +47,94 @@ pub fn interval(seen: Events, prior: [f64; 2], alpha: f64) -> [f64; 2] {
     [boundary(0.0, best, rejects), boundary(1.0, best, rejects)]
 }
 
-/// Logarithm of the wealth against "the share of `a` exceeds that of `b` by at most `h`".
-///
-/// The mixture over both shares by the largest likelihood that the hypothesis allows: an e-process whatever the shares are, as
-/// universal inference has it (Wasserman, Ramdas and Balakrishnan 2020). Negative where the data agree with the hypothesis.
-pub fn ln_wealth_above(a: Events, b: Events, h: f64) -> f64 {
-    if a.units == 0 || b.units == 0 {
-        return 0.0;
+/// What is expected of two groups before anything is seen: it moves which differences are found with few units, never whether a bound
+/// holds. It must not be made of the same data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Expected {
+    /// Share of units that have the event anyway.
+    pub base: f64,
+    /// The difference that matters: what is looked for is a multiple of it.
+    pub scale: f64,
+    /// Multiples by which the share of `a` may exceed that of `b`, each with its weight; they add up to one.
+    effects: &'static [(f64, f64)],
+}
+
+impl Expected {
+    /// Where no base is known: events are rare.
+    pub const RARE: f64 = 0.005;
+
+    /// `a` has more events by what matters, or by several times of it.
+    pub fn more(base: f64, scale: f64) -> Self {
+        Self { base, scale, effects: &[(1.0, 0.2), (1.5, 0.2), (2.0, 0.3), (3.0, 0.15), (5.0, 0.15)] }
     }
-    let mixture = a.ln_mixture(PRIOR) + b.ln_mixture(PRIOR);
+
+    /// `a` has as many events as `b`, or fewer by a part of what matters.
+    pub fn no_more(base: f64, scale: f64) -> Self {
+        Self { base, scale, effects: &[(0.0, 0.8), (-0.25, 0.2)] }
+    }
+
+    /// Logarithm of the likelihood, averaged over shares around the base and over the effects.
+    fn ln_mixture(&self, a: Events, b: Events) -> f64 {
+        // Bases up to eight times off, a factor of 1.09 apart; heavy tails, since what is known of a fleet is known of another one.
+        const EACH_SIDE: i32 = 24;
+        let step = 8.0_f64.ln() / f64::from(EACH_SIDE);
+        let mut terms = Vec::new();
+        let mut weights = 0.0;
+        for i in -EACH_SIDE..=EACH_SIDE {
+            let off = f64::from(i) * step;
+            let (share, weight) = (self.base * off.exp(), 1.0 / (1.0 + (off / 0.5).powi(2)));
+            weights += weight;
+            for (multiple, chance) in self.effects {
+                let effect = multiple * self.scale;
+                let (of_a, of_b) = (share + effect.max(0.0), share + (-effect).max(0.0));
+                if of_a < 1.0 && of_b < 1.0 {
+                    terms.push((weight * chance).ln() + a.ln_likelihood(of_a) + b.ln_likelihood(of_b));
+                }
+            }
+        }
+        let most = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if most == f64::NEG_INFINITY {
+            return most;
+        }
+        most + terms.iter().map(|t| (t - most).exp()).sum::<f64>().ln() - weights.ln()
+    }
+}
+
+/// Logarithm of the likelihood under the alternatives: half of the weight on what is expected, half on anything at all.
+fn ln_alternatives(a: Events, b: Events, expected: &Expected) -> f64 {
+    let (anything, guess) = (a.ln_mixture(PRIOR) + b.ln_mixture(PRIOR), expected.ln_mixture(a, b));
+    let most = anything.max(guess);
+    most + ((anything - most).exp() + (guess - most).exp()).ln() - std::f64::consts::LN_2
+}
+
+/// Logarithm of the largest likelihood with a share of `a` that exceeds that of `b` by at most `h`.
+fn ln_null(a: Events, b: Events, h: f64) -> f64 {
     if a.share() - b.share() <= h {
-        return mixture - a.ln_likelihood(a.share()) - b.ln_likelihood(b.share());
+        return a.ln_likelihood(a.share()) + b.ln_likelihood(b.share());
     }
     // The likeliest pair lies on the border, where b has p and a has p + h; the logarithm is concave.
     let (low, high) = ((-h).max(0.0), (1.0 - h).min(1.0));
-    let worst = valley(low, high, |p| -(a.ln_likelihood(p + h) + b.ln_likelihood(p)));
-    mixture + worst
+    -valley(low, high, |p| -(a.ln_likelihood(p + h) + b.ln_likelihood(p)))
+}
+
+/// Logarithm of the wealth against "the share of `a` exceeds that of `b` by at most `h`".
+///
+/// A mixture of alternatives by the largest likelihood that the hypothesis allows: an e-process whatever the shares are, as
+/// universal inference has it (Wasserman, Ramdas and Balakrishnan 2020). Negative where the data agree with the hypothesis.
+pub fn ln_wealth_above(a: Events, b: Events, h: f64, expected: &Expected) -> f64 {
+    if a.units == 0 || b.units == 0 {
+        return 0.0;
+    }
+    ln_alternatives(a, b, expected) - ln_null(a, b, h)
 }
 
 /// Lower bound of how much the share of `a` exceeds that of `b`: it holds at all looks with probability 1 − α.
-pub fn lower_difference(a: Events, b: Events, alpha: f64) -> f64 {
-    let best = if a.units == 0 || b.units == 0 { 0.0 } else { a.share() - b.share() };
-    boundary(-1.0, best, |h| ln_wealth_above(a, b, h) >= -alpha.ln())
+pub fn lower_difference(a: Events, b: Events, expected: &Expected, alpha: f64) -> f64 {
+    if a.units == 0 || b.units == 0 {
+        return -1.0;
+    }
+    let level = ln_alternatives(a, b, expected) + alpha.ln();
+    boundary(-1.0, a.share() - b.share(), |h| level >= ln_null(a, b, h))
 }
 
 /// Chance that two groups of the same share, of these sizes, show that `a` exceeds `b` by less than `margin`: over a grid of
@@ -84,7 +150,8 @@ pub fn power(share: f64, [a, b]: [u64; 2], margin: f64, alpha: f64) -> f64 {
         let root = (n * share + 0.375).sqrt() + z / 2.0 * (1.0 - share).sqrt();
         Events { events: (root.max(0.0).powi(2) - 0.375).round().clamp(0.0, n) as u64, units }
     };
-    let shown = |i: u32, j: u32| ln_wealth_above(quantile(b, j), quantile(a, i), -margin) >= -alpha.ln();
+    let expected = Expected::no_more(share, margin);
+    let shown = |i: u32, j: u32| ln_wealth_above(quantile(b, j), quantile(a, i), -margin, &expected) >= -alpha.ln();
     let all = (0..GRID).flat_map(|i| (0..GRID).map(move |j| (i, j)));
     all.filter(|(i, j)| shown(*i, *j)).count() as f64 / f64::from(GRID * GRID)
 }
@@ -93,6 +160,8 @@ pub fn power(share: f64, [a, b]: [u64; 2], margin: f64, alpha: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::Random;
+
+    const GUESS: Expected = Expected { base: 0.01, scale: 0.02, effects: &[(1.0, 0.5), (2.0, 0.5)] };
 
     fn of(events: u64, units: u64) -> Events {
         Events { events, units }
@@ -107,13 +176,27 @@ mod tests {
     }
 
     #[test]
-    fn a_difference_is_bounded_from_both_sides() {
+    fn a_difference_is_bounded_from_both_sides_whatever_was_expected() {
         let (a, b) = (of(60, 1_000), of(10, 1_000));
-        let low = lower_difference(a, b, 0.05);
-        let high = -lower_difference(b, a, 0.05);
-        assert!(low > 0.02 && low < 0.05 && high > 0.05 && high < 0.09, "{low} {high}");
-        assert!(lower_difference(of(0, 0), b, 0.05) == -1.0);
-        assert!(ln_wealth_above(of(0, 0), of(0, 0), 0.1) == 0.0);
+        for (base, scale) in [(0.01, 0.02), (0.2, 0.01), (1e-6, 0.5), (0.9, 0.9)] {
+            let low = lower_difference(a, b, &Expected::more(base, scale), 0.05);
+            let high = -lower_difference(b, a, &Expected::no_more(base, scale), 0.05);
+            assert!(low > 0.015 && low < 0.05 && high > 0.05 && high < 0.09, "{base} {scale}: {low} {high}");
+        }
+        assert!(lower_difference(of(0, 0), b, &GUESS, 0.05) == -1.0);
+        assert!(ln_wealth_above(of(0, 0), of(0, 0), 0.1, &GUESS) == 0.0);
+    }
+
+    #[test]
+    fn what_is_expected_takes_fewer_units_to_show() {
+        // 17 of 250 against 2 of 500: more than by half of the margin of 4 pp.
+        let (a, b) = (of(21, 250), of(2, 500));
+        let [guessed, astray] =
+            [Expected::more(0.005, 0.04), Expected::more(0.3, 0.3)].map(|e| ln_wealth_above(a, b, 0.02, &e));
+        assert!(guessed > astray + 1.0, "{guessed} {astray}");
+        // A guess that is far off costs half of the weight.
+        let anything = a.ln_mixture(PRIOR) + b.ln_mixture(PRIOR) - ln_null(a, b, 0.02);
+        assert!((anything - astray - std::f64::consts::LN_2).abs() < 1e-6, "{anything} {astray}");
     }
 
     #[test]
@@ -128,7 +211,8 @@ mod tests {
                     b.units += 1;
                     b.events += u64::from(random.unit() < 0.01);
                 }
-                ln_wealth_above(a, b, 0.02) >= 20.0_f64.ln() || ln_wealth_above(b, a, -0.02) >= 20.0_f64.ln()
+                ln_wealth_above(a, b, 0.02, &GUESS) >= 20.0_f64.ln()
+                    || ln_wealth_above(b, a, -0.02, &Expected::no_more(0.01, 0.02)) >= 20.0_f64.ln()
             })
         };
         let count = (0..400).filter(|s| wrong(1 + s)).count();

@@ -54,15 +54,17 @@ pub(crate) enum Rollout {
         #[arg(long, value_name = "TOML")]
         policy: PathBuf,
     },
-    /// Take telemetry into the store: JSON Lines, CSV, Parquet; files or folders of them
+    /// Take telemetry into the store: JSON Lines, CSV, Parquet; files or folders of them, here or in an object store
     ///
     /// Each file is taken once, in one transaction; each device-day counts once. What is wrong goes into quarantine, with the
     /// reason. Ids become keyed pseudonyms. Telemetry from before the policy's retention is deleted.
-    #[command(after_help = "Example:\n  plimsoll rollout ingest telemetry/")]
+    #[command(
+        after_help = "Examples:\n  plimsoll rollout ingest telemetry/\n  plimsoll rollout ingest s3://telemetry/bed-sensor/2026-11-26"
+    )]
     Ingest {
         #[command(flatten)]
         at: At,
-        /// Files and folders
+        /// Files and folders; s3://BUCKET/PREFIX, and s3:// or https:// addresses of single files
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
         /// Keep what users write; otherwise only their ratings are stored
@@ -158,9 +160,9 @@ pub(crate) enum Rollout {
     Simulate {
         /// The policy, with a [plan]
         policy: PathBuf,
-        /// Harm of the release, as over-budget=1pp or rating=0.3; none for a harmless one. May be given more than once
-        #[arg(long, value_name = "METRIC=AMOUNT", value_parser = harm)]
-        harm: Vec<(RolloutMetric, f64)>,
+        /// Harm of the release, as over-budget=1pp, rating=0.3 or crash-loops=1%; none for a harmless one. May be given more than once
+        #[arg(long, value_name = "WHAT=AMOUNT", value_parser = harm)]
+        harm: Vec<(Harmed, f64)>,
         /// Rollouts to play
         #[arg(long, default_value_t = 100)]
         runs: u64,
@@ -173,17 +175,33 @@ fn day(text: &str) -> Result<Day, String> {
     Day::parse(text).ok_or_else(|| "a day is written as 2026-11-30".into())
 }
 
-fn harm(text: &str) -> Result<(RolloutMetric, f64), String> {
-    let known = RolloutMetric::ALL.iter().map(|m| m.name()).collect::<Vec<_>>().join(", ");
-    let (name, amount) = text.split_once('=').ok_or("write METRIC=AMOUNT, such as over-budget=1pp")?;
-    let metric = RolloutMetric::ALL.iter().find(|m| m.name() == name).ok_or(format!("one of {known}"))?;
+/// What a release that is played does harm to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Harmed {
+    Metric(RolloutMetric),
+    CrashLoops,
+    SignatureFailures,
+}
+
+impl Harmed {
+    fn all() -> impl Iterator<Item = (&'static str, Self)> {
+        let metrics = RolloutMetric::ALL.iter().map(|m| (m.name(), Self::Metric(*m)));
+        metrics.chain([("crash-loops", Self::CrashLoops), ("signature-failures", Self::SignatureFailures)])
+    }
+}
+
+fn harm(text: &str) -> Result<(Harmed, f64), String> {
+    let (name, amount) = text.split_once('=').ok_or("write WHAT=AMOUNT, such as over-budget=1pp")?;
+    let known = || Harmed::all().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
+    let found = Harmed::all().find(|(n, _)| *n == name);
+    let (_, harmed) = found.ok_or_else(|| format!("`{name}` is none of {}", known()))?;
     let (number, scale) = match amount.strip_suffix("pp").or_else(|| amount.strip_suffix('%')) {
         Some(points) => (points, 0.01),
         None => (amount, 1.0),
     };
     let number: f64 = number.trim().parse().map_err(|_| format!("`{amount}` is no amount"))?;
     if (0.0..=5.0).contains(&(number * scale)) {
-        Ok((*metric, number * scale))
+        Ok((harmed, number * scale))
     } else {
         Err("harm lies between 0 and 5".into())
     }

@@ -1,13 +1,13 @@
 //! From beta to everybody: telemetry in, decisions out, channels moved.
 
 pub(crate) mod args;
+mod arrived;
 mod intake;
 mod place;
 mod show;
 
 use std::path::Path;
 
-use plimsoll_profile::RolloutMetric;
 use plimsoll_record::{Decision, DecisionKind, ProblemRecord, RolledOut, RolloutState, RolloutVerdict};
 use plimsoll_release::{BETA, GENERAL};
 use plimsoll_rollout::{
@@ -17,14 +17,14 @@ use plimsoll_rollout::{
     judge::Judge,
     outcome::SQL,
     replay::replay,
-    simulate::{Played, World as Fleet, play},
+    simulate::{Harm, Played, World as Fleet, play},
     store::Kept,
     warehouse,
 };
 use plimsoll_trust::{sha256_hex, sha256_of_file, to_sorted_json};
 
 use self::{
-    args::{Act, At, Rollout},
+    args::{Act, At, Harmed, Rollout},
     place::{Place, read_policy},
 };
 use crate::{
@@ -224,7 +224,7 @@ fn replay_past(world: &World, at: &At, policy: Option<&Path>) -> Result<Exit, Fa
     Ok(if same { Exit::Pass } else { Exit::VerificationRefused })
 }
 
-fn simulate(world: &World, policy: &Path, harm: &[(RolloutMetric, f64)], runs: u64) -> Result<Exit, Failure> {
+fn simulate(world: &World, policy: &Path, harm: &[(Harmed, f64)], runs: u64) -> Result<Exit, Failure> {
     let (policy, _) = read_policy(policy)?;
     if policy.plan.is_none() {
         return Err(Failure::new(Code::BadConfig, "the policy has no [plan]: nobody knows how many devices to play")
@@ -232,7 +232,15 @@ fn simulate(world: &World, policy: &Path, harm: &[(RolloutMetric, f64)], runs: u
     }
     let judge = Judge::new(&policy);
     let seed = world.common.seed;
-    let one = |i: u64| play(&judge, &policy, &Fleet::default(), harm, seed.wrapping_mul(1_000_003).wrapping_add(i));
+    let mut does = Harm::default();
+    for (what, amount) in harm {
+        match what {
+            Harmed::Metric(metric) => does.metrics.push((*metric, *amount)),
+            Harmed::CrashLoops => does.crash_loops = *amount,
+            Harmed::SignatureFailures => does.signature_failures = *amount,
+        }
+    }
+    let one = |i: u64| play(&judge, &policy, &Fleet::default(), &does, seed.wrapping_mul(1_000_003).wrapping_add(i));
     let all: Vec<Played> = (0..runs).map(one).collect();
     let document = show::simulation(&all);
     world.print(&document, || show::simulated(&document))?;
