@@ -37,7 +37,8 @@ ADDRESS = f"s3://{BUCKET}/{PREFIX}"
 
 
 @contextlib.contextmanager
-def store(folder):
+def moto(folder):
+    """An object store on loopback, which the environment of whatever is started names; its address."""
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         port = s.getsockname()[1]
@@ -51,15 +52,22 @@ def store(folder):
                 break
             time.sleep(0.1)
         os.environ["AWS_ENDPOINT_URL"] = endpoint
+        yield endpoint
+    finally:
+        server.kill()
+        server.wait()
+
+
+@contextlib.contextmanager
+def store(folder):
+    """A bucket in it."""
+    with moto(folder) as endpoint:
         client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
         client.create_bucket(Bucket=BUCKET)
         # Whoever asks may read, as of a store that devices read themselves.
         everybody = {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": f"arn:aws:s3:::{BUCKET}/*"}
         client.put_bucket_policy(Bucket=BUCKET, Policy=json.dumps({"Version": "2012-10-17", "Statement": [everybody]}))
         yield client, endpoint
-    finally:
-        server.kill()
-        server.wait()
 
 
 @contextlib.contextmanager
@@ -340,4 +348,5 @@ def main():
         claim("lines hold" in log, f"the audit log: {log}")
 
 
-main()
+if __name__ == "__main__":
+    main()

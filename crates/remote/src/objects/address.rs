@@ -1,4 +1,4 @@
-//! Where a repository lies: `s3://bucket[/prefix]`, `https://host[:port][/path]`, and `http://` on this machine.
+//! Where a repository, or telemetry, lies: `s3://bucket[/prefix]`, `https://host[:port][/path]`, and `http://` on this machine.
 
 use std::env;
 
@@ -11,7 +11,7 @@ const ENDPOINTS: [&str; 3] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_EN
 
 /// Why an address is none.
 #[derive(Debug, thiserror::Error)]
-#[error("`{address}` is no address of a repository: {reason}")]
+#[error("`{address}` is no address to use: {reason}")]
 pub struct AddressError {
     /// As given.
     pub address: String,

@@ -1,10 +1,11 @@
 //! Repositories that lie elsewhere: in a bucket of an S3-compatible store (`s3://bucket/prefix`), which is read and written, or on a
-//! web server (`https://…`), which is read.
+//! web server (`https://…`), which is read. A bucket of telemetry is read by the same ways.
 //!
 //! Reading is bounded in size by whoever asks and in time here. Writing relies on conditional puts (`If-None-Match: *`,
 //! `If-Match`): the lock is an object that one writer makes and renews, and what a writer has read it replaces only as it was read.
 
 mod address;
+mod bucket;
 mod lease;
 mod source;
 mod store;
@@ -24,6 +25,7 @@ use plimsoll_trust::tuf::{Source, Store};
 use tokio::runtime::{Builder, Runtime};
 
 pub use address::AddressError;
+pub use bucket::Bucket;
 
 use self::{address::Address, lease::Times, source::ObjectSource, store::ObjectsStore};
 use crate::cause::deepest;

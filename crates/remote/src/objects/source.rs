@@ -25,7 +25,7 @@ pub(super) type Seen = Option<UpdateVersion>;
 pub(super) struct ObjectSource {
     place: PathBuf,
     pub(super) objects: Arc<dyn ObjectStore>,
-    prefix: String,
+    pub(super) prefix: String,
     pub(super) runtime: Arc<Runtime>,
     seen: Mutex<BTreeMap<String, Seen>>,
 }

@@ -10,7 +10,11 @@ use plimsoll_record::Intake;
 use plimsoll_rollout::ingest::{self, Enrolment};
 use plimsoll_trust::{PublicKey, dsse::Envelope, hex, read_bounded, sha256_of_file};
 
-use super::{args::At, place::Place};
+use super::{
+    args::At,
+    arrived::{self, Arrived, envelope_of},
+    place::Place,
+};
 use crate::{exit::Exit, failure::Failure, manual::Code, ui, world::World};
 
 /// Payload type of a gateway's envelope: `{"sha256": "…"}` of the file beside it.
@@ -29,11 +33,11 @@ pub(super) fn ingest(
     let keys = gateway_keys.iter().map(|path| PublicKey::read(path)).collect::<Result<Vec<_>, _>>()?;
     let mut done = Intake { schema: Intake::SCHEMA.into(), ..Intake::default() };
     for path in paths {
-        for file in ingest::files(path)? {
+        arrived::each(path, |file| {
             if !keys.is_empty() {
-                signed(&file, &keys)?;
+                signed(file, &keys)?;
             }
-            let receipt = ingest::ingest(&mut store, &file, &rules)?;
+            let receipt = ingest::ingest_copy(&mut store, &file.name, &file.bytes, &rules)?;
             done.files += 1;
             done.known_files += u64::from(receipt.known);
             done.rows += receipt.rows;
@@ -42,7 +46,8 @@ pub(super) fn ingest(
             for (reason, n) in receipt.quarantined {
                 *done.quarantined.entry(reason.words().into()).or_default() += n;
             }
-        }
+            Ok(())
+        })?;
     }
     done.expired = store.expire(rules.today - rules.retention)?;
     world.print(&done, || text(&done))?;
@@ -66,19 +71,17 @@ fn text(done: &Intake) -> String {
 }
 
 /// Refuses a file that no gateway vouches for.
-fn signed(file: &Path, keys: &[PublicKey]) -> Result<(), Failure> {
+fn signed(file: &Arrived, keys: &[PublicKey]) -> Result<(), Failure> {
     let refused = |reason: String| {
-        Failure::new(Code::VerificationRefused, format!("{} is not signed by a gateway: {reason}", file.display()))
+        Failure::new(Code::VerificationRefused, format!("{} is not signed by a gateway: {reason}", file.name.display()))
             .help("nothing of it was taken; have the gateway send it again, or leave --gateway-key away")
     };
-    let mut beside = file.as_os_str().to_owned();
-    beside.push(".dsse.json");
-    let bytes = read_bounded(Path::new(&beside), 1 << 20).map_err(|e| refused(e.to_string()))?;
+    let bytes = read_bounded(&envelope_of(&file.bytes), 1 << 20).map_err(|e| refused(e.to_string()))?;
     let keys: Vec<&PublicKey> = keys.iter().collect();
     let payload =
         Envelope::from_json(&bytes).and_then(|e| e.verify(BATCH, &keys, 1)).map_err(|e| refused(e.to_string()))?;
     let said: serde_json::Value = serde_json::from_slice(&payload).map_err(|e| refused(e.to_string()))?;
-    let (digest, _) = sha256_of_file(file).map_err(|e| refused(e.to_string()))?;
+    let (digest, _) = sha256_of_file(&file.bytes).map_err(|e| refused(e.to_string()))?;
     if said.get("sha256").and_then(|v| v.as_str()) != Some(&hex(&digest)) {
         return Err(refused("its bytes are not those that were signed".into()));
     }
