@@ -36,7 +36,7 @@ FIRST, BETA, PRE = datetime.date(2026, 9, 1), 30, 14
 STAGES = [("5%", 2), ("20%", 3), ("100%", 3)]
 POLICY = f"""
 schema = 1
-name = "thirty days"
+name = "thirty-days"
 holdback = "20%"
 [plan]
 fleet = 600
@@ -116,7 +116,7 @@ class Rollout:
                 continue
             record = {
                 "schema": "plimsoll.telemetry/1", "device": device, "day": day.isoformat(),
-                "release": pointer["target"]["release_digest"] if has else previous, "channel": channel,
+                "release": pointer["release_digest"] if has else previous, "channel": channel,
                 "cohort": "treatment" if has else "holdback" if held and not before else "waiting",
                 "inferences": 2_000, "over_budget": max(0, round(over + self.dice.gauss(0, 4))), "crashes": int(self.dice.random() < 0.0002),
                 "restarts": 0, "crash_loops": int(has and bucket < loops), "signature_failures": 0,
@@ -180,7 +180,7 @@ def by_duckdb(folder, days, reviews):
             if records:
                 path = pathlib.Path(between) / f"{name}.json"
                 path.write_text("\n".join(map(json.dumps, records)))
-                duckdb.execute(f"COPY (SELECT * FROM read_json('{path}')) TO '{folder}/{name}.parquet' (FORMAT parquet, COMPRESSION zstd)")
+                duckdb.execute(f"COPY (SELECT * FROM read_json('{path}')) TO '{folder}/{name}.parquet' (FORMAT parquet)")
 
 
 WRITERS = [json_lines, comma_separated, by_pyarrow, by_duckdb]
@@ -203,7 +203,7 @@ def main():
             world.channel("publish", "--channel", "beta", "--from", folder / f"releases/sleep-wake-{version}")
             if version == "1.0.0":
                 beta = world.pointer("beta")
-                world.channel("publish", "--channel", "general", "--decision", decisions[beta["target"]["release_digest"]])
+                world.channel("publish", "--channel", "general", "--decision", decisions[beta["release_digest"]])
         (folder / "policy.toml").write_text(POLICY)
         said = world.rollout("decide", accepted=97)
         claim("no rollout has begun" in said.stderr, "nothing is decided before a rollout has begun")
@@ -260,6 +260,9 @@ def main():
         s3.put_object(Bucket="telemetry", Key="bad/cut.parquet", Body=b"PAR1 and nothing else")
         said = world.rollout("ingest", "s3://telemetry/bad/cut.parquet", accepted=96)
         claim("s3://telemetry/bad/cut.parquet" in said.stderr, f"a broken object is named: {said.stderr.splitlines()[0][:120]}")
+        duckdb.execute(f"COPY (SELECT 1 AS device) TO '{folder}/other.parquet' (FORMAT parquet, COMPRESSION zstd)")
+        said = world.rollout("ingest", folder / "other.parquet", accepted=96)
+        claim("compressed by Snappy" in said.stderr, "another compression is refused with what to do")
 
         for share, days in STAGES:
             world.document("decision", world.rollout("advance", "--day", day, "--by", "anna", "--json").stdout)
@@ -287,7 +290,7 @@ def main():
         standing = world.status(day, "--html", page)
         claim(standing["state"] == "halted" and standing["anchored"], f"a page of {page.stat().st_size} bytes shows {standing['decisions']} decisions")
         world.document("decision", world.rollout("rollback", "--reason", "crash loops", "--by", "anna", "--day", day, "--json").stdout)
-        claim(world.pointer("general")["target"]["version"] == "1.0.0", "everybody is back at 1.0.0")
+        claim(world.pointer("general")["version"] == "1.0.0", "everybody is back at 1.0.0")
         (folder / "policy.toml").write_text(POLICY)
         world.document("simulation", world.run("rollout", "simulate", folder / "policy.toml", "--runs", "5", "--harm", "crash-loops=5%", "--json").stdout)
         claim(True, f"all of {sum(world.documents.values())} documents hold to their schemas: {world.documents}")

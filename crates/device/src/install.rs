@@ -17,7 +17,8 @@ use sha2::{Digest, Sha256};
 use crate::{
     DeviceError,
     disk::make_folders,
-    selftest::{Untested, fits, self_test},
+    fit::fits,
+    selftest::{Untested, self_test, shipped_contract},
     state::{Installed, Slot, State},
 };
 
@@ -151,7 +152,8 @@ impl Installation<'_> {
         if let Some(contract) = &self.spec.contract {
             let contract = Contract::read(&contract.path)?;
             let model = Model::read(&payload.join(&record.model.file)).map_err(|e| self.unfit(e.to_string()))?;
-            fits(&model, &contract).map_err(|reason| self.unfit(reason))?;
+            let made_for = shipped_contract(&payload).map_err(|reason| self.unfit(reason))?;
+            fits(&model, &contract, made_for.as_ref()).map_err(|reason| self.unfit(reason))?;
         }
         let memory = self.spec.memory.map(|m| m.0);
         let tested = self_test(self.executor, &payload, &record.model.file, memory);

@@ -12,6 +12,7 @@ mod channel;
 mod day;
 mod decide;
 mod error;
+mod fit;
 mod install;
 mod reference;
 mod runner;

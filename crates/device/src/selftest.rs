@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
-use plimsoll_onnx::{DType, DimSpec, Model, Tensor, Tensors};
-use plimsoll_profile::{Contract, Dim};
+use plimsoll_onnx::{DimSpec, Model, Tensor, Tensors};
+use plimsoll_profile::Contract;
 use plimsoll_runtime::{ExecError, Executor, LoadOptions};
 
 use crate::reference::{Reference, draw};
@@ -85,10 +85,15 @@ fn check(outputs: &Tensors, expected: Option<&Tensors>) -> Result<(), String> {
     Ok(())
 }
 
+/// The contract that a release was made for, where it ships one.
+pub(crate) fn shipped_contract(payload: &Path) -> Result<Option<Contract>, String> {
+    let contract = payload.join("contract.toml");
+    contract.is_file().then(|| Contract::read(&contract)).transpose().map_err(|e| e.to_string())
+}
+
 /// Inputs in the ranges of the payload's contract, or from 0 to 1 where it gives none.
 fn drawn(model: &Model, payload: &Path) -> Result<Tensors, String> {
-    let contract = payload.join("contract.toml");
-    let contract = contract.is_file().then(|| Contract::read(&contract)).transpose().map_err(|e| e.to_string())?;
+    let contract = shipped_contract(payload)?;
     let mut inputs = Tensors::new();
     for spec in model.inputs() {
         let dims = spec.dims.unwrap_or_default();
@@ -101,36 +106,4 @@ fn drawn(model: &Model, payload: &Path) -> Result<Tensors, String> {
         inputs.insert(spec.name.clone(), draw(&spec.name, dtype, &shape, &range).map_err(|e| e.to_string())?);
     }
     Ok(inputs)
-}
-
-/// Whether a model takes what the device's pipeline delivers and gives what it reads: names, types, shapes.
-pub(crate) fn fits(model: &Model, contract: &Contract) -> Result<(), String> {
-    let same = |what: &str, name: &str, dtype: &str, shape: &[Dim], found: &[plimsoll_onnx::ValueSpec]| {
-        let spec = found.iter().find(|s| s.name == name);
-        let spec = spec.ok_or_else(|| format!("the pipeline has the {what} `{name}`, the model has none"))?;
-        if spec.dtype != DType::from_name(dtype).or_else(|| DType::from_short_name(dtype)) {
-            let found = spec.dtype.map_or("no numbers".to_owned(), |d| d.to_string());
-            return Err(format!("the {what} `{name}` is {dtype} in the pipeline and {found} in the model"));
-        }
-        let Some(dims) = &spec.dims else { return Ok(()) };
-        let fits = |(a, b): (&DimSpec, &Dim)| !matches!((a, b), (DimSpec::Fixed(a), Dim::Fixed(b)) if a != b);
-        if dims.len() != shape.len() || !dims.iter().zip(shape).all(fits) {
-            let dims: Vec<String> = dims.iter().map(ToString::to_string).collect();
-            let found = dims.join(", ");
-            return Err(format!("the {what} `{name}` is [{found}] in the model, which the pipeline's contract is not"));
-        }
-        Ok(())
-    };
-    let (inputs, outputs) = (model.inputs(), model.outputs());
-    for input in &contract.inputs {
-        same("input", &input.name.value, input.dtype.value, &input.shape.value, &inputs)?;
-    }
-    let delivered = |name: &str| contract.inputs.iter().any(|i| i.name.value == name);
-    if let Some(extra) = inputs.iter().find(|i| !delivered(&i.name)) {
-        return Err(format!("the model needs the input `{}`, which the pipeline does not deliver", extra.name));
-    }
-    for output in &contract.outputs {
-        same("output", &output.name.value, output.dtype.value, &output.shape.value, &outputs)?;
-    }
-    Ok(())
 }

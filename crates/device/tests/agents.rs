@@ -2,6 +2,8 @@
 
 #[path = "../../trust/tests/support/copied.rs"]
 mod copied;
+#[path = "support/pipelines.rs"]
+mod pipelines;
 mod support;
 
 use std::{
@@ -257,16 +259,6 @@ fn what_does_not_suit_the_device_is_not_tried_again_until_told() {
     });
     team.promote(10_000, 0);
     check(&agent, DeviceAction::Unfit, "its self-test failed: case 3: the output `scores` is off", "2.0.0");
-    // A pipeline that delivers something else than the model takes.
-    fs::write(
-        team.place("contract.toml"),
-        "schema = 1\n[[inputs]]\nname = \"image\"\ndtype = \"f32\"\nshape = [\"batch\", 3, 8, 8]\naxes = [\"batch\", \"channel\", \"height\", \"width\"]\n\
-         [[outputs]]\nname = \"scores\"\ndtype = \"f32\"\nshape = [\"batch\", 10]\naxes = [\"batch\", \"class\"]\nmeaning = \"logits\"\n",
-    )
-    .unwrap();
-    let text = format!("contract = \"contract.toml\"\n{}", team.spec_text("d3", "").trim_start_matches("schema = 1\n"));
-    let spec = plimsoll_profile::DeviceSpec::from_text(team.place("d3.toml"), &format!("schema = 1\n{text}")).unwrap();
-    check(&Agent::new(spec).unwrap(), DeviceAction::Unfit, "the input `image` is", "none");
 }
 
 #[test]

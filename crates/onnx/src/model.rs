@@ -1,13 +1,18 @@
 //! Reading and writing model files, and the model's interface.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use onnx_protobuf::{
     GraphProto, Message, ModelProto, ValueInfoProto, tensor_shape_proto::dimension::Value as DimValue,
     type_proto::Value as TypeValue,
 };
 
-use crate::{Absent, DType, Defect, Digest, TensorError, View, check, digest, external, node, outline, wire};
+use crate::{
+    Absent, DType, Defect, Digest, TensorError, View, check, digest, external, node, outline, protos::all_nodes, wire,
+};
 
 /// Protobuf cannot hold more than this in one message.
 const MESSAGE_LIMIT: u64 = i32::MAX as u64;
@@ -280,6 +285,13 @@ impl Model {
     pub fn opset(&self, domain: &str) -> Option<i64> {
         let same = |d: &str| d == domain || (node::is_default_domain(d) && node::is_default_domain(domain));
         self.proto.opset_import.iter().find(|o| same(&o.domain)).map(|o| o.version)
+    }
+
+    /// The operators of the default domain that it needs, in its graphs within graphs too; constants are none.
+    pub fn operators(&self) -> BTreeSet<String> {
+        let nodes = all_nodes(self.graph()).into_iter();
+        let needed = nodes.filter(|n| node::is_default_domain(&n.domain) && n.op_type != "Constant");
+        needed.map(|n| n.op_type.clone()).collect()
     }
 
     /// The value of a metadata entry.

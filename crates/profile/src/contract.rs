@@ -1,6 +1,7 @@
 //! The contract of a running pipeline: what it feeds a model and what it expects back; and beside it what a new model takes and
 //! gives, as far as its file cannot say that. Inert: what it means for a model is decided by whoever compares the two.
 
+mod difference;
 mod model_side;
 mod words;
 

@@ -67,6 +67,9 @@ impl RolloutError {
             Self::Store { .. } => {
                 "another process may hold it, or it is no store of this version; telemetry can be ingested anew".into()
             }
+            Self::Parquet { reason, .. } if reason.contains("Disabled feature") => {
+                "write it compressed by Snappy, or not at all".into()
+            }
             Self::Parquet { .. } => "give the columns that docs/rollout.md lists".into(),
             Self::Kind { .. } => "JSON Lines end in .jsonl or .ndjson, the others in .csv and .parquet".into(),
             Self::Chain { .. } => {

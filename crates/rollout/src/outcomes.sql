@@ -2,7 +2,7 @@
 -- Reads  device_days  (one row a device, day and release), reviews, and stage (one row).
 -- Runs as it stands in SQLite, DuckDB, Spark, Trino and ClickHouse; counts leave as DOUBLE, which every engine sums alike. Energy is
 -- counted in tenths of a millijoule and drift in millionths, so that sums are whole. Days before the stage on which a device ran the
--- candidate already, at an earlier stage, say nothing of what it was like without.
+-- candidate already, at an earlier stage, say nothing of what it was like without. Only who was on the stage's channel can fall silent there.
 WITH seen AS (
     SELECT
         d.device AS device,
@@ -10,6 +10,7 @@ WITH seen AS (
         CASE WHEN d.day >= s.first_day THEN 1 ELSE 0 END AS during,
         CASE WHEN d.day < s.first_day AND d.release <> s.candidate THEN 1 ELSE 0 END AS untouched,
         CASE WHEN d.day < s.first_day AND d.release = s.candidate THEN 1 ELSE 0 END AS touched,
+        CASE WHEN d.channel = s.channel THEN 1 ELSE 0 END AS followed,
         CASE
             WHEN d.day < s.first_day OR d.channel <> s.channel THEN 0
             WHEN d.cohort = 'treatment' AND d.release = s.candidate THEN 1
@@ -38,6 +39,7 @@ devices AS (
         device,
         MIN(CASE WHEN arm > 0 THEN arm END) AS lowest,
         MAX(arm) AS highest,
+        MAX(followed) AS followed,
         COUNT(DISTINCT CASE WHEN during = 1 THEN day END) AS days,
         SUM(CASE WHEN arm > 0 THEN inferences ELSE 0 END) AS inferences,
         SUM(CASE WHEN arm > 0 THEN over_budget ELSE 0 END) AS over_budget,
@@ -88,7 +90,7 @@ SELECT
         WHEN o.lowest <> o.highest THEN 'both'
         WHEN o.highest = 1 THEN 'treatment'
         WHEN o.highest = 2 THEN 'holdback'
-        WHEN o.days > 0 THEN 'neither'
+        WHEN o.days > 0 OR o.followed = 0 THEN 'neither'
         ELSE 'silent'
     END AS cohort,
     CAST(o.days AS DOUBLE) AS days,

@@ -80,6 +80,24 @@ fn a_harmful_release_is_halted_and_a_stricter_policy_would_have_halted_it_before
 }
 
 #[test]
+fn who_fell_silent_on_another_channel_is_none_of_the_stage() {
+    let world = World::new();
+    world.start();
+    let before = day("2026-10-31").number();
+    let mut text = fleet("2026-11-01", 1, 20);
+    for device in 0..900 {
+        let own = line(device, before, 20).replace("treatment", "waiting").replace("holdback", "waiting");
+        let own = own.replace(&digest('b'), &digest('a'));
+        // 600 of the beta report on the next day, 20 of them do not any more, 280 are everybody else.
+        let own = if device < 620 { own } else { own.replace("\"channel\":\"beta\"", "\"channel\":\"general\"") };
+        writeln!(text, "{own}").unwrap();
+    }
+    world.take("one.jsonl", text, &rules("2026-11-20"));
+    let evidence = world.judge("2026-11-01").evidence.unwrap();
+    assert_eq!((evidence.treatment + evidence.holdback, evidence.silent), (600, 20));
+}
+
+#[test]
 fn what_is_ingested_twice_counts_once() {
     let world = World::new();
     let text = fleet("2026-11-01", 2, 20);

@@ -133,6 +133,14 @@ impl Team {
     pub(crate) fn agent(&self, id: &str, more: &str) -> Agent {
         Agent::new(self.spec(id, more)).unwrap()
     }
+
+    /// An agent beside a pipeline with such a contract.
+    pub(crate) fn agent_under(&self, id: &str, contract: &str) -> Agent {
+        let file = format!("{id}-contract.toml");
+        fs::write(self.place(&file), contract).unwrap();
+        let text = self.spec_text(id, "").replacen("schema = 1\n", &format!("schema = 1\ncontract = \"{file}\"\n"), 1);
+        Agent::new(DeviceSpec::from_text(self.place(&format!("{id}.toml")), &text).unwrap()).unwrap()
+    }
 }
 
 /// The version that a device runs.

@@ -45,6 +45,17 @@ impl Chart {
         );
     }
 
+    /// A day on which something begins, with its name; the text must be safe.
+    pub(super) fn begins(&mut self, day: f64, name: &str) {
+        let x = self.x(day);
+        let _ = write!(
+            self.marks,
+            "<line class=\"begins\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{BOTTOM}\"/>\
+             <text x=\"{:.1}\" y=\"{TOP}\">{name}</text>",
+            x + 3.0
+        );
+    }
+
     /// A band between two courses.
     pub(super) fn band(&mut self, course: &[(f64, f64, f64)]) {
         let up = course.iter().map(|(day, _, high)| format!("{:.1},{:.1}", self.x(*day), self.y(*high)));

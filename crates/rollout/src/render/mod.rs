@@ -24,7 +24,8 @@ pub fn html(decisions: &[&Decision], policy: &Policy, observed: &[Observed]) -> 
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<link rel=\"icon\" href=\"data:,\">\n\
-         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+         <title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <a class=\"skip\" href=\"#content\">Skip to the report</a>\n<main id=\"content\">\n<h1>{title}</h1>\n"
     );
     let _ = writeln!(page, "<p>Release <code>{}</code>, policy {}.</p>", esc(&last.rollout.release), esc(&policy.name));
     if let Some(judgement) = judged.last() {
@@ -63,7 +64,8 @@ fn latest(page: &mut String, d: &Decision) {
     let _ = writeln!(page, "<h2>{}: <span class=\"{class}\">{word}</span></h2>", esc(&d.day));
     list(page, "Because", &d.reasons);
     list(page, "Missing", &d.missing);
-    page.push_str("<div class=\"wide\"><table>\n<thead><tr><th>metric</th><th>release</th><th>holdback</th><th>harm</th><th>interval</th><th>margin</th><th>power</th><th>standing</th></tr></thead>\n<tbody>\n");
+    const HEADER: &[&str] = &["metric", "release", "holdback", "harm", "interval", "margin", "power", "standing"];
+    let mut rows = String::new();
     for m in &d.metrics {
         let or_dash = |v: Option<f64>| v.map_or("–".to_owned(), |v| amount(m, v));
         let interval =
@@ -84,9 +86,19 @@ fn latest(page: &mut String, d: &Decision) {
             m.power.map_or("–".into(), |p| format!("{:.0} %", 100.0 * p)),
         ];
         let cells: String = cells.iter().map(|c| format!("<td class=\"n\">{c}</td>")).collect();
-        let _ = writeln!(page, "<tr><th>{}</th>{cells}<td class=\"{class}\">{standing}</td></tr>", esc(&m.metric));
+        let name = esc(&m.metric);
+        let _ = writeln!(rows, "<tr><th scope=\"row\">{name}</th>{cells}<td class=\"{class}\">{standing}</td></tr>");
     }
-    page.push_str("</tbody>\n</table></div>\n");
+    table(page, "Metrics", HEADER, &rows);
+}
+
+/// A table that is scrolled by itself, with the keyboard too, where the window is narrow; rows must be safe.
+fn table(page: &mut String, title: &str, header: &[&str], rows: &str) {
+    let header: String = header.iter().map(|h| format!("<th scope=\"col\">{h}</th>")).collect();
+    let _ = writeln!(
+        page,
+        "<div class=\"wide\" role=\"group\" aria-label=\"{title}\" tabindex=\"0\"><table>\n<thead><tr>{header}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table></div>"
+    );
 }
 
 /// Latency, energy and drift of the stage, whether the policy names them or not.
@@ -94,16 +106,17 @@ fn besides(page: &mut String, observed: &[Observed]) {
     if observed.is_empty() {
         return;
     }
-    page.push_str("<h2>Latency, energy and drift</h2>\n<div class=\"wide\"><table>\n<thead><tr><th></th><th>release</th><th>holdback</th></tr></thead>\n<tbody>\n");
+    page.push_str("<h2>Latency, energy and drift</h2>\n");
+    let mut rows = String::new();
     for o in observed {
         let [ours, theirs] = [o.treatment, o.holdback].map(|arm| shown(o, arm));
+        let name = esc(&o.name);
         let _ = writeln!(
-            page,
-            "<tr><th>{}</th><td class=\"n\">{ours}</td><td class=\"n\">{theirs}</td></tr>",
-            esc(&o.name)
+            rows,
+            "<tr><th scope=\"row\">{name}</th><td class=\"n\">{ours}</td><td class=\"n\">{theirs}</td></tr>"
         );
     }
-    page.push_str("</tbody>\n</table></div>\n");
+    table(page, "Latency, energy and drift", &["what", "release", "holdback"], &rows);
 }
 
 /// One arm of what was observed, as people read it.
@@ -132,6 +145,22 @@ fn ends<'d>(judged: &[&'d Decision]) -> Option<(f64, f64, &'d str, &'d str)> {
     Some((number(&first.day), number(&last.day) - number(&first.day), &first.day, &last.day))
 }
 
+/// The stage that a decision is about.
+fn at(d: &Decision) -> String {
+    if d.stage.number == 0 { "beta".into() } else { format!("{} %", f64::from(d.stage.percent_bp) / 100.0) }
+}
+
+/// Where stages begin: what is counted begins anew with each.
+fn stages(chart: &mut Chart, judged: &[&Decision], start: f64) {
+    let mut before = None;
+    for d in judged {
+        if before.replace(d.stage.number) != Some(d.stage.number) {
+            let name = at(d);
+            chart.begins(number(&d.day) - start, &name);
+        }
+    }
+}
+
 /// The harm of a metric over time, and what users said.
 fn course(page: &mut String, judged: &[&Decision], name: &str) {
     let Some((start, days, first, last)) = ends(judged) else { return };
@@ -152,6 +181,7 @@ fn course(page: &mut String, judged: &[&Decision], name: &str) {
     let values =
         bounds.iter().flat_map(|(_, l, u)| [*l, *u]).map(|v| v.clamp(-most, most)).chain([one.margin, -one.margin]);
     let mut chart = Chart::over(days, values);
+    stages(&mut chart, judged, start);
     chart.level(0.0, "zero", "0");
     chart.level(one.margin, "limit", &amount(one, one.margin));
     chart.level(one.margin / 2.0, "half", &amount(one, one.margin / 2.0));
@@ -186,6 +216,7 @@ fn devices(page: &mut String, judged: &[&Decision]) {
         judged.iter().filter_map(|d| Some((number(&d.day) - start, d.evidence.as_ref()?.treatment as f64))).collect();
     let most = course.iter().map(|(_, n)| *n).fold(0.0, f64::max);
     let mut chart = Chart::over(days, course.iter().map(|(_, n)| *n));
+    stages(&mut chart, judged, start);
     chart.level(0.0, "zero", "0");
     chart.level(most, "zero", &format!("{most:.0}"));
     chart.line(&course, "line");
@@ -194,21 +225,21 @@ fn devices(page: &mut String, judged: &[&Decision]) {
 }
 
 fn history(page: &mut String, decisions: &[&Decision]) {
-    page.push_str("<h2>Decisions</h2>\n<div class=\"wide\"><table>\n<thead><tr><th>no</th><th>day</th><th>what</th><th>stage</th><th>by</th><th>why</th></tr></thead>\n<tbody>\n");
+    page.push_str("<h2>Decisions</h2>\n");
+    let mut rows = String::new();
     for d in decisions {
         let (class, word) = verdict(d.verdict);
         let kind = format!("{:?}", d.kind).to_lowercase();
         let what = if d.kind == DecisionKind::Judgement { word.to_owned() } else { kind };
         let why = d.reasons.iter().chain(&d.missing).next().map(|r| esc(r)).unwrap_or_default();
-        let share =
-            if d.stage.number == 0 { "beta".into() } else { format!("{} %", f64::from(d.stage.percent_bp) / 100.0) };
+        let share = at(d);
         let by = esc(d.by.as_deref().unwrap_or("evidence"));
         let _ = writeln!(
-            page,
+            rows,
             "<tr><td class=\"n\">{}</td><td>{}</td><td class=\"{class}\">{what}</td><td>{share}</td><td>{by}</td><td>{why}</td></tr>",
             d.sequence,
             esc(&d.day)
         );
     }
-    page.push_str("</tbody>\n</table></div>\n");
+    table(page, "Decisions", &["no", "day", "what", "stage", "by", "why"], &rows);
 }

@@ -1,8 +1,6 @@
 //! What the pipeline's executor reads: operator set and operators.
 
-use std::collections::BTreeSet;
-
-use plimsoll_onnx::{Model, all_nodes, node};
+use plimsoll_onnx::Model;
 use plimsoll_profile::Contract;
 
 use super::{
@@ -31,16 +29,11 @@ pub(super) fn operator_set(contract: &Contract, model: &Model, all: &mut Vec<Poi
 /// The operators of the model, with its adapter where there is one, against those that the executor has.
 pub(super) fn operators(contract: &Contract, model: &Model, plan: Option<&Plan>, all: &mut Vec<Point>) {
     let Some(allowed) = &contract.operators else { return };
-    let used = |model: &Model| -> BTreeSet<String> {
-        let nodes = all_nodes(model.graph());
-        let default = nodes.into_iter().filter(|n| node::is_default_domain(&n.domain) && n.op_type != "Constant");
-        default.map(|n| n.op_type.clone()).collect()
-    };
-    let own = used(model);
+    let own = model.operators();
     let mut points = Points { side: "executor", name: "operators".into(), all, span: allowed.span };
     let adapted = match plan.map(|plan| build::written(contract, model, plan)) {
         None => own.clone(),
-        Some(Ok(adapted)) => used(&adapted),
+        Some(Ok(adapted)) => adapted.operators(),
         Some(Err(why)) => {
             let both = [format!("{} allowed", allowed.value.len()), own.len().to_string()];
             return points.say("operators", Fit::Never, both, why, None);
