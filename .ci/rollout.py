@@ -62,7 +62,7 @@ min = 2.0
 spread = 0.5
 [metrics.missing-devices]
 margin = "8pp"
-spread = "3pp"
+spread = "12pp"
 [metrics.energy]
 margin = "10%"
 spread = "2%"
@@ -82,7 +82,8 @@ class Rollout:
     def run(self, *words, accepted=0):
         done = subprocess.run([str(w) for w in (self.plimsoll, *words)], capture_output=True, text=True, check=False)
         if done.returncode != accepted:
-            raise SystemExit(f"BROKEN {' '.join(map(str, words))} ended in {done.returncode}: {done.stdout}{done.stderr}")
+            said = done.stdout[:2_000] + done.stderr
+            raise SystemExit(f"BROKEN {' '.join(map(str, words))} ended in {done.returncode}, expected {accepted}: {said}")
         return done
 
     def document(self, schema, text):
@@ -124,7 +125,7 @@ class Rollout:
                 "input_drift": round(drift, 4), "output_drift": None, "energy_joules": round(energy * self.dice.uniform(0.97, 1.03), 3),
             }
             records.append(record)
-            if self.dice.random() < 0.05 and not before:
+            if self.dice.random() < 0.2 and not before:
                 reviews.append({"schema": "plimsoll.telemetry/1", "user": f"u-{device}", "device": device, "day": day.isoformat(),
                                 "release": record["release"], "rating": self.dice.choice([3, 4, 4, 5]), "text": "slept well, \"mostly\""})
         return records, reviews
@@ -228,6 +229,9 @@ def main():
 
         def live(channel, from_bucket=False, loops=0):
             days, reviews = world.records(day, channel, loops=loops)
+            if channel == "beta":
+                # Everybody else goes on with what they have.
+                days += world.records(day, "general", before=world.pointer("beta"))[0]
             written = folder / "telemetry" / day.isoformat() / channel
             written.mkdir(parents=True)
             WRITERS[day.day % 4](written, days, reviews)

@@ -3,7 +3,8 @@
 
     python docs/check_engines.py --judge target/release/examples/judge                SQLite and DuckDB
     python docs/check_engines.py --judge target/release/examples/judge --spark        and Spark: one master, two workers
-    cargo xtask test-cluster                                                          all of it
+    python docs/check_engines.py --judge target/release/examples/judge --clickhouse   and ClickHouse, as PyPI's chdb brings it
+    cargo xtask test-cluster                                                          SQLite, DuckDB and Spark
 
 Every engine must write the same outcomes, and the decision on them must be the same to the last byte. Needs duckdb and pyarrow; --spark
 needs 'pyspark<4.1' and Java 17. The telemetry is drawn with a seed, with devices that report twice a day, change arms or fall silent.
@@ -84,6 +85,19 @@ def duck(folder, out):
     db.execute(f"COPY ({SQL}) TO '{out}' (FORMAT parquet)")
 
 
+def clickhouse(folder, out):
+    from chdb.session import Session
+
+    session = Session()
+    session.query("CREATE DATABASE fleet ENGINE = Atomic")
+    session.query("USE fleet")
+    for name in ("device_days", "reviews", "stage"):
+        session.query(f"CREATE VIEW {name} AS SELECT * FROM file('{folder}/{name}.parquet', Parquet)")
+    written = session.query(f"{SQL} SETTINGS join_use_nulls = 1, cast_keep_nullable = 1, output_format_parquet_compression_method = 'snappy'", "Parquet")
+    with open(out, "wb") as file:
+        file.write(written.bytes())
+
+
 def spark(folder, out):
     import pyspark
 
@@ -129,6 +143,7 @@ def main():
     parser.add_argument("--devices", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--spark", action="store_true")
+    parser.add_argument("--clickhouse", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         days, reviews = draw(args.devices, args.seed)
@@ -143,6 +158,9 @@ def main():
             engines["spark"] = f"{folder}/spark"
             start = time.time()
             print(f"spark ran on {spark(folder, engines['spark'])} executors, {time.time() - start:.0f} s")
+        if args.clickhouse:
+            engines["clickhouse"] = f"{folder}/clickhouse.parquet"
+            clickhouse(folder, engines["clickhouse"])
         outcomes, decisions = {}, {}
         for engine, path in engines.items():
             rows = sorted(tuple(r.values()) for r in pq.read_table(path).to_pylist())

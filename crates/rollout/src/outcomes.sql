@@ -1,4 +1,5 @@
 -- From device-days to device outcomes: one row a device, for the stage that the table `stage` describes.
+-- Columns are qualified, since some engines take a bare name for the alias of the same name.
 -- Reads  device_days  (one row a device, day and release), reviews, and stage (one row).
 -- Runs as it stands in SQLite, DuckDB, Spark, Trino and ClickHouse; counts leave as DOUBLE, which every engine sums alike. Energy is
 -- counted in tenths of a millijoule and drift in millionths, so that sums are whole. Days before the stage on which a device ran the
@@ -36,33 +37,33 @@ WITH seen AS (
 ),
 devices AS (
     SELECT
-        device,
-        MIN(CASE WHEN arm > 0 THEN arm END) AS lowest,
-        MAX(arm) AS highest,
-        MAX(followed) AS followed,
-        COUNT(DISTINCT CASE WHEN during = 1 THEN day END) AS days,
-        SUM(CASE WHEN arm > 0 THEN inferences ELSE 0 END) AS inferences,
-        SUM(CASE WHEN arm > 0 THEN over_budget ELSE 0 END) AS over_budget,
-        SUM(CASE WHEN arm > 0 THEN crashes ELSE 0 END) AS crashes,
-        SUM(CASE WHEN arm > 0 AND crashes > 0 THEN 1 ELSE 0 END) AS crash_days,
-        SUM(CASE WHEN arm > 0 THEN restarts ELSE 0 END) AS restarts,
-        SUM(CASE WHEN arm > 0 THEN shadow_runs ELSE 0 END) AS shadow_runs,
-        SUM(CASE WHEN arm > 0 THEN shadow_agreed ELSE 0 END) AS shadow_agreed,
-        SUM(CASE WHEN arm > 0 THEN crash_loops ELSE 0 END) AS crash_loops,
-        SUM(CASE WHEN arm > 0 THEN signature_failures ELSE 0 END) AS signature_failures,
-        SUM(CASE WHEN arm > 0 THEN energy ELSE CAST(0 AS DOUBLE) END) AS energy,
-        SUM(CASE WHEN arm > 0 THEN metered ELSE 0 END) AS metered,
-        SUM(CASE WHEN arm > 0 THEN input_drift ELSE CAST(0 AS DOUBLE) END) AS input_drift,
-        SUM(CASE WHEN arm > 0 THEN input_days ELSE 0 END) AS input_days,
-        SUM(CASE WHEN arm > 0 THEN output_drift ELSE CAST(0 AS DOUBLE) END) AS output_drift,
-        SUM(CASE WHEN arm > 0 THEN output_days ELSE 0 END) AS output_days,
-        SUM(CASE WHEN untouched = 1 THEN inferences ELSE 0 END) AS pre_inferences,
-        SUM(CASE WHEN untouched = 1 THEN over_budget ELSE 0 END) AS pre_over_budget,
-        SUM(CASE WHEN untouched = 1 THEN energy ELSE CAST(0 AS DOUBLE) END) AS pre_energy,
-        SUM(CASE WHEN untouched = 1 THEN metered ELSE 0 END) AS pre_metered,
-        CASE WHEN MAX(touched) = 1 THEN 0 ELSE COUNT(DISTINCT CASE WHEN during = 0 THEN day END) END AS pre_days
-    FROM seen
-    GROUP BY device
+        w.device AS device,
+        MIN(CASE WHEN w.arm > 0 THEN w.arm END) AS lowest,
+        MAX(w.arm) AS highest,
+        MAX(w.followed) AS followed,
+        COUNT(DISTINCT CASE WHEN w.during = 1 THEN w.day END) AS days,
+        SUM(CASE WHEN w.arm > 0 THEN w.inferences ELSE 0 END) AS inferences,
+        SUM(CASE WHEN w.arm > 0 THEN w.over_budget ELSE 0 END) AS over_budget,
+        SUM(CASE WHEN w.arm > 0 THEN w.crashes ELSE 0 END) AS crashes,
+        SUM(CASE WHEN w.arm > 0 AND w.crashes > 0 THEN 1 ELSE 0 END) AS crash_days,
+        SUM(CASE WHEN w.arm > 0 THEN w.restarts ELSE 0 END) AS restarts,
+        SUM(CASE WHEN w.arm > 0 THEN w.shadow_runs ELSE 0 END) AS shadow_runs,
+        SUM(CASE WHEN w.arm > 0 THEN w.shadow_agreed ELSE 0 END) AS shadow_agreed,
+        SUM(CASE WHEN w.arm > 0 THEN w.crash_loops ELSE 0 END) AS crash_loops,
+        SUM(CASE WHEN w.arm > 0 THEN w.signature_failures ELSE 0 END) AS signature_failures,
+        SUM(CASE WHEN w.arm > 0 THEN w.energy ELSE CAST(0 AS DOUBLE) END) AS energy,
+        SUM(CASE WHEN w.arm > 0 THEN w.metered ELSE 0 END) AS metered,
+        SUM(CASE WHEN w.arm > 0 THEN w.input_drift ELSE CAST(0 AS DOUBLE) END) AS input_drift,
+        SUM(CASE WHEN w.arm > 0 THEN w.input_days ELSE 0 END) AS input_days,
+        SUM(CASE WHEN w.arm > 0 THEN w.output_drift ELSE CAST(0 AS DOUBLE) END) AS output_drift,
+        SUM(CASE WHEN w.arm > 0 THEN w.output_days ELSE 0 END) AS output_days,
+        SUM(CASE WHEN w.untouched = 1 THEN w.inferences ELSE 0 END) AS pre_inferences,
+        SUM(CASE WHEN w.untouched = 1 THEN w.over_budget ELSE 0 END) AS pre_over_budget,
+        SUM(CASE WHEN w.untouched = 1 THEN w.energy ELSE CAST(0 AS DOUBLE) END) AS pre_energy,
+        SUM(CASE WHEN w.untouched = 1 THEN w.metered ELSE 0 END) AS pre_metered,
+        CASE WHEN MAX(w.touched) = 1 THEN 0 ELSE COUNT(DISTINCT CASE WHEN w.during = 0 THEN w.day END) END AS pre_days
+    FROM seen w
+    GROUP BY w.device
 ),
 last_reviews AS (
     SELECT

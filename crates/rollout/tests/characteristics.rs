@@ -76,7 +76,6 @@ fn from_outside(name: &str, default: u64) -> u64 {
 /// What came of the rollouts of a cell.
 #[derive(Debug, Clone, Copy)]
 struct Ends {
-    runs: u64,
     complete: u64,
     halted: u64,
     /// Halted before the stage of 20 %.
@@ -95,7 +94,6 @@ fn cell(policy: &Policy, harm: &Harm, n: u64) -> Ends {
     let twenty = policy.stages.iter().position(|s| s.share > 0.19).unwrap() + 1;
     let halted = |p: &Played| p.end == End::Halted;
     let ends = Ends {
-        runs: n,
         complete: count(&|p| p.end == End::Complete),
         halted: count(&halted),
         early: count(&|p| halted(p) && p.stage < twenty),
@@ -166,7 +164,7 @@ fn five_hundred_devices_are_stopped_or_let_pass_as_promised() {
 
 #[test]
 fn five_thousand_devices_are_stopped_or_let_pass_as_promised() {
-    check(5_000, ["1pp", "8pp", "1pp", "3pp"], 0.05, 40);
+    check(5_000, ["1pp", "8pp", "1pp", "3.5pp"], 0.05, 40);
 }
 
 #[test]
@@ -177,7 +175,7 @@ fn fifty_thousand_devices_are_stopped_or_let_pass_as_promised() {
 #[test]
 fn more_devices_before_a_fifth_of_the_fleet_show_less_harm() {
     let n = from_outside("PLIMSOLL_RUNS", 20);
-    for (fleet, crash) in [(5_000, "5pp"), (50_000, "0.9pp")] {
+    for (fleet, crash) in [(5_000, "5.5pp"), (50_000, "0.9pp")] {
         let policy = policy(fleet, FINER, ["1pp", crash, "1pp", "3pp"]);
         passes(&policy, n);
         stops(&policy, RolloutMetric::CrashedDevices, n);
