@@ -7,7 +7,7 @@ use std::fs;
 
 use common::{
     error, expect,
-    fleet::{POLICY, pointer, telemetry},
+    fleet::{pointer, telemetry, usual},
     json, release_digits,
 };
 use plimsoll_record::{PointerState, Replay, RolloutStatus, Simulation};
@@ -16,7 +16,7 @@ use plimsoll_record::{PointerState, Replay, RolloutStatus, Simulation};
 fn a_release_goes_on_by_evidence_and_back_by_evidence() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
-    fs::write(f.join("policy.toml"), POLICY).unwrap();
+    fs::write(f.join("policy.toml"), usual()).unwrap();
     release_digits(f, "1.0.0");
     let start = ["rollout", "start", "--policy", "policy.toml", "--day", "2026-11-01", "--by", "anna"];
     assert!(error(f, 97, &start).contains("no release to compare with"));
@@ -55,9 +55,9 @@ fn a_release_goes_on_by_evidence_and_back_by_evidence() {
 
     // A policy that is changed after the fact is not the one that was frozen; a decision that is taken out is missed.
     let frozen = f.join(".plimsoll/rollout/digits/policy.toml");
-    fs::write(&frozen, POLICY.replace("1pp", "9pp")).unwrap();
+    fs::write(&frozen, usual().replace("1pp", "9pp")).unwrap();
     assert!(error(f, 97, &["rollout", "status"]).contains("frozen"));
-    fs::write(&frozen, POLICY).unwrap();
+    fs::write(&frozen, usual()).unwrap();
     fs::remove_file(f.join(".plimsoll/rollout/digits/decisions/000002.dsse.json")).unwrap();
     error(f, 98, &["rollout", "status"]);
 }
@@ -66,7 +66,7 @@ fn a_release_goes_on_by_evidence_and_back_by_evidence() {
 fn a_policy_is_rehearsed_without_any_device() {
     let folder = tempfile::tempdir().unwrap();
     let f = folder.path();
-    fs::write(f.join("policy.toml"), POLICY).unwrap();
+    fs::write(f.join("policy.toml"), usual()).unwrap();
     let harmless = json(f, 0, &["rollout", "simulate", "policy.toml", "--runs", "20", "--json"]);
     assert_eq!((&harmless["complete"], &harmless["halted"]), (&20.into(), &0.into()));
     let args = ["rollout", "simulate", "policy.toml", "--harm", "over-budget=2pp", "--runs", "20", "--json"];

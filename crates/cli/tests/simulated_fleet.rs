@@ -7,6 +7,9 @@
 #[path = "../../device/tests/support/mod.rs"]
 mod support;
 
+#[path = "../../rollout/tests/support/policy.rs"]
+mod policy;
+
 use std::{
     collections::BTreeSet,
     env,
@@ -21,46 +24,18 @@ use plimsoll_device::{Agent, DeviceError, Runner, records};
 use plimsoll_profile::{Day, Policy, RolloutMetric};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState, RolloutVerdict, TelemetryRecord};
 use plimsoll_runtime::TractExecutor;
+use policy::policy;
 use support::{Team, crashing, image, model, version};
 
-/// Margins that a fleet of some hundreds can show.
-const POLICY: &str = r#"
-schema = 1
-name = "rehearsal"
-holdback = "10%"
-[plan]
-fleet = 900
-enrolled = 300
-[beta]
-soak = "8d"
-min-devices = 100
-[[stages]]
-share = "5%"
-soak = "2d"
-[[stages]]
-share = "20%"
-soak = "3d"
-[[stages]]
-share = "50%"
-soak = "3d"
-[[stages]]
-share = "100%"
-soak = "3d"
-[metrics.over-budget]
-margin = "1pp"
-max = "10%"
-spread = "1pp"
-[metrics.crashed-devices]
-margin = "20pp"
-base = "0.5%"
-[metrics.agreement]
-margin = "5pp"
-expected = "98%"
-spread = "2pp"
-[metrics.energy]
-margin = "10%"
-spread = "5%"
-"#;
+/// With margins that a fleet of some hundreds can show.
+fn usual() -> String {
+    let metrics = "[metrics.over-budget]\nmargin = \"1pp\"\nmax = \"10%\"\nspread = \"1pp\"\n\
+                   [metrics.crashed-devices]\nmargin = \"20pp\"\nbase = \"0.5%\"\n\
+                   [metrics.agreement]\nmargin = \"5pp\"\nexpected = \"98%\"\nspread = \"2pp\"\n\
+                   [metrics.energy]\nmargin = \"10%\"\nspread = \"5%\"\n";
+    let steps = [("5%", 2), ("20%", 3), ("50%", 3), ("100%", 3)];
+    policy([900, 300], "soak = \"8d\"\nmin-devices = 100", &steps, metrics)
+}
 
 /// Longest rehearsal, in days.
 const LONGEST: i32 = 200;
@@ -118,7 +93,7 @@ fn bell(seed: u64, what: &[u64]) -> f64 {
 
 impl Fleet {
     fn new(kind: Kind) -> Self {
-        let text = env::var("PLIMSOLL_POLICY").map_or(POLICY.to_owned(), |p| fs::read_to_string(p).unwrap());
+        let text = env::var("PLIMSOLL_POLICY").map_or_else(|_| usual(), |p| fs::read_to_string(p).unwrap());
         let policy = Policy::from_text("policy.toml", &text).unwrap_or_else(|e| panic!("{}", e.render()));
         let (team, seed) = (Team::new(), from_outside("PLIMSOLL_SEED", 1));
         fs::write(team.place("policy.toml"), text).unwrap();

@@ -3,7 +3,7 @@
 use plimsoll_profile::Policy;
 use plimsoll_stats::anytime::proportion::{self, Events};
 
-use crate::evidence::{Arm, Evidence};
+use crate::evidence::Evidence;
 
 /// Share of the policy's error rate: what need not wait for the first day of statistical halts has to be surer.
 pub(crate) const AT_ONCE: f64 = 0.1;
@@ -11,15 +11,15 @@ pub(crate) const AT_ONCE: f64 = 0.1;
 /// Why a release is halted at once; empty where nothing of that kind is shown.
 pub(crate) fn reasons(policy: &Policy, evidence: &Evidence) -> Vec<String> {
     let rules = policy.incidents;
-    let kinds: [(&str, u64, fn(&Arm) -> Events); 2] = [
-        ("a crash loop", rules.crash_loops, |arm| arm.crash_loops),
-        ("files that are not what was signed", rules.signature_failures, |arm| arm.signature_failures),
+    let arms = [&evidence.treatment, &evidence.holdback];
+    let kinds = [
+        ("a crash loop", rules.crash_loops, arms.map(|arm| arm.crash_loops)),
+        ("files that are not what was signed", rules.signature_failures, arms.map(|arm| arm.signature_failures)),
     ];
-    let shown = kinds.into_iter().filter(|(_, fewest, of)| {
-        let [with, without] = [&evidence.treatment, &evidence.holdback].map(of);
+    let shown = kinds.into_iter().filter(|(_, fewest, [with, without])| {
         // Where the holdback has as many for its size, it is not the release.
         let besides = without.units == 0 || with.share() > without.share();
-        with.events >= *fewest && besides && is_above(with, rules.base, AT_ONCE * policy.alpha)
+        with.events >= *fewest && besides && is_above(*with, rules.base, AT_ONCE * policy.alpha)
     });
     shown
         .map(|(what, fewest, _)| {

@@ -4,7 +4,10 @@
 //! With 4 metrics, at the standard deviations between devices that the policy below states, and 10 % held back. One device of 10,000
 //! reports a crash loop or a bad signature in a stage whatever it runs.
 
-use std::{env, fmt::Write as _, time::Instant};
+#[path = "support/policy.rs"]
+mod policy;
+
+use std::{env, time::Instant};
 
 use plimsoll_profile::{Policy, RolloutMetric};
 use plimsoll_rollout::{
@@ -12,6 +15,7 @@ use plimsoll_rollout::{
     simulate::{End, Harm, Played, World, play},
 };
 use plimsoll_stats::special::binomial_cdf;
+use policy::Steps;
 
 /// Runs that fail a one-sided binomial test at this level fail the test.
 const LEVEL: f64 = 0.001;
@@ -19,33 +23,17 @@ const LEVEL: f64 = 0.001;
 /// Margins of over-budget, crashed-devices, agreement, missing-devices.
 type Margins = [&'static str; 4];
 
-/// From one share of the general channel to the next, with the days of each.
-type Steps = &'static [(&'static str, u32)];
-
-const USUAL: Steps = &[("1%", 3), ("5%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
+const USUAL: Steps<'_> = &[("1%", 3), ("5%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
 /// Harm that concerns few devices takes many to show; these are more of them before 20 %.
-const FINER: Steps = &[("1%", 3), ("5%", 5), ("10%", 5), ("15%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
+const FINER: Steps<'_> = &[("1%", 3), ("5%", 5), ("10%", 5), ("15%", 5), ("20%", 7), ("50%", 7), ("100%", 7)];
 
-fn policy(fleet: u64, steps: Steps, [over, crash, agreement, missing]: Margins) -> Policy {
+fn policy(fleet: u64, steps: Steps<'_>, [over, crash, agreement, missing]: Margins) -> Policy {
     let enrolled = fleet.div_ceil(20).max(200);
-    let stages = steps.iter().fold(String::new(), |mut text, (share, days)| {
-        writeln!(text, "[[stages]]\nshare = \"{share}\"\nsoak = \"{days}d\"").unwrap();
-        text
-    });
-    let text = format!(
+    let more = format!(
         r#"
-schema = 1
-name = "simulated"
-holdback = "10%"
-[plan]
-fleet = {fleet}
-enrolled = {enrolled}
 [decision]
 # Of harmless releases at least 98 % are to arrive: proof is asked where it is as likely as that.
 power = "99%"
-[beta]
-soak = "30d"
-{stages}
 [incidents]
 base = "0.01%"
 [metrics.over-budget]
@@ -66,6 +54,7 @@ max = "15%"
 spread = "8pp"
 "#
     );
+    let text = policy::policy([fleet, enrolled], "soak = \"30d\"", steps, &more);
     Policy::from_text("simulated.toml", &text).unwrap()
 }
 

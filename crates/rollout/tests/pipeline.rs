@@ -14,7 +14,7 @@ use plimsoll_rollout::{
     replay::replay,
 };
 use plimsoll_trust::{FileKey, KeySource};
-use support::{POLICY, World, day, digest, fleet, line, pointer, rules};
+use support::{World, day, digest, fleet, line, pointer, rules, usual};
 
 #[test]
 fn a_harmless_release_goes_its_way_and_replays_byte_for_byte() {
@@ -66,7 +66,7 @@ fn a_harmful_release_is_halted_and_a_stricter_policy_would_have_halted_it_before
     }
     let halt = world.judge("2026-11-07");
     assert_eq!((halt.verdict, halt.state), (RolloutVerdict::Halt, RolloutState::Halted));
-    let strict = POLICY.replace("[metrics.over", "[decision]\nhalt-after = \"2d\"\n[metrics.over");
+    let strict = usual().replace("[metrics.over", "[decision]\nhalt-after = \"2d\"\n[metrics.over");
     let strict = Policy::from_text("s.toml", &strict).unwrap();
     let found = replay(world.chain().links(), &world.store(), &world.policy, &strict, "other").unwrap();
     assert_eq!(found.halts.as_deref(), Some("2026-11-03"));

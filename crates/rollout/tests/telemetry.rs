@@ -18,7 +18,7 @@ use plimsoll_rollout::{
     store::{Kept, StageQuery},
     warehouse,
 };
-use support::{POLICY, World, day, digest, fleet, line, pointer, rules};
+use support::{World, day, digest, fleet, line, pointer, rules, usual};
 
 /// The first devices that are held back, or that are not.
 fn devices(held: bool, n: usize) -> Vec<u32> {
@@ -89,7 +89,7 @@ fn with_energy(policy: &str, joules: f64, drift: f64) -> World {
 
 #[track_caller]
 fn check(joules: f64, drift: f64, verdict: RolloutVerdict, standings: [MetricStanding; 2]) {
-    let world = with_energy(&format!("{POLICY}{WATCHED}"), joules, drift);
+    let world = with_energy(&format!("{}{WATCHED}", usual()), joules, drift);
     // The policy of the world is another one than that of the digest; what is judged is what it says.
     let judged = world.judge("2026-11-08");
     let of = |name: &str| judged.metrics.iter().find(|m| m.metric == name).unwrap();
@@ -105,7 +105,7 @@ fn energy_and_drift_are_judged_where_the_policy_names_them() {
     check(51.0, 0.06, RolloutVerdict::Advance, [NonInferior, NonInferior]);
     check(60.0, 0.06, RolloutVerdict::Halt, [Harmful, NonInferior]);
     check(51.0, 0.15, RolloutVerdict::Halt, [NonInferior, Harmful]);
-    let ceiling = format!("{POLICY}{}", WATCHED.replace("margin = \"10%\"", "margin = \"300%\""));
+    let ceiling = format!("{}{}", usual(), WATCHED.replace("margin = \"10%\"", "margin = \"300%\""));
     let judged = with_energy(&ceiling, 90.0, 0.06).judge("2026-11-08");
     assert_eq!(judged.metrics.last().map(|m| m.standing), Some(NonInferior));
     assert_eq!(judged.metrics.iter().find(|m| m.metric == "energy").map(|m| m.standing), Some(OverLimit));
@@ -125,7 +125,7 @@ fn query(world: &World, first: &str, last: &str) -> StageQuery {
 
 #[test]
 fn latency_energy_and_drift_are_seen_though_no_policy_names_them() {
-    let world = with_energy(POLICY, 55.0, 0.09);
+    let world = with_energy(&usual(), 55.0, 0.09);
     let q = query(&world, "2026-11-01", "2026-11-08");
     let all = observed(&world.store(), &q, 10).unwrap();
     let shown: Vec<(&str, String)> =

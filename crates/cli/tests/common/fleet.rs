@@ -1,36 +1,22 @@
 //! A rollout of 600 devices that do not exist, played from the command line.
 
+#[path = "../../../rollout/tests/support/policy.rs"]
+mod policy;
+
 use std::{fmt::Write as _, fs, path::Path};
 
 use plimsoll_profile::Day;
 use plimsoll_record::ChannelPointer;
+use policy::policy;
 
 use super::{expect, json, release_digits};
 
-pub(crate) const POLICY: &str = r#"
-schema = 1
-name = "play"
-holdback = "10%"
-[plan]
-fleet = 600
-enrolled = 600
-[beta]
-soak = "8d"
-[[stages]]
-share = "20%"
-soak = "3d"
-[[stages]]
-share = "100%"
-soak = "3d"
-[metrics.over-budget]
-margin = "1pp"
-max = "10%"
-spread = "0.5pp"
-[metrics.agreement]
-margin = "5pp"
-expected = "98%"
-spread = "1pp"
-"#;
+/// The policy that it is under.
+pub(crate) fn usual() -> String {
+    let metrics = "[metrics.over-budget]\nmargin = \"1pp\"\nmax = \"10%\"\nspread = \"0.5pp\"\n\
+                   [metrics.agreement]\nmargin = \"5pp\"\nexpected = \"98%\"\nspread = \"1pp\"\n";
+    policy([600, 600], "soak = \"8d\"", &[("20%", 3), ("100%", 3)], metrics)
+}
 
 pub(crate) fn pointer(folder: &Path, channel: &str) -> ChannelPointer {
     let status = json(folder, 0, &["channel", "status", "--json"]);
@@ -68,7 +54,7 @@ pub(crate) fn telemetry(folder: &Path, file: &str, channel: &str, first: &str, d
 
 /// Two releases, and the second one's beta, begun on 2026-11-01.
 pub(crate) fn begin(f: &Path) {
-    fs::write(f.join("policy.toml"), POLICY).unwrap();
+    fs::write(f.join("policy.toml"), usual()).unwrap();
     release_digits(f, "1.0.0");
     expect(f, 0, &["channel", "publish", "--channel", "general"]);
     release_digits(f, "1.1.0");

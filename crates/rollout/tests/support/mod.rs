@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+mod policy;
+
 use std::{collections::BTreeSet, fmt::Write as _, fs};
 
 use plimsoll_profile::{Day, Policy};
@@ -15,28 +17,14 @@ use plimsoll_rollout::{
     store::Store,
 };
 use plimsoll_trust::{FileKey, KeySource, sha256_hex};
+use policy::policy;
 
-pub(crate) const POLICY: &str = r#"
-schema = 1
-name = "test"
-holdback = "10%"
-[plan]
-fleet = 600
-enrolled = 600
-[beta]
-soak = "8d"
-min-devices = 100
-[[stages]]
-share = "100%"
-soak = "7d"
-[metrics.over-budget]
-margin = "1pp"
-max = "10%"
-spread = "1pp"
-[metrics.crashed-devices]
-margin = "20pp"
-base = "1%"
-"#;
+/// The policy that they are under.
+pub(crate) fn usual() -> String {
+    let metrics = "[metrics.over-budget]\nmargin = \"1pp\"\nmax = \"10%\"\nspread = \"1pp\"\n\
+                   [metrics.crashed-devices]\nmargin = \"20pp\"\nbase = \"1%\"\n";
+    policy([600, 600], "soak = \"8d\"\nmin-devices = 100", &[("100%", 7)], metrics)
+}
 
 pub(crate) fn digest(letter: char) -> String {
     letter.to_string().repeat(64)
@@ -111,7 +99,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::under(POLICY)
+        Self::under(&usual())
     }
 
     /// Under a policy.
@@ -136,7 +124,7 @@ impl World {
     }
 
     pub(crate) fn sha256(&self) -> String {
-        sha256_hex(POLICY.as_bytes())
+        sha256_hex(usual().as_bytes())
     }
 
     pub(crate) fn append(&self, next: impl FnOnce(&Course<'_>) -> Decision) -> Decision {
