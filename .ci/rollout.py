@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Plays a rollout day by day through the command line: a beta of 30 days, three stages, an alarm afterwards.
 
-    python .ci/rollout.py EXAMPLE_PRODUCTION PLIMSOLL PAGE.html
+    python .ci/rollout.py EXAMPLE_PRODUCTION PLIMSOLL REPOSITORY PAGE.html
 
-EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line; PAGE.html is written for whoever looks at
-pages. Records come as JSON Lines, CSV, and Parquet by pyarrow and by DuckDB, in folders and in a bucket (PyPI's moto). Every document that a
+EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line, REPOSITORY one for trial with sleep-wake in
+general, which a device follows; PAGE.html is written for whoever looks at pages. Records come as JSON Lines, CSV, and Parquet by pyarrow and by DuckDB, in folders and in a bucket (PyPI's moto). Every document that a
 verb prints is held against its schema by PyPI's jsonschema. Ends with 1 at the first claim that does not hold.
 """
 import base64
@@ -184,11 +184,32 @@ def by_duckdb(folder, days, reviews):
                 duckdb.execute(f"COPY (SELECT * FROM read_json('{path}')) TO '{folder}/{name}.parquet' (FORMAT parquet)")
 
 
+def device(world, repository):
+    """A device that follows a repository, runs and reports."""
+    (world.folder / "root.json").write_bytes((repository / "metadata/1.root.json").read_bytes())
+    spec = world.folder / "device.toml"
+    spec.write_text(f"""
+schema = 1
+[device]
+id = "9f2c41d07be8"
+state = "state"
+[channel]
+repository = {json.dumps(str(repository))}
+root = "root.json"
+name = "sleep-wake"
+trial = true
+""")
+    first, second = (world.document("device", world.run("device", "sync", spec, "--json").stdout)["action"] for _ in range(2))
+    world.run("device", "run", spec, "--data", HERE.parent / "fixtures/sleep-wake/test.npz")
+    days = [world.document("telemetry", line) for line in world.run("device", "report", spec, "--today").stdout.splitlines()]
+    claim((first, second) == ("switched", "none") and days[0]["inferences"] > 1_000, f"a device: {first}, then {second}; {days[0]['inferences']} inferences")
+
+
 WRITERS = [json_lines, comma_separated, by_pyarrow, by_duckdb]
 
 
 def main():
-    example, plimsoll, page = sys.argv[1], pathlib.Path(sys.argv[2]).resolve(), pathlib.Path(sys.argv[3]).resolve()
+    example, (plimsoll, repository, page) = sys.argv[1], (pathlib.Path(p).resolve() for p in sys.argv[2:5])
     with tempfile.TemporaryDirectory() as scratch, moto(pathlib.Path(scratch)) as endpoint:
         folder = pathlib.Path(scratch)
         s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
@@ -199,6 +220,7 @@ def main():
         for path in (folder / "repository/decisions").glob("*.dsse.json"):
             digest = json.loads(base64.b64decode(json.loads(path.read_text())["payload"]))["subject"][0]["digest"]["sha256"]
             decisions[digest] = path
+        device(world, repository)
         world.channel("init")
         for version in ["1.0.0", "1.1.0"]:
             world.channel("publish", "--channel", "beta", "--from", folder / f"releases/sleep-wake-{version}")

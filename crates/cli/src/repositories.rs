@@ -64,8 +64,9 @@ fn elsewhere(_: &Path) -> Result<Box<dyn Store>, Failure> {
     Err(unknown())
 }
 
+/// What a build without the network says of an address.
 #[cfg(not(feature = "remote"))]
-fn unknown() -> Failure {
-    Failure::new(Code::Unsupported, "this build of plimsoll knows repositories in folders alone")
+pub(crate) fn unknown() -> Failure {
+    Failure::new(Code::Unsupported, "this build of plimsoll knows folders and files alone")
         .help("build it with its default features: cargo build --release --package plimsoll-cli")
 }

@@ -86,8 +86,6 @@ fn copy(bucket: &Bucket, object: &str, to: &Path) -> Result<bool, Failure> {
 }
 
 #[cfg(not(feature = "remote"))]
-fn elsewhere(path: &Path, _: impl FnMut(&Arrived) -> Result<(), Failure>) -> Result<(), Failure> {
-    Err(crate::repositories::place(path)
-        .err()
-        .unwrap_or_else(|| Failure::not_read(path, &std::io::ErrorKind::Unsupported.into())))
+fn elsewhere(_: &Path, _: impl FnMut(&Arrived) -> Result<(), Failure>) -> Result<(), Failure> {
+    Err(crate::repositories::unknown())
 }
