@@ -48,8 +48,12 @@ fn a_shift_that_users_feel_fails_the_gate_and_names_the_worst_groups() {
     let report = json(f, 100, &[&against[..], &["--json"]].concat());
     assert_eq!(report["endpoints"][0]["worst"].as_array().unwrap().len(), 5);
     let rows = report["rows"].as_array().unwrap();
-    let row = rows.iter().find(|r| r["metric"] == "endpoint.waking.shift.mean").unwrap();
-    assert_eq!((&row["verdict"], &row["figure"]["value"]), (&"fail".into(), &120.0.into()));
+    let row = |statistic| rows.iter().find(|r| r["metric"] == format!("endpoint.waking.shift.{statistic}")).unwrap();
+    assert_eq!((&row("max")["verdict"], &row("max")["figure"]["value"]), (&"fail".into(), &120.0.into()));
+    // Six nights say nothing of a mean, though these agree.
+    let (mean, note) = (row("mean"), row("mean")["note"].as_str().unwrap());
+    assert_eq!((&mean["verdict"], &mean["figure"]["value"]), (&"inconclusive".into(), &120.0.into()));
+    assert!(note.contains("50 are needed"), "{note}");
 }
 
 #[test]

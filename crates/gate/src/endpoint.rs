@@ -80,7 +80,8 @@ fn judged(metric: &str, limit: &ShiftLimit, figure: &Figure, evidence: &Evidence
         // Of these groups, and exact.
         (ShiftStatistic::Max, None) => below(figure.bounds(), seconds),
         (ShiftStatistic::Mean | ShiftStatistic::P95, None) => {
-            return (Verdict::Inconclusive, format!("{} groups are too few for an interval; {more}", figure.n));
+            let why = figure.method.split_once("no interval: ").map_or("there is no interval", |(_, why)| why);
+            return (Verdict::Inconclusive, format!("{why}; {more}"));
         }
         (ShiftStatistic::Max, Some(_)) => Verdict::Inconclusive,
     };

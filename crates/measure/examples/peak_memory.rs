@@ -67,7 +67,13 @@ fn random(out: &mut impl Write, graphs: u64) -> Result<(), Box<dyn Error>> {
     for seed in 0..graphs {
         let model = graphs::random_graph(seed);
         match both(&model, &LoadOptions::for_batch(&model, 1).shapes) {
-            Ok((_, counted, theirs)) => ratios.push(counted as f64 / theirs.plan_order as f64),
+            Ok((_, counted, theirs)) => {
+                let ratio = counted as f64 / theirs.plan_order as f64;
+                if ratio < 1.0 {
+                    writeln!(out, "graph {seed}: {counted} counted, {} by tract ({ratio:.3})", theirs.plan_order)?;
+                }
+                ratios.push(ratio);
+            }
             Err(_) => refused += 1,
         }
     }

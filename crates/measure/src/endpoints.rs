@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use plimsoll_dataset::Samples;
 use plimsoll_record::{EndpointShift, Figure, GroupShift, NeededGroups};
 use plimsoll_stats::{
-    FEWEST_GROUPS, Shifts,
+    Shifts,
     interval::{needed as needed_by_quantile, quantile},
 };
 
@@ -177,15 +177,23 @@ fn figures(shifts: &Shifts, endpoint: &Endpoint, origin: &Origin) -> Result<Vec<
         let method = format!("{}, model less baseline; {how}", endpoint.what());
         origin.figure(&endpoint.metric(statistic), "s", n, value, interval, method)
     };
+    if origin.is_beside_itself() {
+        // Nothing can shift, however few groups there are.
+        let none = |statistic, interval| figure(statistic, 0.0, interval, "the baseline is the model itself".into());
+        let [mean, p95] = [ShiftStatistic::Mean, ShiftStatistic::P95].map(|s| none(s, Some([0.0; 2])));
+        return Ok(vec![mean?, p95?, none(ShiftStatistic::Max, None)?]);
+    }
     let of_mean = shifts.mean_interval();
-    let how = match of_mean {
-        Some(_) => format!("mean of {n} groups; Student t over groups"),
-        None => format!("mean; no interval: {n} groups are too few, {FEWEST_GROUPS} are needed"),
+    let how = match &of_mean {
+        Ok(_) => format!("mean of {n} groups; Student t and bootstrap-t over groups, the wider"),
+        Err(why) => format!("mean of {n} groups; no interval: {why}"),
     };
-    let mean = figure(ShiftStatistic::Mean, shifts.mean(), of_mean, how)?;
+    let mean = figure(ShiftStatistic::Mean, shifts.mean(), of_mean.ok(), how)?;
     let (value, of_p95) = quantile(shifts.sizes(), P95);
     let how = match of_p95 {
-        Some(_) => format!("95th percentile of the absolute shifts of {n} groups; order statistics (binomial)"),
+        Some(_) => {
+            format!("95th percentile of the absolute shifts of {n} groups; order statistics (binomial, interpolated)")
+        }
         None => format!(
             "95th percentile of the absolute shifts; no interval: {n} groups are too few, {} are needed",
             needed_by_quantile(P95)

@@ -47,6 +47,11 @@ impl Origin {
         Ok(Self { blank, baseline: baseline.map(|b| b.digest().to_string()).unwrap_or_default() })
     }
 
+    /// Whether the model is its own baseline.
+    pub(crate) fn is_beside_itself(&self) -> bool {
+        self.blank.model_digest == self.baseline
+    }
+
     pub(crate) fn figure(
         &self,
         metric: &str,

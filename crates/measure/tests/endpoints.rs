@@ -37,10 +37,19 @@ fn shifts_are_those_of_the_predictions_and_the_worst_groups_come_first() {
     };
     let (mean, p95, max) = (figure("mean"), figure("p95"), figure("max"));
     assert_eq!((mean.value, mean.n, mean.unit.as_str(), max.value), (20.0, 6, "s", 120.0));
-    assert!(mean.interval.is_some() && p95.interval.is_none() && max.interval.is_none());
+    assert!(mean.interval.is_none() && p95.interval.is_none() && max.interval.is_none());
+    assert!(
+        mean.method.contains("6 groups say nothing of rare ones") && mean.method.contains("50 are needed"),
+        "{}",
+        mean.method
+    );
     assert!(p95.method.contains("6 groups are too few, 72 are needed"), "{}", p95.method);
     assert_eq!(mean.baseline_digest, baseline.digest().to_string());
     assert!(shift.needed.iter().any(|n| n.metric.ends_with("p95") && n.groups >= Some(72)));
+    // A model beside itself shifts nowhere, which no number of groups has to show.
+    let found = evaluate(&TractExecutor, &model, Some(&model), &data, &options(EndpointOf::Total)).unwrap();
+    let mean = found.figures.iter().find(|f| f.metric == "endpoint.e.shift.mean").unwrap();
+    assert_eq!((mean.value, mean.interval), (0.0, Some([0.0; 2])));
 }
 
 #[test]

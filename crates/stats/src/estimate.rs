@@ -30,6 +30,9 @@ use crate::{
 
 /// Groups that an interval needs at least.
 pub const FEWEST_GROUPS: usize = 5;
+/// Samples below which it is worth saying that an interval rests on so few: as many errors as the normal
+/// approximation of a share is usually given, or discordant pairs McNemar's.
+pub const FEW_SAMPLES: f64 = 10.0;
 
 /// What one sample has to do with one part of an estimate.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -200,6 +203,13 @@ impl Estimate {
         self.strata.iter().filter(|s| s.share <= 0.0 || s.share >= 1.0).map(of).sum()
     }
 
+    /// Samples that the interval rests on: of a share of few errors these, of an area near 1 those that stand wrong. Of fewer than
+    /// [`FEW_SAMPLES`] the interval of what has bounds is wider than it says.
+    pub fn rests_on(&self) -> f64 {
+        let of = |spread: Spread| spread.rests_on(self.unseen(critical(0.95, f64::INFINITY)[0]));
+        spread(&self.terms, self.tail, None, |u| u).map_or(0.0, of)
+    }
+
     /// The two-sided interval at a level such as 0.95.
     pub fn interval(&self, groups: Option<&Groups>, level: f64) -> Result<[f64; 2], NoInterval> {
         let spread = spread(&self.terms, self.tail, groups, |u| self.bent(u))?;
@@ -349,6 +359,17 @@ mod tests {
         let all: Vec<usize> = labels.clone();
         let [low, high] = balanced_accuracy(&labels, &all).unwrap().interval(None, 0.95).unwrap();
         assert!(low > 0.9 && low < 0.97 && high == 1.0, "{low} {high}");
+    }
+
+    #[test]
+    fn what_an_interval_rests_on_are_the_samples_that_are_wrong() {
+        let of = |wrong: usize| share(&(0..1000).map(|i| i >= wrong).collect::<Vec<_>>()).unwrap().rests_on();
+        assert!((of(3) - 3.0).abs() < 0.1 && (of(500) - 1000.0).abs() < 1.0 && of(0) == 0.0, "{} {}", of(3), of(500));
+        // The class that is all right may be wrong in what has not shown, and has most of the variance.
+        let labels: Vec<usize> = (0..1000).map(|i| usize::from(i < 20)).collect();
+        let predicted: Vec<usize> = (0..1000).map(|i| usize::from(i < 60)).collect();
+        let found = balanced_accuracy(&labels, &predicted).unwrap().rests_on();
+        assert!(found < 2.0, "{found}");
     }
 
     #[test]

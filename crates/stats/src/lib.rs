@@ -20,12 +20,12 @@ pub mod paired;
 pub mod special;
 
 pub use early_stopping::EarlyStopping;
-pub use estimate::{Estimate, FEWEST_GROUPS, NoInterval, Scale};
+pub use estimate::{Estimate, FEW_SAMPLES, FEWEST_GROUPS, NoInterval, Scale};
 pub use groups::Groups;
 pub use histogram::{Bin, Histogram};
 pub use paired::{Decision, Loss, NonInferiority};
 pub use random::Random;
 pub use range::Range;
 pub use sequential::Sequential;
-pub use shifts::Shifts;
+pub use shifts::{NoMean, Shifts};
 pub use spread::Spread;

@@ -108,6 +108,12 @@ impl Loss {
         self.samples
     }
 
+    /// Samples that the interval rests on: those that move the metric for one of the models alone. Of fewer than
+    /// [`FEW_SAMPLES`](crate::FEW_SAMPLES) the interval of what has bounds is wider than it says.
+    pub fn rests_on(&self) -> f64 {
+        self.spread(None).map_or(0.0, |spread| spread.rests_on(0.0))
+    }
+
     /// Variance and degrees of freedom; of the area under the ROC curve and independent samples, DeLong's.
     pub fn spread(&self, groups: Option<&Groups>) -> Result<Spread, NoInterval> {
         let tail = match self.kind {
@@ -276,6 +282,13 @@ mod tests {
         let labels: Vec<usize> = (0..100).map(|i| i % 2).collect();
         let balanced = balanced_accuracy(&labels, &labels).unwrap();
         assert!(check(&Loss::of_merit(&balanced, &balanced), None)[1] > 0.01);
+    }
+
+    #[test]
+    fn a_loss_rests_on_the_samples_that_only_one_model_has_right() {
+        let right = |wrong: std::ops::Range<usize>| (0..500).map(|i| !wrong.contains(&i)).collect::<Vec<_>>();
+        let loss = Loss::of_hits(&right(0..40), &right(3..44)).unwrap();
+        assert!((loss.rests_on() - 7.0).abs() < 0.1, "{}", loss.rests_on());
     }
 
     #[test]

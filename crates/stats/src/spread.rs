@@ -26,6 +26,13 @@ pub struct Spread {
 }
 
 impl Spread {
+    /// Samples that the variance rests on, with `unseen` more of it from one sample that has not shown: their number where all have the
+    /// same influence, fewer where some have more (the reciprocal of Kish's sum of squared shares, here shares of the variance).
+    pub(crate) fn rests_on(&self, unseen: f64) -> f64 {
+        let (two, four) = (self.independent + unseen, self.fourth + unseen * unseen);
+        if four > 0.0 { two * two / four } else { 0.0 }
+    }
+
     /// Half the width of a symmetric interval. A handful of groups may by chance differ less than samples do, but not by much:
     /// half the variance of independent samples is the least.
     pub fn half(&self, level: f64) -> f64 {

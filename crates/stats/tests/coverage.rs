@@ -20,11 +20,11 @@ fn check(world: World, design: Design, blind: bool) -> (Vec<Count>, Vec<Count>) 
     for set in 0..SETS {
         let data = world.draw(design, &mut Random::new(set));
         let groups = data.groups.as_ref().filter(|_| !blind);
-        for (((_, of, _), truth), count) in world.metrics().iter().zip(&truth.metrics).zip(&mut covered) {
+        for (((_, of), truth), count) in world.metrics().iter().zip(&truth.metrics).zip(&mut covered) {
             let interval = of(&data).and_then(|e| e.interval(groups, 0.95).ok());
             count.1 += u64::from(interval.is_some_and(|[low, high]| low <= *truth && *truth <= high));
         }
-        for (((_, of, _), truth), count) in world.comparisons().iter().zip(&truth.losses).zip(&mut passed) {
+        for (((_, of), truth), count) in world.comparisons().iter().zip(&truth.losses).zip(&mut passed) {
             let judged = of(&data).and_then(|loss| loss.within(*truth, groups, 0.95).ok());
             count.1 += u64::from(judged.is_some_and(|j| j.decision == Decision::Pass));
         }

@@ -2,7 +2,7 @@
 
 use plimsoll_dataset::Samples;
 use plimsoll_record::{EndpointShift, Figure};
-use plimsoll_stats::{Decision, Estimate, Groups, Loss, NoInterval, metrics::Confusion};
+use plimsoll_stats::{Decision, Estimate, FEW_SAMPLES, Groups, Loss, NoInterval, metrics::Confusion};
 
 use super::{Evaluation, EvaluationOptions, NonInferiority};
 use crate::{MeasureError, Scores, endpoints, metrics::NAMED_ONLY, origin::Origin};
@@ -106,7 +106,7 @@ impl<'o> Judge<'o> {
         estimate: &Estimate,
         what: &str,
     ) -> Result<Figure, MeasureError> {
-        let (interval, how) = self.told(estimate.interval(self.groups, LEVEL));
+        let (interval, how) = self.told(estimate.interval(self.groups, LEVEL), estimate.rests_on());
         self.origin.figure(metric, unit, estimate.samples(), estimate.value(), interval, format!("{what}; {how}"))
     }
 
@@ -130,7 +130,7 @@ impl<'o> Judge<'o> {
         what: &str,
     ) -> Result<(), MeasureError> {
         let Some(loss) = loss.filter(|_| self.wants(metric)) else { return Ok(()) };
-        let (interval, mut how) = self.told(loss.interval(self.groups, LEVEL));
+        let (interval, mut how) = self.told(loss.interval(self.groups, LEVEL), loss.rests_on());
         let margins: Vec<f64> = self.options.margins.iter().filter(|(m, _)| m == metric).map(|m| m.1).collect();
         for margin in margins {
             let judged = loss.within(margin, self.groups, LEVEL);
@@ -165,11 +165,16 @@ impl<'o> Judge<'o> {
         Ok(())
     }
 
-    fn told(&self, interval: Result<[f64; 2], NoInterval>) -> (Option<[f64; 2]>, String) {
+    /// An interval, and in words what it is of; `rests_on` says on how many samples.
+    fn told(&self, interval: Result<[f64; 2], NoInterval>, rests_on: f64) -> (Option<[f64; 2]>, String) {
+        let few = match rests_on {
+            few if few < FEW_SAMPLES => format!(", which rests on about {few:.0} samples"),
+            _ => String::new(),
+        };
         match (interval, self.groups) {
-            (Ok(interval), None) => (Some(interval), "interval of independent samples".into()),
+            (Ok(interval), None) => (Some(interval), format!("interval of independent samples{few}")),
             (Ok(interval), Some(groups)) => {
-                (Some(interval), format!("interval of {} groups (cluster-robust, Student t)", groups.len()))
+                (Some(interval), format!("interval of {} groups (cluster-robust, Student t){few}", groups.len()))
             }
             (Err(why), _) => (None, format!("no interval: {why}")),
         }

@@ -4,13 +4,11 @@ use plimsoll_stats::{Random, Shifts, interval::quantile};
 
 use super::worlds::normal;
 
-/// Seconds that a sample stands for.
-const GRAIN: f64 = 30.0;
 const P95: f64 = 0.95;
 /// Nights that are taken for all.
 const POPULATION: usize = 1_000_000;
 
-/// How nights shift, in whole samples.
+/// How nights shift.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Nights {
     /// All a little, as a normal distribution.
@@ -21,17 +19,28 @@ pub(super) enum Nights {
     HeavyTails,
     /// As often to one side, seldom far: the logarithm is normal.
     Skewed,
+    /// One in twenty, by half an hour in the mean, all to one side.
+    OneSide,
+}
+
+/// Of the sets that have an interval, how many hold the truth.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    pub(super) held: usize,
+    pub(super) given: usize,
 }
 
 impl Nights {
-    pub(super) const ALL: [(&'static str, Self); 4] = [
+    pub(super) const ALL: [(&'static str, Self); 5] = [
         ("all nights a little", Self::Alike),
         ("one night in eight, and far", Self::Seldom),
         ("heavy tails", Self::HeavyTails),
         ("skewed", Self::Skewed),
+        ("one night in twenty, to one side", Self::OneSide),
     ];
 
-    fn draw(self, random: &mut Random) -> f64 {
+    /// Seconds, in whole samples of so many.
+    fn draw(self, grain: f64, random: &mut Random) -> f64 {
         let seconds = match self {
             Self::Alike => 60.0 + 180.0 * normal(random),
             Self::Seldom if random.unit() < 0.875 => 0.0,
@@ -43,29 +52,31 @@ impl Nights {
                 let squares: f64 = (0..3).map(|_| normal(random).powi(2)).sum();
                 60.0 + 120.0 * normal(random) / (squares / 3.0).sqrt()
             }
+            Self::OneSide if random.unit() < 0.95 => 0.0,
+            Self::OneSide => -1800.0 * (1.0 - random.unit()).ln(),
             Self::Skewed => (4.0 + 1.0 * normal(random)).exp(),
         };
-        (seconds / GRAIN).round() * GRAIN
+        (seconds / grain).round() * grain
     }
 
-    /// The true mean and 95th percentile of the absolute shifts, and how many of `sets` of so many groups hold them; `None` where there
-    /// is no interval of so few.
-    pub(super) fn covered(self, groups: usize, sets: usize) -> ([f64; 2], [Option<usize>; 2]) {
+    /// The true mean and 95th percentile of the absolute shifts, and of `sets` of so many groups how many hold them.
+    pub(super) fn covered(self, grain: f64, groups: usize, sets: usize) -> ([f64; 2], [Count; 2]) {
         let draw = |n: usize, seed: u64| -> Shifts {
             let mut random = Random::new(seed);
-            Shifts::new((0..n).map(|_| self.draw(&mut random)).collect(), GRAIN)
+            Shifts::new((0..n).map(|_| self.draw(grain, &mut random)).collect(), grain)
         };
         let all = draw(POPULATION, 1);
         let truth = [all.mean(), quantile(all.sizes(), P95).0];
-        let mut covered = [None, None];
+        let mut counts = [Count::default(); 2];
         for set in 0..sets {
             let shifts = draw(groups, 1000 + set as u64);
-            let intervals = [shifts.mean_interval(), quantile(shifts.sizes(), P95).1];
-            for ((interval, truth), count) in intervals.into_iter().zip(truth).zip(&mut covered) {
+            let intervals = [shifts.mean_interval().ok(), quantile(shifts.sizes(), P95).1];
+            for ((interval, truth), count) in intervals.into_iter().zip(truth).zip(&mut counts) {
                 let Some([low, high]) = interval else { continue };
-                *count.get_or_insert(0) += usize::from(low <= truth && truth <= high);
+                count.given += 1;
+                count.held += usize::from(low <= truth && truth <= high);
             }
         }
-        (truth, covered)
+        (truth, counts)
     }
 }

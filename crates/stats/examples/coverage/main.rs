@@ -9,16 +9,14 @@ mod worlds;
 
 use std::ops::RangeInclusive;
 
-use endpoints::Nights;
+use endpoints::{Count, Nights};
 use latency::{Noise, verdicts};
-use plimsoll_stats::{Decision, Random};
+use plimsoll_stats::{Decision, FEW_SAMPLES, Random};
 use worlds::{Design, World};
 
 const LEVEL: f64 = 0.95;
 const SEED: u64 = 1_000;
 const OTHER_SEED: u64 = 9_000_000;
-/// Where an interval rests on fewer samples (wrong ones, or such that only one model has right), it is shown on how many.
-const FEW: f64 = 5.0;
 /// Samples of which the metrics are taken for the population's.
 const POPULATION: usize = 1_000_000;
 
@@ -63,28 +61,30 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize, seed: u64
     let (metrics, comparisons) = (world.metrics(), world.comparisons());
     let mut covered: Vec<Vec<usize>> = Vec::new();
     let mut losses: Vec<Vec<[usize; 2]>> = Vec::new();
-    // On how many samples each rests, of all sets.
-    let mut deciding: Vec<[Vec<usize>; 2]> = Vec::new();
+    // On how many samples each rests, summed up over the sets.
+    let mut deciding: Vec<[Vec<f64>; 2]> = Vec::new();
     let mut values = vec![0.0; metrics.len()];
     for design in designs {
         let truth = world.truth(*design, POPULATION);
         values.clone_from(&truth.metrics);
         let mut of_metrics = vec![0; metrics.len()];
         let mut of_losses = vec![[0; 2]; comparisons.len()];
-        let mut rest = [vec![0; metrics.len()], vec![0; comparisons.len()]];
+        let mut rest = [vec![0.0; metrics.len()], vec![0.0; comparisons.len()]];
         for set in 0..sets {
             let data = world.draw(*design, &mut Random::new(seed + set as u64));
             let groups = data.groups.as_ref();
             let holds = |[low, high]: [f64; 2], truth: f64| low <= truth && truth <= high;
-            metrics.iter().zip(&mut rest[0]).for_each(|((_, _, of), sum)| *sum += of(&data));
-            comparisons.iter().zip(&mut rest[1]).for_each(|((_, _, of), sum)| *sum += of(&data));
-            for (((_, of, _), truth), count) in metrics.iter().zip(&truth.metrics).zip(&mut of_metrics) {
-                let interval = of(&data).and_then(|e| e.interval(groups, LEVEL).ok());
-                *count += usize::from(interval.is_some_and(|i| holds(i, *truth)));
+            for (i, ((_, of), truth)) in metrics.iter().zip(&truth.metrics).enumerate() {
+                let Some(estimate) = of(&data) else { continue };
+                rest[0][i] += estimate.rests_on();
+                of_metrics[i] += usize::from(estimate.interval(groups, LEVEL).is_ok_and(|i| holds(i, *truth)));
             }
-            for (((_, of, _), truth), count) in comparisons.iter().zip(&truth.losses).zip(&mut of_losses) {
+            for (i, ((_, of), truth)) in comparisons.iter().zip(&truth.losses).enumerate() {
+                let Some(loss) = of(&data) else { continue };
+                rest[1][i] += loss.rests_on();
                 // A margin that is the true loss: whatever passes is an error.
-                let Some(judged) = of(&data).and_then(|loss| loss.within(*truth, groups, LEVEL).ok()) else { continue };
+                let Ok(judged) = loss.within(*truth, groups, LEVEL) else { continue };
+                let count = &mut of_losses[i];
                 count[0] += usize::from(holds(judged.interval, *truth));
                 count[1] += usize::from(judged.decision == Decision::Pass);
             }
@@ -94,8 +94,8 @@ fn of_world(name: &str, world: World, designs: &[Design], sets: usize, seed: u64
         deciding.push(rest);
     }
     let share = |n: usize| 100.0 * n as f64 / sets as f64;
-    let cell = |n: usize, range: RangeInclusive<f64>, deciding: usize| match deciding as f64 / sets as f64 {
-        few if few < FEW => format!("{:.1} ({few:.1})", share(n)),
+    let cell = |n: usize, range: RangeInclusive<f64>, deciding: f64| match deciding / sets as f64 {
+        few if few < FEW_SAMPLES => format!("{:.1} ({few:.1})", share(n)),
         _ => marked(share(n), range),
     };
     let head = |first: &str, second: &str| {
@@ -143,19 +143,29 @@ fn of_latency(sets: usize) {
 }
 
 fn of_endpoints(sets: usize) {
-    const GROUPS: [usize; 6] = [6, 10, 30, 80, 200, 500];
+    const GROUPS: [usize; 5] = [30, 50, 80, 200, 500];
     let columns = GROUPS.map(|g| format!("{g} groups")).join(" | ");
-    println!("| shifts | of | value | {columns} |\n|---|---|--:|{}", "--:|".repeat(GROUPS.len()));
+    println!("| shifts | samples of | of | value | {columns} |\n|---|--:|---|--:|{}", "--:|".repeat(GROUPS.len()));
     for (name, nights) in Nights::ALL {
-        let found = GROUPS.map(|groups| nights.covered(groups, sets));
-        for (i, of) in ["mean", "95th percentile"].into_iter().enumerate() {
-            let cell = |(_, covered): &([f64; 2], [Option<usize>; 2])| match covered[i] {
-                Some(n) => marked(100.0 * n as f64 / sets as f64, 93.0..=97.0),
-                None => "none".into(),
-            };
-            let cells: Vec<String> = found.iter().map(cell).collect();
-            println!("| {name} | {of} | {:.0} s | {} |", found[0].0[i], cells.join(" | "));
+        for grain in [30.0, 1.0] {
+            let found = GROUPS.map(|groups| nights.covered(grain, groups, sets));
+            for (i, of) in ["mean", "95th percentile"].into_iter().enumerate() {
+                let cells = found.each_ref().map(|(_, counts)| of_given(counts[i], sets)).join(" | ");
+                println!("| {name} | {grain} s | {of} | {:.0} s | {cells} |", found[0].0[i]);
+            }
         }
+    }
+}
+
+/// Of the sets that have an interval; how many have one where it is not all of them.
+fn of_given(count: Count, sets: usize) -> String {
+    let share = |of: usize, all: usize| 100.0 * of as f64 / all as f64;
+    let given = share(count.given, sets);
+    match count.given {
+        // Of one set in a hundred there is nothing to be said.
+        n if n * 100 < sets => "none".into(),
+        n if n == sets => marked(share(count.held, n), 93.0..=97.0),
+        n => format!("{} ({given:.0} %)", marked(share(count.held, n), 93.0..=97.0)),
     }
 }
 

@@ -60,10 +60,10 @@ pub(super) struct Data {
     pub(super) groups: Option<Groups>,
 }
 
-/// What is counted: a name, how it comes of samples, and on how many of them it rests.
-pub(super) type Metric = (&'static str, fn(&Data) -> Option<Estimate>, fn(&Data) -> usize);
-/// A comparison: a name, how it comes of samples, and on how many of them it rests.
-pub(super) type Comparison = (&'static str, fn(&Data) -> Option<Loss>, fn(&Data) -> usize);
+/// What is counted: a name, and how it comes of samples.
+pub(super) type Metric = (&'static str, fn(&Data) -> Option<Estimate>);
+/// A comparison: a name, and how it comes of samples.
+pub(super) type Comparison = (&'static str, fn(&Data) -> Option<Loss>);
 
 impl World {
     pub(super) fn draw(self, design: Design, random: &mut Random) -> Data {
@@ -145,63 +145,43 @@ impl World {
     pub(super) fn metrics(self) -> Vec<Metric> {
         match self {
             Self::Binary { .. } => vec![
-                ("accuracy", |d| metrics::share(&d.hits(0)), Data::wrong),
-                ("balanced accuracy", |d| metrics::balanced_accuracy(&d.labels, &d.predicted(0)), Data::wrong),
-                ("F1 of class 1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Class(1)), Data::wrong),
-                ("macro F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Macro), Data::wrong),
-                ("kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::None), Data::wrong),
-                ("AUC", |d| metrics::auc(&d.margin(0), &d.positive()), Data::wrong),
-                ("recall of class 1", |d| metrics::recall(&d.labels, &d.predicted(0), 1), |d| d.wrong_of(&d.labels)),
-                (
-                    "precision of class 1",
-                    |d| metrics::precision(&d.labels, &d.predicted(0), 1),
-                    |d| d.wrong_of(&d.predicted(0)),
-                ),
-                (
-                    "agreement",
-                    |d| {
-                        let same = d.predicted(0).iter().zip(d.predicted(1)).map(|(a, b)| *a == b).collect::<Vec<_>>();
-                        metrics::share(&same)
-                    },
-                    Data::differing,
-                ),
+                ("accuracy", |d| metrics::share(&d.hits(0))),
+                ("balanced accuracy", |d| metrics::balanced_accuracy(&d.labels, &d.predicted(0))),
+                ("F1 of class 1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Class(1))),
+                ("macro F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Macro)),
+                ("kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::None)),
+                ("AUC", |d| metrics::auc(&d.margin(0), &d.positive())),
+                ("recall of class 1", |d| metrics::recall(&d.labels, &d.predicted(0), 1)),
+                ("precision of class 1", |d| metrics::precision(&d.labels, &d.predicted(0), 1)),
+                ("agreement", |d| {
+                    let same = d.predicted(0).iter().zip(d.predicted(1)).map(|(a, b)| *a == b).collect::<Vec<_>>();
+                    metrics::share(&same)
+                }),
             ],
             Self::Classes { .. } => vec![
-                ("accuracy", |d| metrics::share(&d.hits(0)), Data::wrong),
-                ("balanced accuracy", |d| metrics::balanced_accuracy(&d.labels, &d.predicted(0)), Data::wrong),
-                ("macro F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Macro), Data::wrong),
-                ("weighted F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Weighted), Data::wrong),
-                ("kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::None), Data::wrong),
-                ("linear kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Linear), Data::wrong),
-                (
-                    "quadratic kappa",
-                    |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Quadratic),
-                    Data::wrong,
-                ),
-                (
-                    "AUC, one vs rest",
-                    |d| {
-                        let column = |c: usize| d.scores[0].chunks_exact(d.classes).map(|row| row[c]).collect();
-                        metrics::auc_one_vs_rest(column, &d.labels, d.classes)
-                    },
-                    Data::wrong,
-                ),
-                (
-                    "top-2",
-                    |d| {
-                        let rows = d.scores[0].chunks_exact(d.classes);
-                        let hits: Vec<bool> = rows.zip(&d.labels).map(|(row, &l)| metrics::in_top(row, l, 2)).collect();
-                        metrics::share(&hits)
-                    },
-                    Data::wrong,
-                ),
+                ("accuracy", |d| metrics::share(&d.hits(0))),
+                ("balanced accuracy", |d| metrics::balanced_accuracy(&d.labels, &d.predicted(0))),
+                ("macro F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Macro)),
+                ("weighted F1", |d| metrics::f1(&d.labels, &d.predicted(0), metrics::Average::Weighted)),
+                ("kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::None)),
+                ("linear kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Linear)),
+                ("quadratic kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Quadratic)),
+                ("AUC, one vs rest", |d| {
+                    let column = |c: usize| d.scores[0].chunks_exact(d.classes).map(|row| row[c]).collect();
+                    metrics::auc_one_vs_rest(column, &d.labels, d.classes)
+                }),
+                ("top-2", |d| {
+                    let rows = d.scores[0].chunks_exact(d.classes);
+                    let hits: Vec<bool> = rows.zip(&d.labels).map(|(row, &l)| metrics::in_top(row, l, 2)).collect();
+                    metrics::share(&hits)
+                }),
             ],
             Self::Values => vec![
-                ("MAE", |d| metrics::mae(&d.first(&d.scores[0]), &d.first(&d.wanted)), Data::all),
-                ("RMSE", |d| metrics::rmse(&d.first(&d.scores[0]), &d.first(&d.wanted)), Data::all),
-                ("SQNR", |d| metrics::sqnr(&d.scores[0], &d.wanted, d.classes), Data::all),
-                ("relative error", |d| metrics::relative_error(&d.scores[0], &d.wanted, d.classes), Data::all),
-                ("cosine", |d| metrics::cosine(&d.scores[0], &d.wanted, d.classes), Data::all),
+                ("MAE", |d| metrics::mae(&d.first(&d.scores[0]), &d.first(&d.wanted))),
+                ("RMSE", |d| metrics::rmse(&d.first(&d.scores[0]), &d.first(&d.wanted))),
+                ("SQNR", |d| metrics::sqnr(&d.scores[0], &d.wanted, d.classes)),
+                ("relative error", |d| metrics::relative_error(&d.scores[0], &d.wanted, d.classes)),
+                ("cosine", |d| metrics::cosine(&d.scores[0], &d.wanted, d.classes)),
             ],
         }
     }
@@ -209,68 +189,40 @@ impl World {
     pub(super) fn comparisons(self) -> Vec<Comparison> {
         match self {
             Self::Binary { .. } => vec![
-                ("accuracy", |d| Loss::of_hits(&d.hits(1), &d.hits(0)), Data::discordant),
-                (
-                    "balanced accuracy",
-                    |d| {
-                        let of = |i| metrics::balanced_accuracy(&d.labels, &d.predicted(i));
-                        Some(Loss::of_merit(&of(1)?, &of(0)?))
-                    },
-                    Data::discordant,
-                ),
-                (
-                    "F1 of class 1",
-                    |d| {
-                        let of = |i| metrics::f1(&d.labels, &d.predicted(i), metrics::Average::Class(1));
-                        Some(Loss::of_merit(&of(1)?, &of(0)?))
-                    },
-                    Data::discordant,
-                ),
-                (
-                    "kappa",
-                    |d| {
-                        let of = |i| metrics::kappa(&d.labels, &d.predicted(i), metrics::Weights::None);
-                        Some(Loss::of_merit(&of(1)?, &of(0)?))
-                    },
-                    Data::discordant,
-                ),
-                (
-                    "AUC",
-                    |d| {
-                        let of = |i| metrics::auc(&d.margin(i), &d.positive());
-                        Some(Loss::of_merit(&of(1)?, &of(0)?))
-                    },
-                    Data::discordant,
-                ),
+                ("accuracy", |d| Loss::of_hits(&d.hits(1), &d.hits(0))),
+                ("balanced accuracy", |d| {
+                    let of = |i| metrics::balanced_accuracy(&d.labels, &d.predicted(i));
+                    Some(Loss::of_merit(&of(1)?, &of(0)?))
+                }),
+                ("F1 of class 1", |d| {
+                    let of = |i| metrics::f1(&d.labels, &d.predicted(i), metrics::Average::Class(1));
+                    Some(Loss::of_merit(&of(1)?, &of(0)?))
+                }),
+                ("kappa", |d| {
+                    let of = |i| metrics::kappa(&d.labels, &d.predicted(i), metrics::Weights::None);
+                    Some(Loss::of_merit(&of(1)?, &of(0)?))
+                }),
+                ("AUC", |d| {
+                    let of = |i| metrics::auc(&d.margin(i), &d.positive());
+                    Some(Loss::of_merit(&of(1)?, &of(0)?))
+                }),
             ],
             Self::Classes { .. } => vec![
-                ("accuracy", |d| Loss::of_hits(&d.hits(1), &d.hits(0)), Data::discordant),
-                (
-                    "macro F1",
-                    |d| {
-                        let of = |i| metrics::f1(&d.labels, &d.predicted(i), metrics::Average::Macro);
-                        Some(Loss::of_merit(&of(1)?, &of(0)?))
-                    },
-                    Data::discordant,
-                ),
+                ("accuracy", |d| Loss::of_hits(&d.hits(1), &d.hits(0))),
+                ("macro F1", |d| {
+                    let of = |i| metrics::f1(&d.labels, &d.predicted(i), metrics::Average::Macro);
+                    Some(Loss::of_merit(&of(1)?, &of(0)?))
+                }),
             ],
             Self::Values => vec![
-                (
-                    "MAE",
-                    |d| {
-                        let of = |i: usize| metrics::mae(&d.first(&d.scores[i]), &d.first(&d.wanted));
-                        Some(Loss::of_error(&of(1)?, &of(0)?))
-                    },
-                    Data::all,
-                ),
-                (
-                    "RMSE",
-                    |d| {
-                        let of = |i: usize| metrics::rmse(&d.first(&d.scores[i]), &d.first(&d.wanted));
-                        Some(Loss::of_error(&of(1)?, &of(0)?))
-                    },
-                    Data::all,
-                ),
+                ("MAE", |d| {
+                    let of = |i: usize| metrics::mae(&d.first(&d.scores[i]), &d.first(&d.wanted));
+                    Some(Loss::of_error(&of(1)?, &of(0)?))
+                }),
+                ("RMSE", |d| {
+                    let of = |i: usize| metrics::rmse(&d.first(&d.scores[i]), &d.first(&d.wanted));
+                    Some(Loss::of_error(&of(1)?, &of(0)?))
+                }),
             ],
         }
     }
@@ -279,8 +231,8 @@ impl World {
     pub(super) fn truth(self, design: Design, samples: usize) -> Truth {
         let data = self.draw(design.population(samples), &mut Random::new(1));
         Truth {
-            metrics: self.metrics().iter().map(|(_, of, _)| of(&data).map_or(f64::NAN, |e| e.value())).collect(),
-            losses: self.comparisons().iter().map(|(_, of, _)| of(&data).map_or(f64::NAN, |l| l.value())).collect(),
+            metrics: self.metrics().iter().map(|(_, of)| of(&data).map_or(f64::NAN, |e| e.value())).collect(),
+            losses: self.comparisons().iter().map(|(_, of)| of(&data).map_or(f64::NAN, |l| l.value())).collect(),
         }
     }
 }
@@ -299,30 +251,6 @@ impl Data {
 
     pub(super) fn hits(&self, i: usize) -> Vec<bool> {
         self.predicted(i).iter().zip(&self.labels).map(|(p, l)| p == l).collect()
-    }
-
-    fn all(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Samples that the model has wrong.
-    fn wrong(&self) -> usize {
-        self.hits(0).iter().filter(|h| !**h).count()
-    }
-
-    /// The same of those that are class 1 in `of`.
-    fn wrong_of(&self, of: &[usize]) -> usize {
-        self.hits(0).iter().zip(of).filter(|(h, c)| !**h && **c == 1).count()
-    }
-
-    /// Samples that both models take for different classes.
-    fn differing(&self) -> usize {
-        self.predicted(0).iter().zip(&self.predicted(1)).filter(|(a, b)| a != b).count()
-    }
-
-    /// Samples that only one of the models has right.
-    fn discordant(&self) -> usize {
-        self.hits(0).iter().zip(&self.hits(1)).filter(|(a, b)| a != b).count()
     }
 
     pub(super) fn margin(&self, i: usize) -> Vec<f64> {
