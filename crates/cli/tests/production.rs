@@ -14,7 +14,7 @@ use common::{error, expect, json, plimsoll_in};
 use plimsoll_record::{AuditAction, AuditEntry, ChannelPointer, PointerState};
 use plimsoll_release::build;
 use plimsoll_trust::{
-    FileKey,
+    FileKey, KeySource,
     dsse::{Envelope, IN_TOTO},
     sha256_hex,
 };
@@ -61,6 +61,30 @@ fn pointer(folder: &Path, channel: &str) -> Option<ChannelPointer> {
 fn log(folder: &Path) -> Vec<AuditEntry> {
     let lines = expect(folder, 0, &["audit", "export", "--repository", "repository"]);
     lines.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+}
+
+#[test]
+fn a_repository_is_gone_through_before_it_is_made_and_a_slip_of_the_pen_makes_none() {
+    let folder = production();
+    let f = folder.path();
+    let other = |more: &[&'static str]| [&["channel", "init", "--repository", "other", "--keys", "few"], more].concat();
+    fs::create_dir(f.join("few")).unwrap();
+    fs::copy(f.join("keys/root-1.pem"), f.join("few/root-1.pem")).unwrap();
+    let key = FileKey::read(&f.join("keys/root-2.pem")).unwrap();
+    fs::write(f.join("few/root-2.pub.pem"), key.public_key().pem()).unwrap();
+    let walk = expect(f, 0, &other(&["--dry-run", "--holder", "root-1=anna"]));
+    for (key, says) in [("root-1", "anna"), ("root-1", "private key"), ("root-2", "public half"), ("root-3", "MISSING")]
+    {
+        let mut rows = walk.lines().filter(|l| l.split_whitespace().next() == Some(key));
+        assert!(rows.any(|l| l.contains(says)), "{key} is not {says}:\n{walk}");
+    }
+    let walk = expect(f, 0, &other(&["--dry-run", "--draw-keys"]));
+    assert!(walk.contains("would be drawn") && !walk.contains("MISSING"), "{walk}");
+    for args in [other(&["--dry-run", "--holder", "root-4=anna"]), other(&["--draw-keys", "--holder", "root-4=anna"])] {
+        assert!(error(f, 96, &args).contains("a repository has no key called `root-4`"));
+    }
+    assert!(error(f, 96, &other(&[])).contains("there is no key `beta-1`, `beta-2`"));
+    assert!(!f.join("other").exists() && fs::read_dir(f.join("few")).unwrap().count() == 2);
 }
 
 #[test]
@@ -112,21 +136,26 @@ fn no_secret_of_a_repository_is_readable_by_others_or_told() {
     // An encrypted key among them, opened by the environment alone.
     let encrypted = include_str!("../../trust/tests/encrypted.pem");
     fs::write(f.join("keys/signing.pem"), encrypted).unwrap();
-    let with = |passphrase: Option<&str>, more: &[&str]| -> Output {
+    let with = |variable: &str, passphrase: &str, verb: &[&str]| -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plimsoll"));
-        command.current_dir(f).args(args(&["channel", "refresh"], more)).env_remove("PLIMSOLL_PASSPHRASE");
-        command.envs(passphrase.map(|p| ("PLIMSOLL_PASSPHRASE_SIGNING", p))).output().unwrap()
+        command.current_dir(f).arg("channel").args(verb).args(HERE).env_remove("PLIMSOLL_PASSPHRASE");
+        command.env(variable, passphrase).output().unwrap()
     };
-    for (passphrase, says) in [(None, "set PLIMSOLL_PASSPHRASE"), (Some("another one"), "is wrong")] {
-        let output = with(passphrase, &[]);
+    let told = |output: &Output, says: &str| {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(96) && said.contains(says) && !said.contains("another one"), "{said}");
-    }
-    assert_eq!(with(Some("an example"), &[]).status.code(), Some(0));
+    };
+    let signing = "PLIMSOLL_PASSPHRASE_SIGNING";
+    told(&with("UNHEARD_OF", "another one", &["refresh"]), "set PLIMSOLL_PASSPHRASE");
+    told(&with(signing, "another one", &["refresh"]), "is wrong");
+    assert_eq!(with(signing, "an example", &["refresh"]).status.code(), Some(0));
+    // So is a key that takes the place of another.
+    fs::rename(f.join("keys/signing.pem"), f.join("desk.pem")).unwrap();
+    let rotate = ["rotate-key", "--key", "beta-2", "--new", "desk.pem"];
+    told(&with(signing, "an example", &rotate), "set PLIMSOLL_PASSPHRASE");
+    assert_eq!(with("PLIMSOLL_PASSPHRASE_DESK", "an example", &rotate).status.code(), Some(0));
     fs::set_permissions(f.join("keys/beta-1.pem"), fs::Permissions::from_mode(0o640)).unwrap();
-    let output = with(Some("an example"), &[]);
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(96) && said.contains("chmod 600"), "{said}");
+    told(&with(signing, "an example", &["refresh"]), "chmod 600");
 }
 
 #[test]
