@@ -1,13 +1,13 @@
 //! What an island becomes: steps over buffers, and the loop that runs them.
 //!
-//! Every buffer is dense and has its channels last. A step takes its outputs' buffers out of the environment, writes them whole, and
+//! Every buffer is dense and has its channels last. A step takes its outputs' buffers out of the environment, writes to them, and
 //! puts them back, so that no two steps ever share memory that one of them writes.
 
 use std::time::{Duration, Instant};
 
 use crate::{
     isa::Kernels,
-    step::{Conv, Copy, Depthwise, Pointwise, Pool, Reduce, Registers, registers},
+    step::{Conv, Copy, Depthwise, Fill, Output, Pointwise, Pool, Reduce, Registers, registers},
 };
 
 /// Elements behind the end of a buffer that may be read (and are never used): vectors of channels may reach over the last pixel.
@@ -79,6 +79,7 @@ pub(crate) enum Step {
     Pool(Pool),
     Reduce(Reduce),
     Copy(Copy),
+    Fill(Fill),
 }
 
 impl Step {
@@ -96,7 +97,62 @@ impl Step {
             Self::Pool(s) => format!("pool, {} × {}", s.images * s.windows.len(), s.channels),
             Self::Reduce(s) => format!("reduction, {} × {} × {}", s.outer, s.reduced, s.inner),
             Self::Copy(s) => format!("copy, {:?}", s.dims),
+            Self::Fill(s) => format!("border, {} pieces", s.ranges.len()),
         }
+    }
+
+    /// All buffers: what it reads, what it writes.
+    pub(crate) fn buffers(&self) -> (Vec<Buffer>, Vec<Buffer>) {
+        let (input, finish) = match self {
+            Self::Pool(s) => return (vec![s.input], vec![s.output.buffer]),
+            Self::Reduce(s) => return (vec![s.input], vec![s.output.buffer]),
+            Self::Copy(s) => return (vec![s.input], vec![s.output]),
+            Self::Fill(s) => return (vec![], vec![s.output]),
+            Self::Pointwise(finish) => (None, finish),
+            Self::Conv(s) => (Some(s.input), &s.finish),
+            Self::Depthwise(s) => (Some(s.input), &s.finish),
+        };
+        let reads = input.into_iter().chain(finish.operands.iter().map(|o| o.buffer)).collect();
+        (reads, finish.outputs.iter().map(|o| o.buffer).collect())
+    }
+
+    /// The output that goes to a buffer, its rows and its columns.
+    pub(crate) fn output(&self, buffer: Buffer) -> Option<(&Output, usize, usize)> {
+        let finish = match self {
+            Self::Pool(s) => return Some((&s.output, s.images * s.windows.len(), s.channels)),
+            Self::Reduce(s) => return Some((&s.output, s.outer, s.inner)),
+            Self::Copy(_) | Self::Fill(_) => return None,
+            Self::Pointwise(finish) => finish,
+            Self::Conv(s) => &s.finish,
+            Self::Depthwise(s) => &s.finish,
+        };
+        let output = finish.outputs.iter().find(|o| o.buffer == buffer)?;
+        Some((output, finish.rows, finish.columns))
+    }
+
+    /// The element-wise program that it ends with, or is.
+    pub(crate) fn finish_mut(&mut self) -> Option<&mut Pointwise> {
+        match self {
+            Self::Pointwise(finish) => Some(finish),
+            Self::Conv(s) => Some(&mut s.finish),
+            Self::Depthwise(s) => Some(&mut s.finish),
+            Self::Pool(_) | Self::Reduce(_) | Self::Copy(_) | Self::Fill(_) => None,
+        }
+    }
+
+    /// Gives each buffer another place.
+    pub(crate) fn relocate(&mut self, place: impl Fn(&mut Buffer)) {
+        let (input, finish) = match self {
+            Self::Pool(s) => return [&mut s.input, &mut s.output.buffer].into_iter().for_each(place),
+            Self::Reduce(s) => return [&mut s.input, &mut s.output.buffer].into_iter().for_each(place),
+            Self::Copy(s) => return [&mut s.input, &mut s.output].into_iter().for_each(place),
+            Self::Fill(s) => return place(&mut s.output),
+            Self::Pointwise(finish) => (None, finish),
+            Self::Conv(s) => (Some(&mut s.input), &mut s.finish),
+            Self::Depthwise(s) => (Some(&mut s.input), &mut s.finish),
+        };
+        let operands = finish.operands.iter_mut().map(|o| &mut o.buffer);
+        input.into_iter().chain(operands).chain(finish.outputs.iter_mut().map(|o| &mut o.buffer)).for_each(place);
     }
 }
 
@@ -203,6 +259,7 @@ pub(crate) fn interpret<K: Kernels>(program: &Program, env: &mut Env<'_>) {
             Step::Pool(step) => K::step(step, env),
             Step::Reduce(step) => K::step(step, env),
             Step::Copy(step) => K::step(step, env),
+            Step::Fill(step) => K::step(step, env),
         }
         if let (Some(times), Some(start)) = (&mut env.times, start) {
             times.push(start.elapsed());

@@ -3,12 +3,13 @@
 use super::{
     Compiled, TooComplex,
     emit::{Emitter, Planned},
+    forward::forward,
     pointwise_groups::{Group, Head},
     values::Origin,
 };
 use crate::{
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Arg, BinaryFn, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Pattern, Pointwise, UnaryFn},
+    step::{Arg, BinaryFn, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Output, Pattern, Pointwise, UnaryFn},
 };
 
 impl Emitter<'_> {
@@ -47,11 +48,14 @@ impl Emitter<'_> {
                 }
             });
         }
+        let lens: Vec<usize> = values.iter().map(|v| v.len).collect();
+        forward(&mut steps, &lens, &outputs);
+        steps.iter_mut().filter_map(Step::finish_mut).for_each(fuse_stores);
         // When each value is last read; outputs are read after the end.
         let mut last = vec![0; values.len()];
         let mut first = vec![usize::MAX; values.len()];
-        for (position, step) in steps.iter_mut().enumerate() {
-            let (reads, writes) = buffers(step);
+        for (position, step) in steps.iter().enumerate() {
+            let (reads, writes) = step.buffers();
             for buffer in reads.into_iter().chain(writes) {
                 if let Place::Slot(v) = buffer.place {
                     last[v] = position;
@@ -74,14 +78,10 @@ impl Emitter<'_> {
             .collect();
         let mut free: [Vec<usize>; 2] = [vec![], vec![]];
         for (position, step) in steps.iter_mut().enumerate() {
-            let touched: Vec<usize> = {
-                let (reads, writes) = buffers(step);
-                reads
-                    .into_iter()
-                    .chain(writes)
-                    .filter_map(|b| if let Place::Slot(v) = b.place { Some(v) } else { None })
-                    .collect()
-            };
+            let (reads, writes) = step.buffers();
+            let slots = reads.into_iter().chain(writes);
+            let touched: Vec<usize> =
+                slots.filter_map(|b| if let Place::Slot(v) = b.place { Some(v) } else { None }).collect();
             for v in &touched {
                 if places[*v] == Place::Slot(usize::MAX) && first[*v] == position {
                     let kind = values[*v].kind;
@@ -112,10 +112,7 @@ impl Emitter<'_> {
                     free[values[v].kind as usize].push(slot);
                 }
             }
-            let (reads, writes) = buffers(step);
-            for buffer in reads.into_iter().chain(writes) {
-                place(buffer, &places);
-            }
+            step.relocate(|buffer| place(buffer, &places));
         }
         outputs.iter_mut().for_each(|o| place(o, &places));
         program.steps = steps;
@@ -137,20 +134,6 @@ fn place(buffer: &mut Buffer, places: &[Place]) {
     if let Place::Slot(v) = buffer.place {
         buffer.place = places[v];
     }
-}
-
-/// All buffers of a step: what it reads, what it writes.
-fn buffers(step: &mut Step) -> (Vec<&mut Buffer>, Vec<&mut Buffer>) {
-    let (input, finish) = match step {
-        Step::Pool(s) => return (vec![&mut s.input], vec![&mut s.output]),
-        Step::Reduce(s) => return (vec![&mut s.input], vec![&mut s.output]),
-        Step::Copy(s) => return (vec![&mut s.input], vec![&mut s.output]),
-        Step::Pointwise(finish) => (None, finish),
-        Step::Conv(s) => (Some(&mut s.input), &mut s.finish),
-        Step::Depthwise(s) => (Some(&mut s.input), &mut s.finish),
-    };
-    let reads = input.into_iter().chain(finish.operands.iter_mut().map(|o| &mut o.buffer)).collect();
-    (reads, finish.outputs.iter_mut().collect())
 }
 
 /// Quantization and bounds take in the scale and shift before them, bounds a sum too, where nothing else reads what these make.
@@ -203,7 +186,7 @@ fn store(group: &mut Group, stored: &dyn Fn(usize) -> bool, kind: &dyn Fn(usize)
         wanted.retain(|(r, v)| {
             if *r == register {
                 micros.push(Micro::Store { from: register, output: program.outputs.len() });
-                program.outputs.push(Buffer { kind: kind(*v), place: Place::Slot(*v) });
+                program.outputs.push(Output::whole(Buffer { kind: kind(*v), place: Place::Slot(*v) }));
             }
             *r != register
         });
@@ -220,6 +203,44 @@ fn store(group: &mut Group, stored: &dyn Fn(usize) -> bool, kind: &dyn Fn(usize)
     program.micros = micros;
 }
 
+/// What only makes a value to store it stores it at once.
+fn fuse_stores(program: &mut Pointwise) {
+    let Pointwise { micros, outputs, .. } = program;
+    let mut at = 0;
+    while at + 1 < micros.len() {
+        let (made, Micro::Store { from, output }) = (micros[at], micros[at + 1]) else {
+            at += 1;
+            continue;
+        };
+        let later = micros[at + 2..].iter_mut();
+        let read = later
+            .map(|m| (registers(m).0.iter().any(|r| **r == from), written(m) == Some(from)))
+            .find(|(reads, writes)| *reads || *writes)
+            .is_some_and(|(reads, _)| reads);
+        let fused = match (made, outputs[output].buffer.kind) {
+            (Micro::ScaleShift { to, a, scale, shift: shift @ Arg::Row(_) }, Kind::F32) if to == from => {
+                Some(Micro::Ending { a, scale, shift, bounds: (f32::NEG_INFINITY, f32::INFINITY), output })
+            }
+            (Micro::Bounded { to, a, scale, shift: shift @ Arg::Row(_), low, high }, Kind::F32) if to == from => {
+                Some(Micro::Ending { a, scale, shift, bounds: (low, high), output })
+            }
+            (Micro::Requantize { to, a, scale, shift: shift @ Arg::Row(_), inverse, zero_point }, Kind::U8)
+                if to == from =>
+            {
+                Some(Micro::BytesEnding { a, scale, shift, inverse, zero_point, output })
+            }
+            _ => None,
+        };
+        match fused {
+            Some(fused) if !read => {
+                micros[at] = fused;
+                micros.remove(at + 1);
+            }
+            _ => at += 1,
+        }
+    }
+}
+
 fn written(micro: &Micro) -> Option<usize> {
     match *micro {
         Micro::Load { to, .. }
@@ -231,7 +252,7 @@ fn written(micro: &Micro) -> Option<usize> {
         | Micro::Bounded { to, .. }
         | Micro::BoundedSum { to, .. }
         | Micro::Requantize { to, .. } => Some(to),
-        Micro::Store { .. } => None,
+        Micro::Store { .. } | Micro::Ending { .. } | Micro::BytesEnding { .. } => None,
     }
 }
 
@@ -246,6 +267,7 @@ fn registers(micro: &mut Micro) -> (Vec<&mut usize>, Option<&mut usize>) {
         | Micro::Bounded { to, a, .. }
         | Micro::Requantize { to, a, .. } => (vec![a], Some(to)),
         Micro::Store { from, .. } => (vec![from], None),
+        Micro::Ending { a, .. } | Micro::BytesEnding { a, .. } => (vec![a], None),
     }
 }
 

@@ -65,6 +65,8 @@ impl Emitter<'_> {
             order: order.clone(),
             kind,
             fill: fill.to_bits(),
+            // Their weights are zeros.
+            idle: padded - channels,
         };
         let value = &self.values[from.value];
         let whole_already = wanted.order.iter().zip(&wanted.sizes).all(|(a, n)| from.shape[*a] == *n);
@@ -144,7 +146,8 @@ impl Emitter<'_> {
         *sizes.last_mut().expect("the summed axis is there") = padded;
         let ready = from.is_in(&order) && padded == depth && self.values[from.value].kind == kind;
         let fill = quantized.map_or(0., |q| q.zero_point).to_bits();
-        let wanted = Wanted { before: vec![0; order.len()], sizes, order: order.clone(), kind, fill };
+        let idle = padded - depth;
+        let wanted = Wanted { before: vec![0; order.len()], sizes, order: order.clone(), kind, fill, idle };
         let input = if ready { from.value } else { self.copy(&from, wanted) };
         let input = self.read(input);
 

@@ -46,6 +46,8 @@ pub(super) struct Wanted {
     pub(super) kind: Kind,
     /// Bits of what the added elements are.
     pub(super) fill: u32,
+    /// How many at the end of the last axis may be anything.
+    pub(super) idle: usize,
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -151,6 +153,7 @@ impl<'a> Emitter<'a> {
                 to: 0,
                 to_strides,
                 fill: None,
+                idle: 0,
             })
         });
         self.put(Laid { value, ..to });
@@ -168,6 +171,7 @@ impl<'a> Emitter<'a> {
             order: order.clone(),
             kind: node.kind,
             fill: value.to_bits(),
+            idle: 0,
         };
         let value = self.copy(&from, wanted);
         self.put(Laid { value, shape: node.shape.clone(), order });
@@ -196,6 +200,7 @@ impl<'a> Emitter<'a> {
                 to,
                 to_strides,
                 fill: None,
+                idle: 0,
             }));
             start += part.shape[axis];
         }
@@ -222,8 +227,8 @@ impl<'a> Emitter<'a> {
         }
         let kind = self.values[from.value].kind;
         let sizes = order.iter().map(|a| from.shape[*a]).collect();
-        let value =
-            self.copy(from, Wanted { order: order.to_vec(), before: vec![0; order.len()], sizes, kind, fill: 0 });
+        let value = self
+            .copy(from, Wanted { order: order.to_vec(), before: vec![0; order.len()], sizes, kind, fill: 0, idle: 0 });
         Laid { value, shape: from.shape.clone(), order: order.to_vec() }
     }
 
@@ -235,7 +240,7 @@ impl<'a> Emitter<'a> {
         let to = Laid { value: 0, shape: shape.to_vec(), order: order.to_vec() };
         let value = self.step(input.kind, shape.iter().product(), |output| {
             let (dims, from_strides, to_strides) = walk(shape, order, &strides, &to.strides());
-            Planned::Copy(Copy { input, output, dims, from: 0, from_strides, to: 0, to_strides, fill: None })
+            Planned::Copy(Copy { input, output, dims, from: 0, from_strides, to: 0, to_strides, fill: None, idle: 0 })
         });
         Laid { value, ..to }
     }
@@ -259,7 +264,7 @@ impl<'a> Emitter<'a> {
         let fill = (!covered).then(|| f32::from_bits(wanted.fill));
         let value = self.step(wanted.kind, step, |output| {
             let (dims, from_strides, to_strides) = walk(&from.shape, &wanted.order, &strides, &to_strides);
-            Planned::Copy(Copy { input, output, dims, from: 0, from_strides, to, to_strides, fill })
+            Planned::Copy(Copy { input, output, dims, from: 0, from_strides, to, to_strides, fill, idle: wanted.idle })
         });
         self.copies.insert(key, value);
         value

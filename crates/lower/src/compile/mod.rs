@@ -8,6 +8,7 @@
 mod buffers;
 mod dense;
 mod emit;
+mod forward;
 mod pack;
 mod pointwise_groups;
 mod pooling;

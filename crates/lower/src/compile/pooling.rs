@@ -4,7 +4,7 @@ use super::{Emitter, TooComplex, emit::Planned, values::Laid};
 use crate::{
     graph::{Geometry, Id, Op},
     program::Kind,
-    step::{Pool, PoolFn, Reduce, Window},
+    step::{Output, Pool, PoolFn, Reduce, Window},
 };
 
 impl Emitter<'_> {
@@ -25,7 +25,7 @@ impl Emitter<'_> {
         let input = self.read(from.value);
         let (space, dilation) = (geometry.input, geometry.dilation);
         let value = self.step(node.kind, node.shape.iter().product(), |output| {
-            Planned::Pool(Pool { f, input, output, images, space, dilation, channels, windows })
+            Planned::Pool(Pool { f, input, output: Output::whole(output), images, space, dilation, channels, windows })
         });
         self.put(Laid { value, shape: node.shape.clone(), order });
         Ok(())
@@ -55,7 +55,17 @@ impl Emitter<'_> {
         let input = self.read(from.value);
         let f = *f;
         let value = self.step(Kind::F32, outer * inner, |output| {
-            Planned::Reduce(Reduce { f, input, output, outer, reduced, inner })
+            Planned::Reduce(Reduce {
+                f,
+                input,
+                from: 0,
+                output: Output::whole(output),
+                outer,
+                reduced,
+                inner,
+                times: 1.,
+                over: 1.,
+            })
         });
         self.put(Laid { value, shape: node.shape.clone(), order: from.order });
         Ok(())

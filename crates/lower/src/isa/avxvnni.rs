@@ -19,7 +19,7 @@ impl Kernels for AvxVnni {
     #[inline(always)]
     fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
         dot.check(G * LANES, 4, out);
-        assert!(dot.runs.iter().all(|r| r.len % 4 == 0));
+        dot.check_fours();
         let pixels = dot.base.len();
         for group in 0..G {
             for first in (0..pixels).step_by(4) {

@@ -46,12 +46,14 @@ mod avx2;
 mod avx512;
 #[cfg(target_arch = "x86_64")]
 mod avxvnni;
+mod ending;
 mod portable;
 
 use crate::{
     program::{Env, Program},
-    step::{Compute, Pointwise, Tile, Workspace},
+    step::{BlockLanes, Compute, Pointwise, Tile, Workspace},
 };
+pub(crate) use ending::{Ending, Memory, Scale, Then};
 
 /// Most pixels (rows) that kernels take at once; results of the last ones are written for as many.
 pub(crate) const TILE: usize = 8;
@@ -198,9 +200,21 @@ impl<X, W> Dot<'_, X, W> {
     /// what the kernels' pointers rest on.
     #[inline(always)]
     fn check(&self, width: usize, tile: usize, out: &[f32]) {
+        self.check_weights(width);
+        assert!(self.base.len().next_multiple_of(tile) * width <= out.len(), "results have no room");
+    }
+
+    /// The same without the results.
+    #[inline(always)]
+    fn check_weights(&self, width: usize) {
         self.check_windows();
         assert!(self.depth() * width <= self.weights.len(), "weights are missing");
-        assert!(self.base.len().next_multiple_of(tile) * width <= out.len(), "results have no room");
+    }
+
+    /// Panics unless runs are of whole fours.
+    #[inline(always)]
+    fn check_fours(&self) {
+        assert!(self.runs.iter().all(|r| r.len % 4 == 0), "runs of bytes are of whole fours");
     }
 
     #[inline(always)]
@@ -217,15 +231,14 @@ impl<X, W> Dot<'_, X, W> {
         std::array::from_fn(|p| self.x.as_ptr().wrapping_add(self.offset + self.base[(first + p).min(last)] as usize))
     }
 
-    /// The same where channels go by quads.
+    /// The same where channels go by so many quads.
     #[inline(always)]
-    fn check_quads(&self, tile: Quads, out: &[f32]) {
+    fn check_quads(&self, quads: usize) {
         self.check_windows();
-        let width = tile.quads * QUAD;
+        let width = quads * QUAD;
+        assert!(size_of::<W>() == size_of::<X>());
         let vectors: usize = self.runs.iter().map(|r| (r.len * size_of::<X>()).div_ceil(16)).sum();
         assert!(vectors * width * 16 <= size_of_val(self.weights), "weights are missing");
-        assert!(width <= tile.width, "results are closer than they are wide");
-        assert!(self.base.len() * tile.width <= out.len(), "results have no room");
     }
 }
 
@@ -236,6 +249,15 @@ pub(crate) struct Quads {
     pub(crate) quads: usize,
     /// Elements from one pixel's results to the next's.
     pub(crate) width: usize,
+}
+
+impl Quads {
+    /// Panics unless there is room for the results of so many pixels.
+    #[inline(always)]
+    fn check(self, pixels: usize, out: &[f32]) {
+        assert!(self.quads * QUAD <= self.width, "results are closer than they are wide");
+        assert!(pixels * self.width <= out.len(), "results have no room");
+    }
 }
 
 /// What an instruction set compiles for itself: steps, and the inner products. `out` is `[pixels][groups × LANES]`, with room for whole
@@ -254,6 +276,16 @@ pub(crate) trait Kernels: Sized {
     #[inline(always)]
     fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
         portable::quads_u8i8(dot, tile, out);
+    }
+    /// f32 by f32, to results at once; false where the set has no kernels for it, and nothing was done.
+    #[inline(always)]
+    fn ended_f32(_: Dot<'_, f32, f32>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) -> bool {
+        false
+    }
+    /// As [`Kernels::ended_f32`], u8 by i8, summed in i32; run lengths are multiples of four.
+    #[inline(always)]
+    fn ended_u8i8(_: Dot<'_, u8, i8>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) -> bool {
+        false
     }
     /// f32 by f32.
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);

@@ -93,7 +93,8 @@ fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + Sum>(
     out: &mut [f32],
     times: impl Fn(X, W) -> S,
 ) {
-    dot.check_quads(tile, out);
+    dot.check_quads(tile.quads);
+    tile.check(dot.base.len(), out);
     // Elements of QUAD units.
     let together = 16 / size_of::<X>();
     for (base, out) in dot.base.iter().zip(out.chunks_mut(tile.width)) {

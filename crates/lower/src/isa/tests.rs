@@ -4,6 +4,7 @@
 use proptest::{prelude::*, test_runner::RngSeed};
 
 use super::*;
+use crate::step::{Output, Rows};
 
 /// Inputs of inner products: `runs` of a window, more pixels than a tile has.
 #[derive(Debug, Clone)]
@@ -15,6 +16,9 @@ struct Case {
     base: Vec<u32>,
     seed: u64,
 }
+
+/// What nothing was written to.
+const UNTOUCHED: f32 = -12345.;
 
 /// Several tiles and a rest.
 const PIXELS: usize = 3 * TILE + 7;
@@ -84,7 +88,6 @@ fn by_quads(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, 
             K::quads_u8i8(dot, tile, out);
         }
     }
-    const UNTOUCHED: f32 = -12345.;
     let pixels = f.map_or(0, |dot| dot.base.len()) + b.map_or(0, |dot| dot.base.len());
     let mut out = vec![UNTOUCHED; pixels * tile.width];
     assert!(Isa::available().contains(&isa));
@@ -148,11 +151,106 @@ proptest! {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn sums_end_in_registers_as_they_do_in_memory(case in case(), pixels in 1..=PIXELS, empty in 0usize..4) {
+        for groups in [1, 2, MAX_GROUPS] {
+            check_ending(&case, pixels, BlockLanes::Groups(groups), groups * LANES - 5 * empty)?;
+        }
+        for quads in [1, 2, 3, 5, 6] {
+            check_ending(&case, pixels, BlockLanes::Quads(quads), quads * QUAD - empty)?;
+        }
+    }
+
+    #[test]
     fn kernels_agree_for_every_number_of_quads(case in case(), pixels in 1..=PIXELS) {
         for quads in [1, 2, 3, 5, 6] {
             check_quads(&case, pixels, quads)?;
         }
     }
+}
+
+/// Channels of a block that leave lanes empty, and where its results go: rows of `COLUMNS` from `CHANNEL` on, in turned order.
+const CHANNEL: usize = 3;
+const COLUMNS: usize = 70;
+
+/// The results of a block, by `K`'s ending; nothing if it has none.
+fn ended<K: Kernels>(
+    f: Option<Dot<'_, f32, f32>>,
+    b: Option<Dot<'_, u8, i8>>,
+    lanes: BlockLanes,
+    ending: Ending<'_>,
+) -> Option<(Vec<f32>, Vec<u8>)> {
+    let room = 2 * PIXELS * COLUMNS;
+    let (mut floats, mut bytes) = (vec![UNTOUCHED; room], vec![77u8; room]);
+    let to = match ending.then {
+        Then::Bounds(..) => Memory::F32(&mut floats),
+        Then::Bytes { .. } => Memory::U8(&mut bytes),
+    };
+    let done = match (f, b) {
+        (Some(dot), _) => K::ended_f32(dot, lanes, ending, to),
+        (_, Some(dot)) => K::ended_u8i8(dot, lanes, ending, to),
+        _ => unreachable!("one of them is given"),
+    };
+    done.then_some((floats, bytes))
+}
+
+/// Endings in registers are what sums by the same kernel, scaled, shifted and bounded one by one, give; nothing else is written.
+#[cfg(target_arch = "x86_64")]
+fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) -> Result<(), TestCaseError> {
+    if !Isa::available().contains(&Isa::Avx512Vnni) {
+        return Ok(());
+    }
+    let width = lanes.channels();
+    let starts: Vec<u32> = (0..pixels).rev().map(|p| (p * COLUMNS * 2 + p % 5) as u32).collect();
+    let buffer = crate::program::Buffer { kind: crate::program::Kind::F32, place: crate::program::Place::Slot(0) };
+    let by_row: Vec<f32> = (0..width).map(|c| 0.25 + c as f32 / 100.).collect();
+    let shift: Vec<f32> = (0..width).map(|c| c as f32 / 7. - 3.).collect();
+    let endings = [
+        (Scale::All(1.), Then::Bounds(0., f32::INFINITY), Rows::From(5)),
+        (Scale::Lanes(&by_row), Then::Bounds(-4., 6.), Rows::At(starts.clone())),
+        (Scale::Lanes(&by_row), Then::Bytes { inverse: 3., zero_point: 100. }, Rows::At(starts)),
+        (Scale::All(0.5), Then::Bytes { inverse: 0.01, zero_point: 0. }, Rows::From(0)),
+    ];
+    for (scale, then, rows) in endings {
+        let output = Output { buffer, rows };
+        let ending =
+            Ending { scale, shift: &shift, then, channel: CHANNEL, channels, output: &output, columns: COLUMNS };
+        let kept: Tiled<'_> = &|isa, f, b| match lanes {
+            BlockLanes::Groups(1) => by_groups::<1>(isa, f, b),
+            BlockLanes::Groups(2) => by_groups::<2>(isa, f, b),
+            BlockLanes::Groups(_) => by_groups::<MAX_GROUPS>(isa, f, b),
+            BlockLanes::Quads(quads) => by_quads(isa, f, b, Quads { quads, width: width.next_multiple_of(LANES) }),
+        };
+        let ended: Tiled<'_> = &|isa, f, b| {
+            let (mut floats, mut bytes) = (vec![UNTOUCHED; 2 * PIXELS * COLUMNS], vec![77u8; 2 * PIXELS * COLUMNS]);
+            if isa == Isa::Avx512Vnni {
+                (floats, bytes) = ended::<avx512::Avx512>(f, b, lanes, ending).expect("the set has endings");
+            } else {
+                // What the other kernels' sums come to. Compared with those of the same set below.
+                let sums = kept(Isa::Avx512Vnni, f, b);
+                for (p, sums) in sums.chunks_exact(width).enumerate() {
+                    for (c, sum) in sums.iter().enumerate().take(channels) {
+                        let scale = match scale {
+                            Scale::All(scale) => scale,
+                            Scale::Lanes(scales) => scales[c],
+                        };
+                        let x = sum * scale + shift[c];
+                        let at = output.start(p, COLUMNS) + CHANNEL + c;
+                        match then {
+                            Then::Bounds(low, high) => floats[at] = x.max(low).min(high),
+                            Then::Bytes { inverse, zero_point } => {
+                                let x = (x * inverse).clamp(-zero_point, 255. - zero_point);
+                                bytes[at] = (x.round_ties_even() + zero_point) as u8;
+                            }
+                        }
+                    }
+                }
+            }
+            floats.into_iter().chain(bytes.into_iter().map(f32::from)).collect()
+        };
+        agree(case, pixels, width, &format!("{pixels} pixels, {channels} channels, {ending:?}"), ended)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! Direct convolution, and the matrix products that are one of them: inner products of windows with packed weights, tile by tile,
 //! each tile finished by a pointwise program while it is in the cache.
 
-use super::{BLOCK, Compute, Pointwise, Tile, Workspace};
+use std::ops::Range;
+
+use super::{BLOCK, Compute, Output, Pointwise, Tile, Workspace};
 use crate::{
-    isa::{Dot, Kernels, LANES, MAX_GROUPS, QUAD, Quads, Run},
-    program::{Aligned, Buffer, Env, View},
+    isa::{Dot, Kernels, LANES, MAX_GROUPS, Memory, QUAD, Quads, Run},
+    program::{Aligned, Buffer, Env, Taken, View},
 };
 
 /// Output channels that are computed together.
@@ -18,6 +20,13 @@ pub(crate) struct Block {
     pub(crate) offset: usize,
     /// Where its weights start.
     pub(crate) weights: usize,
+}
+
+impl Block {
+    /// Whether no lane is without a channel.
+    pub(crate) fn fills_lanes(&self) -> bool {
+        self.channels == self.lanes.width()
+    }
 }
 
 /// How a block's channels lie in vectors.
@@ -69,6 +78,11 @@ pub(crate) struct Conv {
 impl Compute for Conv {
     #[inline(always)]
     fn run<K: Kernels>(&self, env: &mut Env<'_>) {
+        if let Some(output) = self.finish.sole_ending()
+            && self.run_to_end::<K>(env, output)
+        {
+            return;
+        }
         let mut registers = env.take_registers();
         // The input is never one of the outputs: it is still in its place when they are taken.
         let mut taken = self.finish.take(env);
@@ -80,28 +94,16 @@ impl Compute for Conv {
             let mut row = 0;
             while row < self.bases.len() {
                 let rows = (BLOCK / width).min(self.bases.len() - row);
-                let (base, runs, offset) = (&self.bases[row..row + rows], &*self.runs, block.offset);
                 let out = registers[0].as_flattened_mut();
-                match (&self.weights, input) {
-                    (Weights::F32(w), View::F32(x)) => {
-                        let dot = Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] };
-                        match block.lanes {
-                            BlockLanes::Groups(1) => K::dot_f32::<1>(dot, out),
-                            BlockLanes::Groups(2) => K::dot_f32::<2>(dot, out),
-                            BlockLanes::Groups(_) => K::dot_f32::<MAX_GROUPS>(dot, out),
-                            BlockLanes::Quads(quads) => K::quads_f32(dot, Quads { quads, width }, out),
-                        }
-                    }
-                    (Weights::I8(w), View::U8(x)) => {
-                        let dot = Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] };
-                        match block.lanes {
-                            BlockLanes::Groups(1) => K::dot_u8i8::<1>(dot, out),
-                            BlockLanes::Groups(2) => K::dot_u8i8::<2>(dot, out),
-                            BlockLanes::Groups(_) => K::dot_u8i8::<MAX_GROUPS>(dot, out),
-                            BlockLanes::Quads(quads) => K::quads_u8i8(dot, Quads { quads, width }, out),
-                        }
-                    }
-                    _ => unreachable!("weights and input were compiled together"),
+                match (self.dot(block, row..row + rows, input), block.lanes) {
+                    (Product::F32(dot), BlockLanes::Groups(1)) => K::dot_f32::<1>(dot, out),
+                    (Product::F32(dot), BlockLanes::Groups(2)) => K::dot_f32::<2>(dot, out),
+                    (Product::F32(dot), BlockLanes::Groups(_)) => K::dot_f32::<MAX_GROUPS>(dot, out),
+                    (Product::F32(dot), BlockLanes::Quads(quads)) => K::quads_f32(dot, Quads { quads, width }, out),
+                    (Product::I8(dot), BlockLanes::Groups(1)) => K::dot_u8i8::<1>(dot, out),
+                    (Product::I8(dot), BlockLanes::Groups(2)) => K::dot_u8i8::<2>(dot, out),
+                    (Product::I8(dot), BlockLanes::Groups(_)) => K::dot_u8i8::<MAX_GROUPS>(dot, out),
+                    (Product::I8(dot), BlockLanes::Quads(quads)) => K::quads_u8i8(dot, Quads { quads, width }, out),
                 }
                 let tile = Tile { row, rows, column: block.channel, width, valid: block.channels, spill: self.spill };
                 let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
@@ -111,5 +113,47 @@ impl Compute for Conv {
         }
         self.finish.put(env, taken);
         env.put_registers(registers);
+    }
+}
+
+/// Inner products of either kind.
+enum Product<'a> {
+    F32(Dot<'a, f32, f32>),
+    I8(Dot<'a, u8, i8>),
+}
+
+impl Conv {
+    /// Takes sums to results in the processor's registers; false where the instruction set does not.
+    #[inline(always)]
+    fn run_to_end<K: Kernels>(&self, env: &mut Env<'_>, output: &Output) -> bool {
+        let mut taken = env.take(output.buffer);
+        let input = env.view(self.input);
+        let done = self.blocks.iter().all(|block| {
+            let ending = self.finish.ending(block.channel, block.channels, block.lanes.width());
+            let to = match &mut taken {
+                Taken::F32(to) => Memory::F32(to.as_mut_slice()),
+                Taken::U8(to) => Memory::U8(to.as_mut_slice()),
+            };
+            match self.dot(block, 0..self.bases.len(), input) {
+                Product::F32(dot) => K::ended_f32(dot, block.lanes, ending, to),
+                Product::I8(dot) => K::ended_u8i8(dot, block.lanes, ending, to),
+            }
+        });
+        env.put(output.buffer, taken);
+        done
+    }
+
+    #[inline(always)]
+    fn dot<'a>(&'a self, block: &Block, rows: Range<usize>, input: View<'a>) -> Product<'a> {
+        let (base, runs, offset) = (&self.bases[rows], &*self.runs, block.offset);
+        match (&self.weights, input) {
+            (Weights::F32(w), View::F32(x)) => {
+                Product::F32(Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] })
+            }
+            (Weights::I8(w), View::U8(x)) => {
+                Product::I8(Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] })
+            }
+            _ => unreachable!("weights and input were compiled together"),
+        }
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Copy {
     pub(crate) to_strides: Vec<usize>,
     /// What the whole output is filled with first, if it is not covered.
     pub(crate) fill: Option<f32>,
+    /// Elements behind each run of the last dimension that may be anything.
+    pub(crate) idle: usize,
 }
 
 impl Compute for Copy {
@@ -33,6 +35,13 @@ impl Compute for Copy {
 }
 
 impl Copy {
+    /// Whether it writes without gaps from the output's start on, as far as it reaches.
+    pub(crate) fn covers(&self) -> bool {
+        let written: usize = self.dims.iter().product();
+        let reach: usize = self.dims.iter().zip(&self.to_strides).map(|(n, stride)| (n - 1) * stride).sum();
+        self.to == 0 && written == reach + 1
+    }
+
     #[inline(always)]
     fn copy<X: std::marker::Copy, Y: std::marker::Copy>(
         &self,
@@ -49,6 +58,19 @@ impl Copy {
             return;
         };
         let (from_step, to_step) = (self.from_strides[outer.len()], self.to_strides[outer.len()]);
+        if let ([channels], [1]) = (outer, &self.to_strides[..outer.len()])
+            && to_step == *channels
+            && from_step == 1
+        {
+            let (x, rows) = (&x[self.from..], self.from_strides[0]);
+            let y = &mut y[self.to..][..n * channels];
+            match channels {
+                2 => return interleave::<2, _, _>(x, y, rows, f),
+                3 => return interleave::<3, _, _>(x, y, rows, f),
+                4 => return interleave::<4, _, _>(x, y, rows, f),
+                _ => {}
+            }
+        }
         let mut index = [0usize; 8];
         let (mut from, mut to) = (self.from, self.to);
         if self.dims.contains(&0) {
@@ -87,5 +109,20 @@ impl Copy {
                 index[axis] = 0;
             }
         }
+    }
+}
+
+/// `N` rows of `x`, so many elements apart, become the columns of `y`.
+#[inline(always)]
+fn interleave<const N: usize, X: std::marker::Copy, Y: std::marker::Copy>(
+    x: &[X],
+    y: &mut [Y],
+    apart: usize,
+    f: impl Fn(X) -> Y,
+) {
+    let (columns, _) = y.as_chunks_mut::<N>();
+    let rows: [&[X]; N] = std::array::from_fn(|i| &x[i * apart..][..columns.len()]);
+    for (i, column) in columns.iter_mut().enumerate() {
+        *column = std::array::from_fn(|row| f(rows[row][i]));
     }
 }

@@ -3,7 +3,9 @@
 mod conv;
 mod copy;
 mod depthwise;
+mod fill;
 mod math;
+mod output;
 mod pointwise;
 mod pool;
 mod reduce;
@@ -11,6 +13,8 @@ mod reduce;
 pub(crate) use conv::{Block, BlockLanes, Conv, Weights};
 pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
+pub(crate) use fill::Fill;
+pub(crate) use output::{Output, Rows};
 pub(crate) use pointwise::{
     Arg, BLOCK, BinaryFn, Lanes, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Registers, Tile,
     UnaryFn, Workspace, padded_row, registers,

@@ -3,8 +3,8 @@
 //! The same programs finish the tiles of convolutions (scale, bias, residual, activation, requantization), whose accumulators
 //! are then register 0.
 
-use super::{Compute, math};
-use crate::isa::{Kernels, LANES};
+use super::{Compute, Output, Rows, math};
+use crate::isa::{Ending, Kernels, LANES, Scale, Then};
 use crate::program::{Aligned, Buffer, Env, Taken, View};
 
 /// Elements of a register.
@@ -137,6 +137,23 @@ pub(crate) enum Micro {
         from: usize,
         output: usize,
     },
+    /// [`Micro::Bounded`] and [`Micro::Store`] in one.
+    Ending {
+        a: usize,
+        scale: Arg,
+        shift: Arg,
+        bounds: (f32, f32),
+        output: usize,
+    },
+    /// [`Micro::Requantize`] and [`Micro::Store`] in one.
+    BytesEnding {
+        a: usize,
+        scale: Arg,
+        shift: Arg,
+        inverse: f32,
+        zero_point: f32,
+        output: usize,
+    },
 }
 
 /// A program over `rows × columns` elements.
@@ -146,7 +163,7 @@ pub(crate) struct Pointwise {
     pub(crate) columns: usize,
     pub(crate) micros: Vec<Micro>,
     pub(crate) operands: Vec<Operand>,
-    pub(crate) outputs: Vec<Buffer>,
+    pub(crate) outputs: Vec<Output>,
     /// Vectors of one element a column, with slack behind.
     pub(crate) constants: Vec<Aligned<f32>>,
 }
@@ -213,7 +230,7 @@ impl Pointwise {
     pub(crate) fn take(&self, env: &mut Env<'_>) -> [Option<Taken>; MAX_OPERANDS] {
         let mut taken = [const { None }; MAX_OPERANDS];
         for (taken, output) in taken.iter_mut().zip(&self.outputs) {
-            *taken = Some(env.take(*output));
+            *taken = Some(env.take(output.buffer));
         }
         taken
     }
@@ -221,7 +238,7 @@ impl Pointwise {
     #[inline(always)]
     pub(crate) fn put(&self, env: &mut Env<'_>, taken: [Option<Taken>; MAX_OPERANDS]) {
         for (taken, output) in taken.into_iter().flatten().zip(&self.outputs) {
-            env.put(*output, taken);
+            env.put(output.buffer, taken);
         }
     }
 
@@ -233,6 +250,39 @@ impl Pointwise {
             *view = env.view(operand.buffer);
         }
         views
+    }
+
+    /// Where it stores, if all that it does is to end sums in register 0.
+    #[inline(always)]
+    pub(crate) fn sole_ending(&self) -> Option<&Output> {
+        match self.micros.as_slice() {
+            [Micro::Ending { a: 0, output, .. } | Micro::BytesEnding { a: 0, output, .. }] => {
+                Some(&self.outputs[*output])
+            }
+            _ => None,
+        }
+    }
+
+    /// That ending, of a block of channels and so many lanes.
+    #[inline(always)]
+    pub(crate) fn ending(&self, channel: usize, channels: usize, lanes: usize) -> Ending<'_> {
+        let row = |index: usize| &self.constants[index].as_slice()[channel..][..lanes];
+        let (scale, shift, then, output) = match self.micros[0] {
+            Micro::Ending { scale, shift, bounds: (low, high), output, .. } => {
+                (scale, shift, Then::Bounds(low, high), output)
+            }
+            Micro::BytesEnding { scale, shift, inverse, zero_point, output, .. } => {
+                (scale, shift, Then::Bytes { inverse, zero_point }, output)
+            }
+            _ => unreachable!("`sole_ending` found one"),
+        };
+        let Arg::Row(shift) = shift else { unreachable!("endings shift by a row") };
+        let scale = match scale {
+            Arg::Scalar(scale) => Scale::All(scale),
+            Arg::Row(scale) => Scale::Lanes(row(scale)),
+        };
+        let (output, columns) = (&self.outputs[output], self.columns);
+        Ending { scale, shift: row(shift), then, channel, channels, output, columns }
     }
 
     /// Runs on one tile.
@@ -327,12 +377,21 @@ impl Pointwise {
                     map(&mut to[..n], &a[..n], one);
                 }
                 Micro::Store { from, output } => {
-                    let from = &registers[from][..n];
+                    let (from, place) = (&registers[from][..n], (&self.outputs[output], self.columns));
                     match &mut taken[output] {
-                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, self.columns, |x| x),
-                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, self.columns, math::byte),
+                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, place, |x, _| *x),
+                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, place, |x, _| bytes(x)),
                         None => unreachable!("every output was taken"),
                     }
+                }
+                Micro::Ending { a, scale, shift, bounds: (low, high), output } => {
+                    let one = |x: f32| math::min(math::max(x, low), high);
+                    self.store_affine(registers, a, scale, shift, tile, vectors, (taken, output), one);
+                }
+                Micro::BytesEnding { a, scale, shift, inverse, zero_point, output } => {
+                    let (low, high) = (-zero_point, 255. - zero_point);
+                    let one = |x: f32| math::round(math::min(math::max(x * inverse, low), high)) + zero_point;
+                    self.store_affine(registers, a, scale, shift, tile, vectors, (taken, output), one);
                 }
             }
         }
@@ -369,6 +428,44 @@ impl Pointwise {
         }
     }
 
+    /// Stores `f(a * scale + shift)`.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "as above")]
+    fn store_affine(
+        &self,
+        registers: &Registers,
+        a: usize,
+        scale: Arg,
+        shift: Arg,
+        tile: Tile,
+        vectors: usize,
+        to: (&mut [Option<Taken>; MAX_OPERANDS], usize),
+        f: impl Fn(f32) -> f32 + Copy,
+    ) {
+        let from = &registers[a][..tile.rows * vectors];
+        let (taken, output) = to;
+        let place = (&self.outputs[output], self.columns);
+        let row = |arg| match arg {
+            Arg::Scalar(value) => Err([value; LANES]),
+            Arg::Row(index) => Ok(self.row(index, tile.column, vectors)),
+        };
+        match (row(scale), row(shift), &mut taken[output]) {
+            (Err(scale), Ok(shift), Some(Taken::F32(to))) => {
+                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| affine(x, &scale, &shift[v], f));
+            }
+            (Err(scale), Ok(shift), Some(Taken::U8(to))) => {
+                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| bytes(&affine(x, &scale, &shift[v], f)));
+            }
+            (Ok(scale), Ok(shift), Some(Taken::F32(to))) => {
+                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| affine(x, &scale[v], &shift[v], f));
+            }
+            (Ok(scale), Ok(shift), Some(Taken::U8(to))) => {
+                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| bytes(&affine(x, &scale[v], &shift[v], f)));
+            }
+            _ => unreachable!("endings shift by a row, and every output was taken"),
+        }
+    }
+
     /// The lanes of a constant vector from `column` on.
     #[inline(always)]
     fn row(&self, index: usize, column: usize, vectors: usize) -> &[Lanes] {
@@ -385,6 +482,19 @@ fn disjoint<const N: usize>(registers: &mut Registers, which: [usize; N]) -> [&m
 fn lanes<T: Copy>(from: &[T; LANES], f: impl Fn(T) -> f32) -> Lanes {
     let from = *from;
     std::array::from_fn(|i| f(from[i]))
+}
+
+/// `f(x * scale + shift)`, lane by lane.
+#[inline(always)]
+fn affine(x: &Lanes, scale: &Lanes, shift: &Lanes, f: impl Fn(f32) -> f32) -> Lanes {
+    let (x, scale, shift) = (*x, *scale, *shift);
+    std::array::from_fn(|i| f(x[i] * scale[i] + shift[i]))
+}
+
+#[inline(always)]
+fn bytes(x: &Lanes) -> [u8; LANES] {
+    let x = *x;
+    std::array::from_fn(|i| math::byte(x[i]))
 }
 
 #[inline(always)]
@@ -462,44 +572,53 @@ fn load<T: Copy>(
     }
 }
 
+/// Stores what `f` makes of each vector of a tile, and of its position in its row.
 #[inline(always)]
 fn store<T: Copy>(
     to: &mut [T],
     from: &[Lanes],
     tile: Tile,
     vectors: usize,
-    columns: usize,
-    f: impl Fn(f32) -> T + Copy,
+    place: (&Output, usize),
+    f: impl Fn(&Lanes, usize) -> [T; LANES] + Copy,
 ) {
-    if tile.valid == columns && columns == vectors * LANES {
-        let (whole, _) = to[tile.row * columns..].as_chunks_mut::<LANES>();
-        for (to, from) in whole.iter_mut().zip(from) {
-            let from = *from;
-            *to = std::array::from_fn(|i| f(from[i]));
+    let (output, columns) = place;
+    if tile.valid == columns
+        && columns == vectors * LANES
+        && let Rows::From(first) = output.rows
+    {
+        let (whole, _) = to[first + tile.row * columns..].as_chunks_mut::<LANES>();
+        for (to, from) in whole.chunks_exact_mut(vectors).zip(from.chunks_exact(vectors)) {
+            to.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
         }
         return;
     }
-    if tile.spill {
-        for (r, from) in from.chunks_exact(vectors).enumerate() {
-            let to = &mut to[(tile.row + r) * columns + tile.column..][..vectors * LANES];
-            for (to, from) in to.as_chunks_mut::<LANES>().0.iter_mut().zip(from) {
-                let from = *from;
-                *to = std::array::from_fn(|i| f(from[i]));
+    let rows = from.chunks_exact(vectors);
+    match &output.rows {
+        Rows::From(first) => {
+            let first = first + tile.row * columns + tile.column;
+            for (r, from) in rows.enumerate() {
+                store_row(&mut to[first + r * columns..], from, tile, f);
             }
         }
-        return;
+        Rows::At(starts) => {
+            let starts = &starts[tile.row..];
+            for (from, start) in rows.zip(starts) {
+                store_row(&mut to[*start as usize + tile.column..], from, tile, f);
+            }
+        }
     }
-    for (r, from) in from.chunks_exact(vectors).enumerate() {
-        let to = &mut to[(tile.row + r) * columns + tile.column..][..tile.valid];
-        let (whole, rest) = to.as_chunks_mut::<LANES>();
-        for (to, from) in whole.iter_mut().zip(from) {
-            let from = *from;
-            *to = std::array::from_fn(|i| f(from[i]));
-        }
-        if !rest.is_empty() {
-            let last = &from[whole.len()];
-            rest.iter_mut().zip(last).for_each(|(to, from)| *to = f(*from));
-        }
+}
+
+/// Stores one row at the start of `to`. Always inlined: vectors are those of the instruction set.
+#[inline(always)]
+fn store_row<T: Copy>(to: &mut [T], from: &[Lanes], tile: Tile, f: impl Fn(&Lanes, usize) -> [T; LANES]) {
+    let len = if tile.spill { from.len() * LANES } else { tile.valid };
+    let (whole, rest) = to[..len].as_chunks_mut::<LANES>();
+    whole.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
+    if !rest.is_empty() {
+        let last = f(&from[whole.len()], whole.len());
+        rest.iter_mut().zip(last).for_each(|(to, x)| *to = x);
     }
 }
 

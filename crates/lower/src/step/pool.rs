@@ -1,6 +1,6 @@
 //! Pooling over windows, channels last.
 
-use super::Compute;
+use super::{Compute, Output};
 use crate::isa::{Kernels, LANES};
 use crate::program::{Buffer, Env, Taken, View};
 
@@ -26,7 +26,7 @@ pub(crate) struct Window {
 pub(crate) struct Pool {
     pub(crate) f: PoolFn,
     pub(crate) input: Buffer,
-    pub(crate) output: Buffer,
+    pub(crate) output: Output,
     pub(crate) images: usize,
     /// Depth, height and width of the input.
     pub(crate) space: [usize; 3],
@@ -38,7 +38,7 @@ pub(crate) struct Pool {
 impl Compute for Pool {
     #[inline(always)]
     fn run<K: Kernels>(&self, env: &mut Env<'_>) {
-        let mut taken = env.take(self.output);
+        let mut taken = env.take(self.output.buffer);
         match (self.f, env.view(self.input), &mut taken) {
             (PoolFn::Max, View::F32(x), Taken::F32(y)) => {
                 self.pool(
@@ -58,7 +58,7 @@ impl Compute for Pool {
             }
             _ => unreachable!("input and output were compiled together"),
         }
-        env.put(self.output, taken);
+        env.put(self.output.buffer, taken);
     }
 }
 
@@ -74,11 +74,10 @@ impl Pool {
     ) {
         let [depth, height, width] = self.space;
         let c = self.channels;
-        let mut out = y.chunks_exact_mut(c);
         for image in 0..self.images {
             let x = &x[image * depth * height * width * c..];
-            for window in &self.windows {
-                let out = out.next().expect("an output for every window");
+            for (row, window) in self.windows.iter().enumerate() {
+                let out = &mut y[self.output.start(image * self.windows.len() + row, c)..][..c];
                 for column in (0..c).step_by(LANES) {
                     let lanes = LANES.min(c - column);
                     let mut sums = [start; LANES];

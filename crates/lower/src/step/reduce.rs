@@ -1,6 +1,6 @@
 //! Reduction of one run of axes: `[outer, reduced, inner] → [outer, inner]`.
 
-use super::{Compute, pool::along};
+use super::{Compute, Output, pool::along};
 use crate::isa::{Kernels, LANES};
 use crate::program::{Buffer, Env, Taken, View};
 
@@ -17,22 +17,27 @@ pub(crate) enum ReduceFn {
 pub(crate) struct Reduce {
     pub(crate) f: ReduceFn,
     pub(crate) input: Buffer,
-    pub(crate) output: Buffer,
+    /// The first element that is read.
+    pub(crate) from: usize,
+    pub(crate) output: Output,
     pub(crate) outer: usize,
     pub(crate) reduced: usize,
     pub(crate) inner: usize,
+    /// What results are multiplied by, and then divided by.
+    pub(crate) times: f32,
+    pub(crate) over: f32,
 }
 
 impl Compute for Reduce {
     #[inline(always)]
     fn run<K: Kernels>(&self, env: &mut Env<'_>) {
-        let mut taken = env.take(self.output);
+        let mut taken = env.take(self.output.buffer);
         let Taken::F32(output) = &mut taken else { unreachable!("reductions make f32") };
         match env.view(self.input) {
-            View::F32(x) => self.reduce(x, output.as_mut_slice(), |x| x),
-            View::U8(x) => self.reduce(x, output.as_mut_slice(), f32::from),
+            View::F32(x) => self.reduce(&x[self.from..], output.as_mut_slice(), |x| x),
+            View::U8(x) => self.reduce(&x[self.from..], output.as_mut_slice(), f32::from),
         }
-        env.put(self.output, taken);
+        env.put(self.output.buffer, taken);
     }
 }
 
@@ -41,12 +46,24 @@ impl Reduce {
     fn reduce<X: Copy>(&self, x: &[X], y: &mut [f32], f: impl Fn(X) -> f32) {
         let n = self.reduced as f32;
         match self.f {
-            ReduceFn::Max => {
-                self.fold(x, y, f32::NEG_INFINITY, |a, x| if x > a || x.is_nan() { x } else { a }, |a| a, f)
-            }
-            ReduceFn::Min => self.fold(x, y, f32::INFINITY, |a, x| if x < a || x.is_nan() { x } else { a }, |a| a, f),
-            ReduceFn::Sum => self.fold(x, y, 0., |a, x| a + x, |a| a, f),
-            ReduceFn::MeanOfSquares => self.fold(x, y, 0., |a, x| a + x * x, |a| a / n, f),
+            ReduceFn::Max => self.fold(
+                x,
+                y,
+                f32::NEG_INFINITY,
+                |a, x| if x > a || x.is_nan() { x } else { a },
+                |a| a * self.times / self.over,
+                f,
+            ),
+            ReduceFn::Min => self.fold(
+                x,
+                y,
+                f32::INFINITY,
+                |a, x| if x < a || x.is_nan() { x } else { a },
+                |a| a * self.times / self.over,
+                f,
+            ),
+            ReduceFn::Sum => self.fold(x, y, 0., |a, x| a + x, |a| a * self.times / self.over, f),
+            ReduceFn::MeanOfSquares => self.fold(x, y, 0., |a, x| a + x * x, |a| a / n * self.times / self.over, f),
         }
     }
 
@@ -61,7 +78,7 @@ impl Reduce {
         f: impl Fn(X) -> f32,
     ) {
         for outer in 0..self.outer {
-            let y = &mut y[outer * self.inner..][..self.inner];
+            let y = &mut y[self.output.start(outer, self.inner)..][..self.inner];
             if self.inner == 1 {
                 // Sixteen partial results, so that lanes can work side by side.
                 let mut partial = [start; 16];
