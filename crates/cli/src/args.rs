@@ -309,6 +309,10 @@ pub(crate) struct Quantize {
     /// Weights use 7 of 8 bits (int8, int8-dynamic): sums of u8·i8 products then cannot saturate on x86 without VNNI
     #[arg(long)]
     pub(crate) reduce_range: bool,
+    /// Inputs of int8 convolutions get channels of zeros until they are a multiple of N; onnxruntime is much quicker at a first layer
+    /// of 4 channels than of 3
+    #[arg(long, value_name = "N", value_parser = number::<2, 64>)]
+    pub(crate) pad_channels: Option<usize>,
     /// Factors that move between layers first, so that no channel takes the codes of others; what is computed stays the same.
     /// cross-layer: from the weights · smooth: from activations and weights · auto: where the scheme gains by it
     /// [default: auto; none with --repair none]
@@ -359,6 +363,9 @@ pub(crate) struct Prune {
     /// there are samples]
     #[arg(long, value_parser = repair)]
     pub(crate) repair: Option<String>,
+    /// Layers that lose channels keep a multiple of N, as an executor's kernels like them; more may be removed than was asked for
+    #[arg(long, value_name = "N", value_parser = number::<2, 1024>, conflicts_with_all = ["sparsity", "pattern"])]
+    pub(crate) round_to: Option<usize>,
     /// Name of a node that keeps its channels; may be given more than once
     #[arg(long, value_name = "NODE")]
     pub(crate) exclude: Vec<String>,

@@ -5,9 +5,10 @@
 //! | `simplify` | – |
 //! | `prune` | one of `remove-macs`, `remove-params`, `remove-bytes`, `sparsity`: a share such as `30%`; or `max-latency`, such as |
 //! | | `2.5ms`, or `pattern`, such as `2:4`; where they are not the defaults, `repair`, `exclude` (one node a line); for channels |
-//! | | `score`, `allocation` |
+//! | | `score`, `allocation`, `round-to` (a number of channels) |
 //! | `quantize` | `scheme`, and where they are not the defaults `granularity`, `calibration`, `activations`, `reduce-range`, |
 //! | | `equalize`, `repair`, `exclude` (one node a line), `min-agreement`, `max-drop` |
+//! | `pad-channels` | `multiple` (a number of channels) |
 //! | `strip-names` | – |
 
 use std::collections::BTreeMap;
@@ -16,7 +17,7 @@ use plimsoll_onnx::Model;
 use plimsoll_profile::{PASSES, PRUNE_TARGETS};
 use plimsoll_record::{PassRecord, Recipe, Step};
 use plimsoll_transform::{
-    Context, Outcome, Pass, PipelineError,
+    Context, Outcome, PadChannels, Pass, PipelineError,
     equalize::{Equalization, Equalize},
     opset::RaiseOpset,
     prune::{Pattern, PruneOptions, Share, Sparsity, Structured, Target},
@@ -30,7 +31,7 @@ use plimsoll_transform::{
 #[non_exhaustive]
 pub enum RecipeError {
     /// A pass that does not exist.
-    #[error("there is no pass `{0}` (there are simplify, prune, quantize, strip-names)")]
+    #[error("there is no pass `{0}` (there are simplify, prune, quantize, pad-channels, strip-names)")]
     UnknownPass(String),
     /// A parameter that the pass does not take, or that is missing, or whose value is none.
     #[error("pass `{pass}`: {reason}")]
@@ -104,6 +105,12 @@ pub fn apply(recipe: &Recipe, model: &Model, context: &Context<'_>) -> Result<Ma
                 let (model, steps, _) = run(&made.model, &[&*quantize::pass(options)], 1, context)?;
                 made.model = model;
                 made.passes.extend(steps.into_iter().map(pass_record));
+            }
+            Parsed::PadChannels(pass) => {
+                let (model, steps, checked) = run(&made.model, &[&pass], 1, context)?;
+                made.model = model;
+                made.passes.extend(steps.into_iter().map(pass_record));
+                made.checked.push(checked);
             }
             Parsed::Prune(pass) => {
                 let (model, steps, _) = run(&made.model, &[&*pass], 1, context)?;
@@ -194,6 +201,7 @@ enum Parsed {
     Simplify,
     StripNames,
     Prune(Box<dyn Pass + Send>),
+    PadChannels(PadChannels),
     Quantize(Equalize, QuantizeOptions),
 }
 
@@ -210,6 +218,11 @@ impl Parsed {
             "simplify" => Self::Simplify,
             "strip-names" => Self::StripNames,
             "prune" => Self::Prune(prune(step)?),
+            "pad-channels" => {
+                let multiple = parse(step, "multiple")?.filter(|m| (2..=64).contains(m));
+                let multiple = multiple.ok_or_else(|| wrong("multiple: a number of channels from 2 to 64".into()))?;
+                Self::PadChannels(PadChannels { multiple })
+            }
             _ => {
                 let (equalize, options) = quantize_options(step)?;
                 Self::Quantize(equalize, options)
@@ -244,6 +257,10 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
     options.score = parse(step, "score")?;
     options.allocation = parse(step, "allocation")?;
     options.repair = parse(step, "repair")?;
+    options.round_to = parse(step, "round-to")?;
+    if options.round_to.is_some_and(|n| n < 2) {
+        return Err(wrong("round-to: channels are rounded to 2 and more".into()));
+    }
     options.exclude = excluded(step);
     Ok(Box::new(Structured::new(options)))
 }
@@ -251,7 +268,7 @@ fn prune(step: &Step) -> Result<Box<dyn Pass + Send>, RecipeError> {
 /// Zeros in weights whose shapes stay.
 fn sparsity(step: &Step, name: &str) -> Result<Box<dyn Pass + Send>, RecipeError> {
     let wrong = |reason: String| RecipeError::Parameter { pass: step.pass.clone(), reason };
-    if let Some(other) = ["score", "allocation"].into_iter().find(|k| step.parameters.contains_key(*k)) {
+    if let Some(other) = ["score", "allocation", "round-to"].into_iter().find(|k| step.parameters.contains_key(*k)) {
         return Err(wrong(format!("{other} is for the removal of channels, not for {name}")));
     }
     let pattern = match (parse(step, "sparsity")?, parse(step, "pattern")?) {
@@ -320,6 +337,9 @@ mod tests {
         assert!(check("prune", &[("remove-macs", "130%")]).unwrap_err().contains("130%"));
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "distill"), ("score", "obs")]).is_ok());
         assert!(check("prune", &[("remove-macs", "30%"), ("repair", "pray")]).unwrap_err().contains("least-squares"));
+        assert!(check("prune", &[("remove-macs", "30%"), ("round-to", "8")]).is_ok());
+        assert!(check("prune", &[("remove-macs", "30%"), ("round-to", "1")]).unwrap_err().contains("round-to"));
+        assert!(check("prune", &[("sparsity", "30%"), ("round-to", "8")]).unwrap_err().contains("round-to"));
         assert!(check("prune", &[("max-latency", "2.5ms")]).is_ok());
         assert!(check("prune", &[("max-latency", "2.5")]).unwrap_err().contains("2.5ms"));
         assert!(check("prune", &[("sparsity", "30%"), ("score", "obs")]).unwrap_err().contains("score"));

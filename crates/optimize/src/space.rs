@@ -35,6 +35,8 @@ pub(crate) struct Prune {
 pub(crate) struct Quantize {
     pub(crate) scheme: &'static str,
     pub(crate) per_tensor: bool,
+    /// Whether the inputs of convolutions get channels of zeros afterwards.
+    pub(crate) padded: bool,
     /// Nodes that stay as they are.
     pub(crate) exclude: Vec<String>,
 }
@@ -53,10 +55,15 @@ pub(crate) struct Space {
     pub(crate) schemes: Vec<&'static str>,
     /// What shares are counted by, the most promising first.
     pub(crate) prune_by: Vec<&'static str>,
+    /// Whether channels of zeros may gain time: onnxruntime's kernels take four at once, those of tract (lowered) take what is there.
+    pub(crate) pad: bool,
 }
 
 /// Shares that are bisected, in tenths of a per cent; finer ones come by refinement.
 pub(crate) const SHARES: [u32; 13] = [50, 100, 150, 200, 250, 300, 350, 400, 450, 500, 600, 700, 800];
+
+/// What input channels are padded to a multiple of.
+const PADDED: usize = 4;
 
 /// Schemes that store weights in four bits: an executor that cannot load one of them can load none.
 pub(crate) const NARROW: [&str; 2] = ["int4-weights", "w4a8"];
@@ -86,7 +93,7 @@ impl Space {
         }
         let prune_by =
             if small && !quick { vec!["remove-bytes", "remove-macs"] } else { vec!["remove-macs", "remove-bytes"] };
-        Self { schemes, prune_by }
+        Self { schemes, prune_by, pad: quick && executors.contains(&"onnxruntime") }
     }
 
     /// Every scheme by itself, and none.
@@ -104,6 +111,9 @@ impl Space {
         let care = point.prune.map_or(Care::Quick, |p| p.care);
         let at = |of, permille, care| point.with_prune((permille > 0).then_some(Prune { of, permille, care }));
         let [less, more] = around(permille);
+        if let Some(quantize) = point.quantize.as_ref().filter(|q| self.pad && !q.padded && q.scheme == "int8") {
+            near.push(Point { quantize: Some(Quantize { padded: true, ..quantize.clone() }), ..point.clone() });
+        }
         near.push(at(by, more, care));
         for scheme in std::iter::once(None).chain(self.schemes.iter().copied().map(Some)) {
             if scheme != point.quantize.as_ref().map(|q| q.scheme) {
@@ -145,7 +155,7 @@ impl Point {
     }
 
     pub(crate) fn with_scheme(&self, scheme: Option<&'static str>) -> Self {
-        let quantize = scheme.map(|scheme| Quantize { scheme, per_tensor: false, exclude: vec![] });
+        let quantize = scheme.map(|scheme| Quantize { scheme, per_tensor: false, padded: false, exclude: vec![] });
         Self { quantize, ..self.clone() }
     }
 
@@ -163,6 +173,9 @@ impl Point {
         if let Some(quantize) = &self.quantize {
             steps.push(quantize.step());
             name.push(quantize.name());
+            if quantize.padded {
+                steps.push(step_with("pad-channels", [("multiple", PADDED.to_string())]));
+            }
         }
         steps.push(step("strip-names"));
         let name = if name.is_empty() { "simplify".into() } else { name.join("+") };
@@ -210,6 +223,9 @@ impl Quantize {
         let mut name = self.scheme.to_owned();
         if self.per_tensor {
             name.push_str("-per-tensor");
+        }
+        if self.padded {
+            name.push_str("-padded");
         }
         if !self.exclude.is_empty() {
             name.push_str(&format!("-less-{}", self.exclude.len()));

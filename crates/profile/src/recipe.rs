@@ -23,6 +23,7 @@ pub const PASSES: &[(&str, &[&str])] = &[
             "score",
             "allocation",
             "repair",
+            "round-to",
             "exclude",
         ],
     ),
@@ -41,6 +42,7 @@ pub const PASSES: &[(&str, &[&str])] = &[
             "max-drop",
         ],
     ),
+    ("pad-channels", &["multiple"]),
     ("strip-names", &[]),
 ];
 
@@ -51,7 +53,7 @@ pub const PRUNE_TARGETS: [&str; 6] =
 /// One pass.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepSpec {
-    /// Its family: `simplify`, `prune`, `quantize`, `strip-names`.
+    /// Its family: `simplify`, `prune`, `quantize`, `pad-channels`, `strip-names`.
     pub pass: Spanned<String>,
     /// Its parameters, as text.
     pub parameters: BTreeMap<String, Spanned<String>>,

@@ -8,6 +8,7 @@ mod draw;
 mod manager;
 mod observe;
 mod operators;
+mod pad_channels;
 mod pass;
 mod strip_names;
 #[cfg(test)]
@@ -23,5 +24,6 @@ pub mod simplify;
 pub mod verify;
 
 pub use manager::{Outcome, PipelineError, Step, run};
+pub use pad_channels::PadChannels;
 pub use pass::{Context, Effect, LatencyOracle, Pass, Progress, Ranges, Refusal, Silent};
 pub use strip_names::strip_names;

@@ -42,7 +42,8 @@ pub(crate) fn quantize(world: &World, args: &args::Quantize) -> Result<Exit, Fai
     parameters.extend(args.min_agreement.clone().map(|share| ("min-agreement", share)));
     parameters.extend(args.max_drop.clone().map(|share| ("max-drop", share)));
     // Quantized ranges are those of the simplified graph: a batch normalization, say, is folded before its scale is chosen.
-    let steps = vec![step("simplify"), step_with("quantize", parameters)];
+    let mut steps = vec![step("simplify"), step_with("quantize", parameters)];
+    steps.extend(args.pad_channels.map(|n| step_with("pad-channels", [("multiple", n.to_string())])));
     let explain =
         |model: &Model, made: &Made, data: Option<&Dataset>| explained(world, args, &steps, model, made, data);
     carry_out(world, &args.model, args.data.as_deref(), &args.output, steps.clone(), &explain)
@@ -87,6 +88,7 @@ pub(crate) fn prune(world: &World, args: &args::Prune) -> Result<Exit, Failure> 
         ("repair", &args.repair),
     ];
     parameters.extend(how.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
+    parameters.extend(args.round_to.map(|n| ("round-to", n.to_string())));
     if !args.exclude.is_empty() {
         parameters.push(("exclude", args.exclude.join("\n")));
     }

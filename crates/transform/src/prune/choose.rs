@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 
 use super::{
     groups::{Group, Groups},
-    meter::{Meter, Milliseconds, TOLERANCE, Target},
+    meter::{KERNEL, Meter, Milliseconds, TOLERANCE, Target},
 };
 use crate::{Context, Refusal};
 
 /// How many sets of channels are tried to come within the tolerance.
 const TRIES: usize = 512;
 
-/// Channels that kernels work on at a time; half of it where there are few.
-const KERNEL: usize = 8;
 /// Into how many parts of the order a time is bisected.
 const RESOLUTION: usize = 64;
 
@@ -36,7 +34,10 @@ pub(super) fn choose(meter: &Meter<'_, '_>, order: &[usize], context: &Context<'
         context.progress.advance(1);
         meter.share(channels)
     };
-    let prefix = |k: usize| -> BTreeSet<usize> { order[..k].iter().copied().collect() };
+    let prefix = |k: usize| -> BTreeSet<usize> {
+        let block = meter.round_to;
+        block.map_or_else(|| order[..k].iter().copied().collect(), |b| rounded(meter.groups, order, k, &|_| b))
+    };
     context.progress.start("choose channels", order.len().max(2).ilog2() as usize + 2);
     let most = share(&prefix(order.len()))?;
     let wanted = meter.target.share();
@@ -69,7 +70,7 @@ pub(super) fn choose(meter: &Meter<'_, '_>, order: &[usize], context: &Context<'
         }
     }
     let mut chosen = Chosen { channels: prefix(high), share: best, measured: None };
-    if best > wanted + TOLERANCE {
+    if best > wanted + TOLERANCE && meter.round_to.is_none() {
         chosen = nearest(meter.groups, order, chosen, wanted, &share)?;
     }
     context.progress.finish();
@@ -92,7 +93,12 @@ fn within(
     }
     context.progress.start("take times", order.len().max(2).ilog2() as usize + 2);
     let timed = |k: usize| -> Result<(BTreeSet<usize>, f64), Refusal> {
-        let channels = rounded(meter.groups, order, k);
+        let block = |left: usize| {
+            // Half of a kernel where there are few.
+            let kernel = if left >= 2 * KERNEL { KERNEL } else { KERNEL / 2 };
+            meter.round_to.unwrap_or(kernel)
+        };
+        let channels = rounded(meter.groups, order, k, &block);
         let time = oracle.milliseconds(&meter.without(&channels)?)?;
         context.progress.advance(1);
         Ok((channels, time))
@@ -119,17 +125,23 @@ fn within(
     Ok(Chosen { channels: best.0, share, measured: Some(measured) })
 }
 
-/// The first `k` channels of an order, and of each group so many more that a multiple of what kernels work in is left.
-fn rounded(groups: &Groups<'_>, order: &[usize], k: usize) -> BTreeSet<usize> {
-    let mut channels: BTreeSet<usize> = order[..k].iter().copied().collect();
+/// The first `k` channels of an order, and of each group of which some go so many more that a multiple of a block is left (of how many,
+/// `block` says by what is left), one block at least.
+fn rounded(groups: &Groups<'_>, order: &[usize], k: usize, block: &dyn Fn(usize) -> usize) -> BTreeSet<usize> {
+    let mut channels = BTreeSet::new();
     for group in &groups.groups {
-        let left = group.channels.iter().filter(|c| !channels.contains(c)).count();
-        let (gone, block) = (group.channels.len() - left, if left >= 2 * KERNEL { KERNEL } else { KERNEL / 2 });
-        if gone == 0 || left <= block {
+        let going: Vec<(usize, usize)> =
+            order.iter().copied().enumerate().filter(|(_, c)| group.channels.contains(c)).collect();
+        let total = group.channels.len();
+        let left = total - going.iter().filter(|(at, _)| *at < k).count();
+        if left == total {
             continue;
         }
-        let more = order[k..].iter().filter(|c| group.channels.contains(c)).take(left % block);
-        channels.extend(more.copied().collect::<Vec<_>>());
+        let block = block(left).max(1);
+        // More stay where fewer may go.
+        let kept = (left / block).max(1) * block;
+        let kept = (kept..=total).step_by(block).find(|kept| total - kept <= going.len()).unwrap_or(total);
+        channels.extend(going.iter().take(total - kept).map(|(_, c)| *c));
     }
     channels
 }

@@ -100,9 +100,9 @@ pub(super) fn choose(
         let allocator = Allocator { meter, observed: &observed, moments: &moments, reference: &reference, lists };
         let curves = allocator.curves()?;
         let first = choose::choose(meter, &allocator.sequence(&curves)?, context)?;
-        // Other counts would have to be timed one by one.
-        let timed = matches!(meter.target, Target::Latency(_));
-        if choices.allocation == Allocation::Sensitivity || timed {
+        // Other counts would have to be timed one by one, or are too few.
+        let settled = matches!(meter.target, Target::Latency(_)) || meter.round_to.is_some();
+        if choices.allocation == Allocation::Sensitivity || settled {
             first
         } else {
             let starts = vec![first, simple(Allocation::Uniform)?];

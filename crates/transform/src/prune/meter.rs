@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use plimsoll_cost::analyse;
+use plimsoll_cost::{NodeCost, analyse};
 use plimsoll_dataset::Samples as _;
 use plimsoll_onnx::{
     DimSpec, Model, ValueSpec,
@@ -16,6 +16,8 @@ use super::{
 };
 use crate::{Context, Refusal};
 
+/// Channels that kernels work on at a time.
+pub(super) const KERNEL: usize = 8;
 /// How far beyond the target is still what was asked for, as a share of the whole.
 pub(super) const TOLERANCE: f64 = 0.02;
 
@@ -84,6 +86,8 @@ pub(super) struct Meter<'a, 'm> {
     pub(super) model: &'m Model,
     pub(super) groups: &'a Groups<'m>,
     pub(super) target: Target,
+    /// Layers keep a multiple of so many channels.
+    pub(super) round_to: Option<usize>,
     sizes: Bindings,
     whole: u64,
 }
@@ -92,10 +96,10 @@ impl<'a, 'm> Meter<'a, 'm> {
     pub(super) fn of(
         model: &'m Model,
         groups: &'a Groups<'m>,
-        target: Target,
+        (target, round_to): (Target, Option<usize>),
         context: &Context<'_>,
     ) -> Result<Self, Refusal> {
-        let mut meter = Self { model, groups, target, sizes: sizes(model, context), whole: 0 };
+        let mut meter = Self { model, groups, target, round_to, sizes: sizes(model, context), whole: 0 };
         meter.whole = meter.cost(context.origin.unwrap_or(model));
         if meter.whole == 0 {
             return Err(Refusal::CheckFailed(format!("the model's {} are not known", target.what())));
@@ -117,6 +121,21 @@ impl<'a, 'm> Meter<'a, 'm> {
         let mut changed = self.model.clone();
         apply(remove(self.model, self.groups, channels)?, &mut changed)?;
         Ok(changed)
+    }
+
+    /// What is left for vectors to do without these channels: multiply-accumulates, those in lanes without a channel included.
+    pub(super) fn lanes(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
+        let model = self.without(channels)?;
+        let counted = analyse(&model, &infer(&model, &self.sizes));
+        let filled = |node: &NodeCost| -> f64 {
+            let made = node.shape.as_deref().and_then(|shape| match node.op.as_str() {
+                "Conv" | "ConvTranspose" => shape.get(1),
+                _ => shape.last(),
+            });
+            let macs = node.macs.unwrap_or(0) as f64;
+            made.filter(|n| **n > 0).map_or(macs, |n| macs * n.next_multiple_of(KERNEL) as f64 / *n as f64)
+        };
+        Ok(counted.nodes.iter().map(filled).sum())
     }
 
     /// The share that is gone without these channels.

@@ -15,7 +15,7 @@ use super::{
     allocate::{Allocator, Curve, slopes},
     choose::{Chosen, nearest},
     gain::Gain,
-    meter::TOLERANCE,
+    meter::{KERNEL, TOLERANCE},
     observed::Observed,
     refit::refit,
     removal::{apply, remove},
@@ -30,6 +30,8 @@ const FARTHEST: u64 = 3;
 const TRUST: f64 = 2.0;
 /// How many standard errors better something has to be.
 const CLEAR: f64 = 0.5;
+/// A divergence, in nats, that is not worth less work: the outputs' probabilities move by five points at most (Pinsker's inequality).
+const LITTLE: f64 = 0.005;
 /// What is fitted to some samples is judged on others.
 pub(super) struct Fold<'o, 'm> {
     pub(super) fit: Observed<'o, 'm>,
@@ -57,11 +59,23 @@ pub(super) struct Search<'a, 'o, 'm> {
 
 /// A set of counts, judged.
 struct Judged {
+    /// What is left for vectors to do.
+    lanes: f64,
     /// Of each sample.
     losses: Vec<f64>,
     /// Their mean.
     damage: f64,
     chosen: Chosen,
+}
+
+impl Judged {
+    /// Whether another one clearly does less damage, or less work where neither does much.
+    fn is_worse_than(&self, other: &Self) -> bool {
+        if self.damage.max(other.damage) <= LITTLE {
+            return other.lanes < self.lanes;
+        }
+        Gain::of(&self.losses, &other.losses).is_beyond(CLEAR)
+    }
 }
 
 impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
@@ -111,7 +125,14 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             let counts = self.allocator.counts(&next.channels);
             let found = self.judged(next)?;
             known.insert(counts, found.damage);
-            if Gain::of(&best.losses, &found.losses).is_beyond(CLEAR) {
+            eprintln!(
+                "{:.5} lanes {:.0} share {:.4} {:?}",
+                found.damage,
+                found.lanes,
+                found.chosen.share,
+                self.allocator.counts(&found.chosen.channels)
+            );
+            if best.is_worse_than(&found) {
                 best = found;
             }
         }
@@ -126,9 +147,11 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         known: &BTreeMap<Vec<usize>, f64>,
         dice: &mut Dice,
     ) -> Result<Option<Chosen>, Refusal> {
-        let mut best: Option<(f64, Chosen)> = None;
+        let mut best: Option<(Promise, Chosen)> = None;
         for _ in 0..DRAWS {
-            let mut at = from.clone();
+            // Where little is lost anyway, what weighs less is far off: one draw leads to the next.
+            let on = best.as_ref().filter(|(p, _)| matches!(p, Promise::Lanes(_)) && dice.next() % 2 == 0);
+            let mut at = on.map_or(from, |(_, chosen)| chosen).clone();
             for _ in 0..=dice.next() % FARTHEST {
                 let counts = self.allocator.counts(&at.channels);
                 let exchange = Exchange::drawn(dice, counts.len());
@@ -139,8 +162,12 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
                 continue;
             }
             let guess = self.guess(&counts);
-            if best.as_ref().is_none_or(|(g, _)| guess < *g) {
-                best = Some((guess, at));
+            let promise = match guess <= LITTLE {
+                true => Promise::Lanes(self.allocator.meter.lanes(&at.channels)?),
+                false => Promise::Damage(guess),
+            };
+            if best.as_ref().is_none_or(|(p, _)| promise < *p) {
+                best = Some((promise, at));
             }
         }
         Ok(best.map(|(_, chosen)| chosen))
@@ -200,14 +227,20 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             let (fitted, _) = refit(&fold.fit, groups, &chosen.channels, pruned.clone())?;
             losses.extend(fold.judge.losses(&fitted)?);
         }
-        Ok(Judged { damage: mean(&losses), losses, chosen })
+        Ok(Judged { lanes: self.allocator.meter.lanes(&chosen.channels)?, damage: mean(&losses), losses, chosen })
     }
 
     /// Some channels more of one group go, as many of another stay as the target allows.
     fn exchanged(&self, counts: &[usize], exchange: Exchange) -> Result<Option<Chosen>, Refusal> {
-        let Exchange { more, less, part } = exchange;
+        let Exchange { more, less, step } = exchange;
         let Allocator { meter, lists, .. } = self.allocator;
-        let step = (lists[more].len() / part).max(1);
+        let step = match step {
+            Step::Part(part) => (lists[more].len() / part).max(1),
+            Step::Kernel => match (lists[more].len() - counts[more]) % KERNEL {
+                0 => KERNEL,
+                beyond => beyond,
+            },
+        };
         if more == less || counts[more] + step > lists[more].len() || counts[less] == 0 {
             return Ok(None);
         }
@@ -239,18 +272,35 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
     }
 }
 
-/// One in so many of one group's channels more, less of another.
+/// What a set of counts promises, the better the less: little damage and so much to do for vectors, or more damage than that.
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Promise {
+    Lanes(f64),
+    Damage(f64),
+}
+
+/// Some of one group's channels more, less of another.
 #[derive(Clone, Copy)]
 struct Exchange {
     more: usize,
     less: usize,
-    part: usize,
+    step: Step,
+}
+
+/// How many go.
+#[derive(Clone, Copy)]
+enum Step {
+    /// One in so many.
+    Part(usize),
+    /// As many as leave whole kernels.
+    Kernel,
 }
 
 impl Exchange {
     fn drawn(dice: &mut Dice, groups: usize) -> Self {
         let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
-        Self { more: below(groups), less: below(groups), part: [8, 16][below(2)] }
+        let (more, less) = (below(groups), below(groups));
+        Self { more, less, step: [Step::Part(8), Step::Part(16), Step::Kernel, Step::Kernel][below(4)] }
     }
 }
 

@@ -27,6 +27,8 @@ pub struct PruneOptions {
     pub repair: Option<Repair>,
     /// Every layer keeps at least so many channels.
     pub least_channels: usize,
+    /// Layers that lose channels keep a multiple of so many, as kernels like them.
+    pub round_to: Option<usize>,
     /// Nodes that keep their channels: names of nodes, or of values that they compute.
     pub exclude: Vec<String>,
     /// At most so many samples are used.
@@ -37,7 +39,8 @@ impl PruneOptions {
     /// A target with the defaults: at least two channels a layer, nothing excluded.
     pub fn new(target: Target) -> Self {
         let (score, allocation, repair) = (None, None, None);
-        Self { target, score, allocation, repair, least_channels: 2, exclude: Vec::new(), samples: 512 }
+        let (round_to, exclude) = (None, Vec::new());
+        Self { target, score, allocation, repair, least_channels: 2, round_to, exclude, samples: 512 }
     }
 }
 
@@ -103,7 +106,7 @@ impl Pass for Structured {
         let options = &self.options;
         let choices = Choices::of(options, context)?;
         let groups = self.groups(model)?;
-        let meter = Meter::of(model, &groups, options.target, context)?;
+        let meter = Meter::of(model, &groups, (options.target, options.round_to), context)?;
         let mut reasons = Vec::new();
         let (chosen, repaired) = if choices.observe() {
             guided::choose(options, &choices, &meter, context, &mut reasons)?
@@ -185,7 +188,9 @@ fn explain(meter: &Meter<'_, '_>, chosen: &Chosen, context: &Context<'_>, patch:
     }
     let timed = matches!(meter.target, Target::Latency(_));
     chosen.measured.iter().for_each(|m| _ = patch.because(m.as_str()));
-    if chosen.share > wanted + TOLERANCE && !timed {
+    if let Some(block) = meter.round_to {
+        patch.because(format!("layers that lose channels keep a multiple of {block}"));
+    } else if chosen.share > wanted + TOLERANCE && !timed {
         patch.because(format!("no set of whole channels comes nearer to {} % of the {what}", percent(wanted)));
     }
     for group in &meter.groups.groups {
