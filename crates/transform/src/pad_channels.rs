@@ -148,7 +148,7 @@ mod tests {
     use super::*;
     use crate::{
         prune::testing::{Builder, Dice, context, output, patched},
-        quantize::{QuantizeOptions, pass},
+        quantize::{QuantizeOptions, Scheme, pass},
     };
     use plimsoll_dataset::Dataset;
     use plimsoll_onnx::Tensors;
@@ -175,7 +175,7 @@ mod tests {
         let inputs = Tensors::from([("x".to_owned(), Dice(99).tensor(&shape))]);
         let data = Dataset::new(Path::new("memory"), inputs, None, None).expect("samples");
         let context = Context::new(&TractExecutor).with_data(&data);
-        let patch = pass(QuantizeOptions::default()).run(&model, &context).expect("it can be quantized");
+        let patch = pass(QuantizeOptions::new(Scheme::Int8)).run(&model, &context).expect("it can be quantized");
         patched(&model, patch)
     }
 

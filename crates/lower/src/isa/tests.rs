@@ -203,8 +203,9 @@ fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) 
     let width = lanes.channels();
     let starts: Vec<u32> = (0..pixels).rev().map(|p| (p * COLUMNS * 2 + p % 5) as u32).collect();
     let buffer = crate::program::Buffer { kind: crate::program::Kind::F32, place: crate::program::Place::Slot(0) };
-    let by_row: Vec<f32> = (0..width).map(|c| 0.25 + c as f32 / 100.).collect();
-    let shift: Vec<f32> = (0..width).map(|c| c as f32 / 7. - 3.).collect();
+    let whole = lanes.width();
+    let by_row: Vec<f32> = (0..whole).map(|c| 0.25 + c as f32 / 100.).collect();
+    let shift: Vec<f32> = (0..whole).map(|c| c as f32 / 7. - 3.).collect();
     let endings = [
         (Scale::All(1.), Then::Bounds(0., f32::INFINITY), Rows::From(5)),
         (Scale::Lanes(&by_row), Then::Bounds(-4., 6.), Rows::At(starts.clone())),

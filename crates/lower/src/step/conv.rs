@@ -48,7 +48,7 @@ impl BlockLanes {
     }
 
     /// Elements of a pixel's results, in whole lanes.
-    fn width(self) -> usize {
+    pub(crate) fn width(self) -> usize {
         self.channels().next_multiple_of(LANES)
     }
 }

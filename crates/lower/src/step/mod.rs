@@ -5,22 +5,25 @@ mod copy;
 mod depthwise;
 mod fill;
 mod math;
+mod micro;
 mod output;
 mod pointwise;
 mod pool;
 mod reduce;
+mod tile;
 
 pub(crate) use conv::{Block, BlockLanes, Conv, Weights};
 pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
 pub(crate) use fill::Fill;
+pub(crate) use micro::{Arg, BinaryFn, Micro, Operand, Pattern, UnaryFn};
 pub(crate) use output::{Output, Rows};
 pub(crate) use pointwise::{
-    Arg, BLOCK, BinaryFn, Lanes, MAX_OPERANDS, MAX_REGISTERS, Micro, Operand, Pattern, Pointwise, Registers, Tile,
-    UnaryFn, Workspace, padded_row, registers,
+    BLOCK, MAX_OPERANDS, MAX_REGISTERS, Pointwise, Registers, Workspace, padded_row, registers,
 };
 pub(crate) use pool::{Pool, PoolFn, Window};
 pub(crate) use reduce::{Reduce, ReduceFn};
+pub(crate) use tile::{Lanes, Tile};
 
 use crate::{isa::Kernels, program::Env};
 

@@ -3,9 +3,12 @@
 //! The same programs finish the tiles of convolutions (scale, bias, residual, activation, requantization), whose accumulators
 //! are then register 0.
 
-use super::{Compute, Output, Rows, math};
+use super::{
+    Arg, BinaryFn, Compute, Lanes, Micro, Operand, Output, Tile, UnaryFn, math,
+    tile::{affine, bytes, lanes, load, store},
+};
 use crate::isa::{Ending, Kernels, LANES, Scale, Then};
-use crate::program::{Aligned, Buffer, Env, Taken, View};
+use crate::program::{Aligned, Env, Taken, View};
 
 /// Elements of a register.
 pub(crate) const BLOCK: usize = 512;
@@ -13,148 +16,6 @@ pub(crate) const BLOCK: usize = 512;
 pub(crate) const MAX_REGISTERS: usize = 12;
 /// Values that a program may read, and that it may write.
 pub(crate) const MAX_OPERANDS: usize = 8;
-
-/// How an operand's elements lie over the rows and columns of the result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pattern {
-    /// One element for each.
-    Full,
-    /// One a column, the same in all rows.
-    Row,
-    /// One a row, the same in all columns.
-    Column,
-    /// A single one.
-    Scalar,
-}
-
-/// A value that a program loads.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Operand {
-    pub(crate) buffer: Buffer,
-    pub(crate) pattern: Pattern,
-}
-
-/// A constant of a micro-operation.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Arg {
-    Scalar(f32),
-    /// One a column; the vector's index in `rows_of_constants`.
-    Row(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum BinaryFn {
-    Add,
-    Sub,
-    Mul,
-    Div,
-    Max,
-    Min,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum UnaryFn {
-    Abs,
-    Sqrt,
-    Rsqrt,
-    Recip,
-    Square,
-    Exp,
-    Tanh,
-    Sigmoid,
-    Silu,
-    Erf,
-    Gelu,
-    HardSwish,
-    LeakyRelu(f32),
-    /// Bounds; NaN stays NaN.
-    Clamp(f32, f32),
-}
-
-/// One operation on registers. A destination differs from every source.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Micro {
-    Load {
-        to: usize,
-        operand: usize,
-    },
-    Fill {
-        to: usize,
-        from: Arg,
-    },
-    Binary {
-        f: BinaryFn,
-        to: usize,
-        a: usize,
-        b: usize,
-    },
-    Unary {
-        f: UnaryFn,
-        to: usize,
-        a: usize,
-    },
-    /// `a * scale + shift`, rounded twice.
-    ScaleShift {
-        to: usize,
-        a: usize,
-        scale: Arg,
-        shift: Arg,
-    },
-    /// [`Micro::ScaleShift`] and then bounds; NaN stays NaN.
-    Bounded {
-        to: usize,
-        a: usize,
-        scale: Arg,
-        shift: Arg,
-        low: f32,
-        high: f32,
-    },
-    /// `a + b` and then bounds.
-    BoundedSum {
-        to: usize,
-        a: usize,
-        b: usize,
-        low: f32,
-        high: f32,
-    },
-    /// `clamp(round(a * inverse) + zero_point, 0, 255)`, still as f32.
-    Quantize {
-        to: usize,
-        a: usize,
-        inverse: f32,
-        zero_point: f32,
-    },
-    /// [`Micro::ScaleShift`] and [`Micro::Quantize`] in one.
-    Requantize {
-        to: usize,
-        a: usize,
-        scale: Arg,
-        shift: Arg,
-        inverse: f32,
-        zero_point: f32,
-    },
-    Store {
-        from: usize,
-        output: usize,
-    },
-    /// [`Micro::Bounded`] and [`Micro::Store`] in one.
-    Ending {
-        a: usize,
-        scale: Arg,
-        shift: Arg,
-        bounds: (f32, f32),
-        output: usize,
-    },
-    /// [`Micro::Requantize`] and [`Micro::Store`] in one.
-    BytesEnding {
-        a: usize,
-        scale: Arg,
-        shift: Arg,
-        inverse: f32,
-        zero_point: f32,
-        output: usize,
-    },
-}
 
 /// A program over `rows × columns` elements.
 #[derive(Debug, Clone, Default)]
@@ -168,27 +29,12 @@ pub(crate) struct Pointwise {
     pub(crate) constants: Vec<Aligned<f32>>,
 }
 
-/// The part of the result that a block computes: `rows` × `width` registers' elements, of which the first `valid` columns count.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Tile {
-    pub(crate) row: usize,
-    pub(crate) rows: usize,
-    pub(crate) column: usize,
-    pub(crate) width: usize,
-    pub(crate) valid: usize,
-    /// Whether what lies behind the valid columns of a row, and behind the last row, may be overwritten: it is slack, or written later.
-    pub(crate) spill: bool,
-}
-
 /// What a program works on: what it loads, the memory of what it stores, and registers.
 pub(crate) struct Workspace<'w> {
     pub(crate) views: &'w [View<'w>; MAX_OPERANDS],
     pub(crate) taken: &'w mut [Option<Taken>; MAX_OPERANDS],
     pub(crate) registers: &'w mut Registers,
 }
-
-/// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
-pub(crate) type Lanes = [f32; LANES];
 
 /// A register: rows of a tile one after the other, each a whole number of lanes.
 pub(crate) type Register = [Lanes; BLOCK / LANES];
@@ -479,25 +325,6 @@ fn disjoint<const N: usize>(registers: &mut Registers, which: [usize; N]) -> [&m
 }
 
 #[inline(always)]
-fn lanes<T: Copy>(from: &[T; LANES], f: impl Fn(T) -> f32) -> Lanes {
-    let from = *from;
-    std::array::from_fn(|i| f(from[i]))
-}
-
-/// `f(x * scale + shift)`, lane by lane.
-#[inline(always)]
-fn affine(x: &Lanes, scale: &Lanes, shift: &Lanes, f: impl Fn(f32) -> f32) -> Lanes {
-    let (x, scale, shift) = (*x, *scale, *shift);
-    std::array::from_fn(|i| f(x[i] * scale[i] + shift[i]))
-}
-
-#[inline(always)]
-fn bytes(x: &Lanes) -> [u8; LANES] {
-    let x = *x;
-    std::array::from_fn(|i| math::byte(x[i]))
-}
-
-#[inline(always)]
 fn map(to: &mut [Lanes], a: &[Lanes], f: impl Fn(f32) -> f32) {
     to.iter_mut().zip(a).for_each(|(to, a)| *to = lanes(a, &f));
 }
@@ -517,108 +344,6 @@ fn rows(to: &mut [Lanes], a: &[Lanes], s: &[Lanes], t: &[Lanes], f: impl Fn(f32,
             let (a, s, t) = (*a, *s, *t);
             *to = std::array::from_fn(|i| f(a[i], s[i], t[i]));
         }
-    }
-}
-
-/// One row of a tile from contiguous elements; lanes behind them keep what they had.
-#[inline(always)]
-fn load_row<T: Copy>(to: &mut [Lanes], from: &[T], f: impl Fn(T) -> f32) {
-    let (whole, rest) = from.as_chunks::<LANES>();
-    let (filled, last) = to.split_at_mut(whole.len());
-    filled.iter_mut().zip(whole).for_each(|(to, from)| *to = lanes(from, &f));
-    if let Some(last) = last.first_mut() {
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = f(*from));
-    }
-}
-
-/// The same where whole lanes may be read: what is behind the row is there, if not used.
-#[inline(always)]
-fn load_lanes<T: Copy>(to: &mut [Lanes], from: &[T], valid: usize, f: impl Fn(T) -> f32) {
-    match from.get(..to.len() * LANES) {
-        Some(from) => to.iter_mut().zip(from.as_chunks().0).for_each(|(to, from)| *to = lanes(from, &f)),
-        None => load_row(to, &from[..valid], f),
-    }
-}
-
-#[inline(always)]
-fn load<T: Copy>(
-    to: &mut [Lanes],
-    from: &[T],
-    pattern: Pattern,
-    tile: Tile,
-    vectors: usize,
-    columns: usize,
-    f: impl Fn(T) -> f32 + Copy,
-) {
-    match pattern {
-        Pattern::Scalar => to.fill([f(from[0]); LANES]),
-        Pattern::Row => {
-            let from = &from[tile.column..][..tile.valid];
-            to.chunks_exact_mut(vectors).for_each(|to| load_row(to, from, f));
-        }
-        Pattern::Column => {
-            for (to, x) in to.chunks_exact_mut(vectors).zip(&from[tile.row..]) {
-                to.fill([f(*x); LANES]);
-            }
-        }
-        Pattern::Full if tile.valid == columns && columns == vectors * LANES => {
-            load_row(to, &from[tile.row * columns..][..to.len() * LANES], f);
-        }
-        Pattern::Full => {
-            for (r, to) in to.chunks_exact_mut(vectors).enumerate() {
-                load_lanes(to, &from[(tile.row + r) * columns + tile.column..], tile.valid, f);
-            }
-        }
-    }
-}
-
-/// Stores what `f` makes of each vector of a tile, and of its position in its row.
-#[inline(always)]
-fn store<T: Copy>(
-    to: &mut [T],
-    from: &[Lanes],
-    tile: Tile,
-    vectors: usize,
-    place: (&Output, usize),
-    f: impl Fn(&Lanes, usize) -> [T; LANES] + Copy,
-) {
-    let (output, columns) = place;
-    if tile.valid == columns
-        && columns == vectors * LANES
-        && let Rows::From(first) = output.rows
-    {
-        let (whole, _) = to[first + tile.row * columns..].as_chunks_mut::<LANES>();
-        for (to, from) in whole.chunks_exact_mut(vectors).zip(from.chunks_exact(vectors)) {
-            to.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
-        }
-        return;
-    }
-    let rows = from.chunks_exact(vectors);
-    match &output.rows {
-        Rows::From(first) => {
-            let first = first + tile.row * columns + tile.column;
-            for (r, from) in rows.enumerate() {
-                store_row(&mut to[first + r * columns..], from, tile, f);
-            }
-        }
-        Rows::At(starts) => {
-            let starts = &starts[tile.row..];
-            for (from, start) in rows.zip(starts) {
-                store_row(&mut to[*start as usize + tile.column..], from, tile, f);
-            }
-        }
-    }
-}
-
-/// Stores one row at the start of `to`. Always inlined: vectors are those of the instruction set.
-#[inline(always)]
-fn store_row<T: Copy>(to: &mut [T], from: &[Lanes], tile: Tile, f: impl Fn(&Lanes, usize) -> [T; LANES]) {
-    let len = if tile.spill { from.len() * LANES } else { tile.valid };
-    let (whole, rest) = to[..len].as_chunks_mut::<LANES>();
-    whole.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
-    if !rest.is_empty() {
-        let last = f(&from[whole.len()], whole.len());
-        rest.iter_mut().zip(last).for_each(|(to, x)| *to = x);
     }
 }
 

@@ -174,6 +174,29 @@ fn target_out_of_reach_is_refused() {
 }
 
 #[test]
+fn layers_that_lose_channels_keep_a_multiple() {
+    let mut b = Builder::new(5, &[1, 3, 8, 8]);
+    let x = b.conv("x", 3, 24, 3);
+    let x = b.conv(&x, 24, 20, 3);
+    let x = b.conv(&x, 20, 32, 3);
+    let y = b.conv(&x, 32, 5, 1);
+    let model = b.finish(&y, &[1, 5, 8, 8]);
+    let before = plimsoll_cost::analyse(&model, &plimsoll_onnx::shape::infer(&model, &Default::default())).macs;
+    for (percent, block) in [(10, 8), (30, 8), (60, 8), (40, 16)] {
+        let mut options = PruneOptions::new(Target::Macs(format!("{percent}%").parse().unwrap()));
+        options.round_to = Some(block);
+        let pruned = patched(&model, Structured::new(options).run(&model, &context()).unwrap());
+        let weights = pruned.graph().initializer.iter().filter(|t| t.dims.len() == 4);
+        let made: Vec<i64> = weights.map(|t| t.dims[0]).collect();
+        for (now, whole) in made.iter().zip([24, 20, 32, 5]) {
+            assert!(*now == whole || now % block as i64 == 0, "{percent} %, {block}: {made:?}");
+        }
+        let after = plimsoll_cost::analyse(&pruned, &plimsoll_onnx::shape::infer(&pruned, &Default::default())).macs;
+        assert!(after * 100 <= before * (100 - percent), "{percent} %, {block}: {made:?}");
+    }
+}
+
+#[test]
 fn excluded_layer_keeps_its_channels() {
     let model = random(7);
     let name = model.graph().node[0].name.clone();

@@ -5,12 +5,12 @@ mod finish;
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Ending, Kernels, LANES, MAX_GROUPS, Memory, Quads, TILE};
+use super::{Dot, Ending, Kernels, LANES, MAX_GROUPS, Memory, QUAD, Quads, TILE};
 use crate::{
     program::{Env, Program, interpret},
     step::BlockLanes,
 };
-use finish::{Finish, end_groups};
+use finish::Finish;
 
 pub(super) struct Avx512;
 
@@ -89,7 +89,7 @@ impl Unit for u8 {
 /// The machine has the features; runs of bytes are of whole fours.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
 unsafe fn ended<X: Unit, W: Copy>(dot: Dot<'_, X, W>, lanes: BlockLanes, ending: Ending<'_>, to: Memory<'_>) {
-    ending.check(lanes.channels(), dot.base.len(), &to);
+    ending.check(lanes.width(), dot.base.len(), &to);
     let mut finish = Finish::End { ending, to };
     // SAFETY: bounds are asserted here and above.
     unsafe {
@@ -175,7 +175,10 @@ unsafe fn groups_of<X: Unit, W: Copy, const P: usize, const G: usize>(
                     _mm512_storeu_ps(out.as_mut_ptr().add((first + i / G) * *width + i % G * LANES), *sums);
                 }
             }
-            Finish::End { ending, to } => end_groups(&sums, first, dot.base.len(), ending, to),
+            Finish::End { .. } => {
+                let pixels = P.min(dot.base.len() - first);
+                finish.rows::<G>(sums.as_ptr().cast(), G * LANES, first, pixels);
+            }
         }
     }
 }
@@ -265,8 +268,15 @@ unsafe fn quads_of<X: Unit, W: Copy, const P: usize, const C: usize>(
         }
         *fours = added(sums);
     }
-    // SAFETY: as asked for.
-    unsafe { finish.quads::<C>(fours.as_flattened(), first, P.min(dot.base.len() - first)) };
+    let (sums, pixels) = (fours.as_ptr().cast(), P.min(dot.base.len() - first));
+    // SAFETY: `fours` has four times as many elements as there are sums, so that whole vectors may be read; else as asked for.
+    unsafe {
+        if C * QUAD <= LANES {
+            finish.rows::<1>(sums, C * QUAD, first, pixels);
+        } else {
+            finish.rows::<2>(sums, C * QUAD, first, pixels);
+        }
+    }
 }
 
 /// Adds the products of four units of each pixel from byte `at` on, of which those whose bit in `mask` is set are read.
