@@ -202,10 +202,11 @@ fn border(steps: &[Step], position: usize, copy: &Copy, lens: &[usize]) -> Optio
     let (Place::Slot(v), (writers, _)) = (copy.output.place, uses(steps, copy.output.place)) else { return None };
     let writer = &steps[*writers.iter().find(|w| **w != position)?];
     let (output, rows, columns) = writer.output(copy.output)?;
+    let mut starts: Vec<usize> = (0..rows).map(|row| output.start(row, columns)).collect();
+    starts.sort_unstable();
     let mut ranges = Vec::new();
     let mut end = 0;
-    for row in 0..rows {
-        let start = output.start(row, columns);
+    for start in starts {
         if start > end {
             ranges.push((end as u32, start as u32));
         }

@@ -38,7 +38,7 @@ impl Copy {
     /// Whether it writes without gaps from the output's start on, as far as it reaches.
     pub(crate) fn covers(&self) -> bool {
         let written: usize = self.dims.iter().product();
-        let reach: usize = self.dims.iter().zip(&self.to_strides).map(|(n, stride)| (n - 1) * stride).sum();
+        let reach: usize = self.dims.iter().zip(&self.to_strides).map(|(n, stride)| n.saturating_sub(1) * stride).sum();
         self.to == 0 && written == reach + 1
     }
 
