@@ -125,13 +125,6 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             let counts = self.allocator.counts(&next.channels);
             let found = self.judged(next)?;
             known.insert(counts, found.damage);
-            eprintln!(
-                "{:.5} lanes {:.0} share {:.4} {:?}",
-                found.damage,
-                found.lanes,
-                found.chosen.share,
-                self.allocator.counts(&found.chosen.channels)
-            );
             if best.is_worse_than(&found) {
                 best = found;
             }
@@ -150,7 +143,7 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         let mut best: Option<(Promise, Chosen)> = None;
         for _ in 0..DRAWS {
             // Where little is lost anyway, what weighs less is far off: one draw leads to the next.
-            let on = best.as_ref().filter(|(p, _)| matches!(p, Promise::Lanes(_)) && dice.next() % 2 == 0);
+            let on = best.as_ref().filter(|(p, _)| matches!(p, Promise::Lanes(_)) && dice.next().is_multiple_of(2));
             let mut at = on.map_or(from, |(_, chosen)| chosen).clone();
             for _ in 0..=dice.next() % FARTHEST {
                 let counts = self.allocator.counts(&at.channels);
