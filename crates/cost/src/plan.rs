@@ -9,9 +9,9 @@
 //!
 //! It knows no order: `order` has that.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use plimsoll_onnx::{NodeId, attr, captured_names, node, proto::NodeProto, shape::Dim};
+use plimsoll_onnx::{NodeId, Use, attr, captured_names, node, proto::NodeProto, shape::Dim};
 
 use crate::{operators, scope::Scope};
 
@@ -65,6 +65,8 @@ pub(crate) struct Plan<'a> {
     weights: HashMap<Weight<'a>, usize>,
     /// Weights of which there are as many as there are steps that read them.
     own: usize,
+    /// Concatenations that nobody makes.
+    taken_apart: HashSet<&'a str>,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -85,8 +87,10 @@ impl<'a> Plan<'a> {
             let bytes = if given.contains(&input) { scope.bytes_of(input) } else { Some(0) };
             plan.array(input, bytes);
         }
-        for stored in depth_first(scope) {
-            plan.add(scope, stored);
+        let stored = depth_first(scope);
+        plan.taken_apart = taken_apart(scope, &stored);
+        for node in stored {
+            plan.add(scope, node);
         }
         for output in &scope.graph.output {
             if let Some(&array) = plan.of_value.get(output.name.as_str()) {
@@ -186,8 +190,8 @@ impl<'a> Plan<'a> {
     /// A convolution of 1 × 1, or Gemm.
     fn product(&mut self, scope: &'a Scope<'_>, n: &'a NodeProto) {
         let out = scope.bytes_of(&n.output[0]);
-        let strides = if node::is(n, "Conv") { attr::ints(n, "strides").unwrap_or_default() } else { &[] };
-        let parts = self.parts(scope, &n.input[0]);
+        let strides = strides(n);
+        let parts = self.parts(scope, &n.input[0], strides.iter().any(|s| *s > 1));
         let bias = node::input(n, 2).map(|bias| self.read(bias)).or_else(|| {
             let (_, user, _) = scope.view.sole_user(&n.output[0])?;
             is_folded(scope, user).then(|| self.own_weight())
@@ -221,19 +225,18 @@ impl<'a> Plan<'a> {
     }
 
     /// What a product multiplies one by one: the parts of a concatenation of channels, else the value itself.
-    fn parts(&mut self, scope: &'a Scope<'_>, value: &'a str) -> Vec<(Read, Option<u64>)> {
+    fn parts(&mut self, scope: &'a Scope<'_>, value: &'a str, strided: bool) -> Vec<(Read, Option<u64>)> {
         let mut parts = Vec::new();
         // Concatenations lie within one another, as deep as a file likes.
         let mut open = vec![value];
         while let Some(value) = open.pop() {
             let concat = scope.view.producer_of(value, "Concat").map(|(_, concat)| concat);
-            let running =
-                |c: &&NodeProto| attr::int(c, "axis") == Some(1) && !c.input.iter().any(|i| scope.is_settled(i));
-            match concat.filter(running) {
+            match concat.filter(|c| runs_by_channel(scope, c)) {
                 None => parts.push((self.read(value), scope.bytes_of(value))),
-                Some(concat) if scope.view.sole_user(value).is_some() => {
+                Some(concat) if self.taken_apart.contains(value) => {
                     open.extend(concat.input.iter().rev().map(String::as_str));
                 }
+                Some(_) if strided => parts.push((self.read(value), scope.bytes_of(value))),
                 // Others read the whole: slices of it.
                 Some(concat) => {
                     let whole = self.read(value);
@@ -288,6 +291,34 @@ fn weighted_by_itself<'a>(scope: &Scope<'a>, n: &'a NodeProto) -> Option<&'a str
     };
     node::is(n, "Mul").then_some(())?;
     if sigmoid_of(b, a) { Some(a) } else { sigmoid_of(a, b).then_some(b.as_str()) }
+}
+
+/// The concatenations of which nobody needs the whole, for products read them, whose parts are multiplied one by one. A product with
+/// strides takes its samples out of the whole where others read it. `stored` has each node after what it reads.
+fn taken_apart<'a>(scope: &'a Scope<'_>, stored: &[usize]) -> HashSet<&'a str> {
+    let mut found = HashSet::new();
+    for n in stored.iter().rev().map(|&stored| &scope.graph.node[stored]).filter(|n| node::is(n, "Concat")) {
+        let Some(whole) = n.output.first().filter(|_| runs_by_channel(scope, n)) else { continue };
+        let uses = scope.view.uses(whole);
+        let by_parts = |of: &Use| {
+            let Use::Input { node, slot } = *of else { return false };
+            let user = scope.view.node(node);
+            slot == 0 && is_product(scope, user) && (uses.len() == 1 || !strides(user).iter().any(|s| *s > 1))
+                || user.output.first().is_some_and(|o| found.contains(o.as_str()))
+        };
+        if uses.iter().all(by_parts) {
+            found.insert(whole.as_str());
+        }
+    }
+    found
+}
+
+fn strides(product: &NodeProto) -> &[i64] {
+    if node::is(product, "Conv") { attr::ints(product, "strides").unwrap_or_default() } else { &[] }
+}
+
+fn runs_by_channel(scope: &Scope<'_>, concat: &NodeProto) -> bool {
+    attr::int(concat, "axis") == Some(1) && !concat.input.iter().any(|i| scope.is_settled(i))
 }
 
 fn is_product(scope: &Scope<'_>, n: &NodeProto) -> bool {
