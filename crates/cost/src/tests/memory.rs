@@ -68,13 +68,14 @@ fn the_order_in_which_a_file_stores_nodes_changes_nothing() {
     }
 }
 
-/// Peak in numbers of one element of a convolutional graph on planes of 4 × 4; weights are `p` (8 × 2 × 1 × 1), `q` (2 × 8 × 3 × 3) and
-/// vectors of eight numbers.
+/// Peak in numbers of one element of a convolutional graph on planes of 4 × 4; weights are `p` (8 × 2 × 1 × 1), `q` (2 × 8 × 3 × 3),
+/// `k` (1 × 8 × 1 × 1) and vectors of eight numbers.
 #[track_caller]
 fn peak_of_planes(nodes: Vec<NodeProto>, planes: u64) {
     let vectors = ["b", "scale", "mean", "variance"].map(|name| (name, [8].as_slice()));
-    let weights = [("p", [8, 2, 1, 1].as_slice()), ("q", [2, 8, 3, 3].as_slice())].into_iter().chain(vectors);
-    let found = costs(&model(&[1, 2, 4, 4], &weights.collect::<Vec<_>>(), nodes), 1);
+    let kernels = [("p", [8, 2, 1, 1].as_slice()), ("q", [2, 8, 3, 3].as_slice()), ("k", [1, 8, 1, 1].as_slice())];
+    let weights: Vec<_> = kernels.into_iter().chain(vectors).collect();
+    let found = costs(&model(&[1, 2, 4, 4], &weights, nodes), 1);
     assert_eq!(found.peak_activation_bytes, Some(planes * 16 * 4));
 }
 
@@ -115,6 +116,20 @@ fn parts_of_a_concatenation_are_multiplied_one_by_one() {
     let slices = node::with("Split", &["x"], &["u", "v"], vec![attr::from_int("axis", 1)]);
     // Both products and their sum.
     peak_of_planes(vec![slices, concat, wide(&["c", "p"]), narrow("a")], 8 + 8 + 8);
+}
+
+#[test]
+fn a_concatenation_is_made_only_where_somebody_needs_the_whole() {
+    let read_twice = |strides: i64| {
+        let concat = node::with("Concat", &["x", "x", "x", "x"], &["c"], vec![attr::from_int("axis", 1)]);
+        let strides = || vec![attr::from_ints("strides", &[strides; 2])];
+        let [one, other] = ["a", "d"].map(|to| node::with("Conv", &["c", "k"], &[to], strides()));
+        vec![concat, one, other, node::new("Add", &["a", "d"], &["y"])]
+    };
+    // The input, the one sum, and what the other adds up: two products and their sum.
+    peak_of_planes(read_twice(1), 2 + 1 + 3);
+    // The whole, every second row of it, and every second column of those.
+    peak_of_planes(read_twice(2), 8 + 4 + 2);
 }
 
 #[test]
