@@ -3,7 +3,7 @@
 
 use crate::{
     program::{Buffer, Kind, Place, Step},
-    step::{Arg, BinaryFn, Copy, Fill, MAX_OPERANDS, Micro, Output, Pattern, Pointwise, Rows},
+    step::{Arg, BinaryFn, Copy, Fill, Micro, Output, Pattern, Pointwise, Rows},
 };
 
 /// Takes such steps out of `steps`, whose buffers are still values, `lens[v]` elements long; those of `kept` are read after the end.
@@ -89,7 +89,10 @@ fn uses(steps: &[Step], value: Place) -> (Vec<usize>, Vec<usize>) {
 fn store_there(steps: &mut [Step], position: usize, copy: &Copy, kept: &[Buffer]) -> bool {
     let (writers, readers) = uses(steps, copy.input.place);
     let ([writer], false) = (writers.as_slice(), copy.input.kind != copy.output.kind) else { return false };
-    let alone = readers == [position] && !kept.contains(&copy.input);
+    if readers != [position] || kept.contains(&copy.input) {
+        // Long rows are copied faster than a tile is stored twice.
+        return false;
+    }
     let others = uses(steps, copy.output.place).0;
     if others.contains(writer) {
         // A concatenation of a value with itself: a step takes each of its outputs once.
@@ -110,30 +113,30 @@ fn store_there(steps: &mut [Step], position: usize, copy: &Copy, kept: &[Buffer]
             if spills && !(whole && ascending(&output.rows)) {
                 return false;
             }
-            also_store(finish, copy.input, output, alone)
+            store_instead(finish, copy.input, output)
         }
         Step::Depthwise(step) => {
             let finish = &mut step.finish;
             let Some(output) = output(finish.rows, finish.columns) else { return false };
-            whole && ascending(&output.rows) && also_store(finish, copy.input, output, alone)
+            whole && ascending(&output.rows) && store_instead(finish, copy.input, output)
         }
         Step::Pointwise(finish) => {
             let Some(output) = output(finish.rows, finish.columns) else { return false };
-            whole && ascending(&output.rows) && also_store(finish, copy.input, output, alone)
+            whole && ascending(&output.rows) && store_instead(finish, copy.input, output)
         }
         Step::Pool(step) => match output(step.images * step.windows.len(), step.channels) {
-            Some(output) if alone => {
+            Some(output) => {
                 step.output = output;
                 true
             }
-            _ => false,
+            None => false,
         },
         Step::Reduce(step) => match output(step.outer, step.inner) {
-            Some(output) if alone => {
+            Some(output) => {
                 step.output = output;
                 true
             }
-            _ => false,
+            None => false,
         },
         Step::Copy(_) | Step::Fill(_) => false,
     }
@@ -178,21 +181,10 @@ fn ascending(rows: &Rows) -> bool {
     }
 }
 
-/// Stores what goes to `before` there too, or there instead.
-fn also_store(program: &mut Pointwise, before: Buffer, output: Output, instead: bool) -> bool {
+/// Stores what goes to `before` there instead.
+fn store_instead(program: &mut Pointwise, before: Buffer, output: Output) -> bool {
     let Some(index) = program.outputs.iter().position(|o| o.buffer == before) else { return false };
-    if instead {
-        program.outputs[index] = output;
-        return true;
-    }
-    let stores = |m: &Micro| matches!(m, Micro::Store { output, .. } if *output == index);
-    let Some(at) = program.micros.iter().position(stores) else { return false };
-    let Micro::Store { from, .. } = program.micros[at] else { return false };
-    if program.outputs.len() == MAX_OPERANDS {
-        return false;
-    }
-    program.micros.insert(at + 1, Micro::Store { from, output: program.outputs.len() });
-    program.outputs.push(output);
+    program.outputs[index] = output;
     true
 }
 
@@ -304,9 +296,9 @@ mod tests {
         let second = conv(&mut graph, first, [14, 3]);
         graph.outputs = vec![second];
         assert_eq!(steps(&graph), ["copy", "conv", "fill", "conv", "copy"]);
-        // Something else reads it, too: it is stored twice.
+        // Something else reads it, too.
         graph.outputs = vec![second, first];
-        assert_eq!(steps(&graph), ["copy", "conv", "fill", "conv", "copy", "copy"]);
+        assert_eq!(steps(&graph), ["copy", "conv", "copy", "conv", "copy", "copy"]);
     }
 
     #[test]

@@ -130,6 +130,10 @@ pub(super) fn store<T: Copy>(
 /// Stores one row at the start of `to`. Always inlined: vectors are those of the instruction set.
 #[inline(always)]
 fn store_row<T: Copy>(to: &mut [T], from: &[Lanes], tile: Tile, f: impl Fn(&Lanes, usize) -> [T; LANES]) {
+    if let ([from], true) = (from, tile.spill) {
+        *to.first_chunk_mut().expect("there is slack behind the last row") = f(from, 0);
+        return;
+    }
     let len = if tile.spill { from.len() * LANES } else { tile.valid };
     let (whole, rest) = to[..len].as_chunks_mut::<LANES>();
     whole.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));

@@ -119,7 +119,7 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         let mut tried = 0;
         while tried < tries {
             self.learn(&known);
-            let Some(next) = self.drawn(&best.chosen, &known, &mut dice)? else { break };
+            let Some(next) = self.drawn(&best, &known, &mut dice)? else { break };
             tried += 1;
             progress.advance(1);
             let counts = self.allocator.counts(&next.channels);
@@ -136,7 +136,7 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
     /// Of many sets of counts near one the one that promises most, none that is known; `None` where there is no other.
     fn drawn(
         &self,
-        from: &Chosen,
+        from: &Judged,
         known: &BTreeMap<Vec<usize>, f64>,
         dice: &mut Dice,
     ) -> Result<Option<Chosen>, Refusal> {
@@ -144,10 +144,10 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         for _ in 0..DRAWS {
             // Where little is lost anyway, what weighs less is far off: one draw leads to the next.
             let on = best.as_ref().filter(|(p, _)| matches!(p, Promise::Lanes(_)) && dice.next().is_multiple_of(2));
-            let mut at = on.map_or(from, |(_, chosen)| chosen).clone();
+            let mut at = on.map_or(&from.chosen, |(_, chosen)| chosen).clone();
             for _ in 0..=dice.next() % FARTHEST {
                 let counts = self.allocator.counts(&at.channels);
-                let exchange = Exchange::drawn(dice, counts.len());
+                let exchange = Exchange::drawn(dice, counts.len(), from.damage <= LITTLE);
                 at = self.exchanged(&counts, exchange)?.unwrap_or(at);
             }
             let counts = self.allocator.counts(&at.channels);
@@ -290,10 +290,12 @@ enum Step {
 }
 
 impl Exchange {
-    fn drawn(dice: &mut Dice, groups: usize) -> Self {
+    /// Whole kernels are worth something only where there is little to lose.
+    fn drawn(dice: &mut Dice, groups: usize, little: bool) -> Self {
+        let steps: &[Step] = &[Step::Part(8), Step::Part(16), Step::Kernel, Step::Kernel];
+        let steps = if little { steps } else { &steps[..2] };
         let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
-        let (more, less) = (below(groups), below(groups));
-        Self { more, less, step: [Step::Part(8), Step::Part(16), Step::Kernel, Step::Kernel][below(4)] }
+        Self { more: below(groups), less: below(groups), step: steps[below(steps.len())] }
     }
 }
 

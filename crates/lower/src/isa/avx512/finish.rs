@@ -1,6 +1,6 @@
 //! Where sums go: into registers of an element-wise program, or to results at once.
 //!
-//! These are functions of their own: what they do to single pixels would keep the sums of a tile from staying in registers before.
+//! Ending is a function of its own: what it does to single pixels would keep the sums of a tile from staying in registers before.
 
 use std::arch::x86_64::*;
 
@@ -20,40 +20,14 @@ pub(super) enum Finish<'a> {
 /// Adding and subtracting it rounds to the nearest whole number, ties to even (1.5 · 2²³).
 const ROUND: f32 = 12_582_912.;
 
-impl Finish<'_> {
-    /// Takes the sums of so many pixels from `first` on, `stride` apart, in `G` vectors each.
-    ///
-    /// # Safety
-    /// The machine has the features; `sums` may be read `G` vectors behind the start of each pixel's; there is room for the results of these
-    /// pixels, and scales and shifts for `G * LANES` channels, as `Quads::check` and `Ending::check` assert.
-    #[inline(never)]
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-    pub(super) unsafe fn rows<const G: usize>(&mut self, sums: *const f32, stride: usize, first: usize, pixels: usize) {
-        match self {
-            Self::Sums { out, width } => {
-                for p in 0..pixels {
-                    for g in 0..G {
-                        let mask = lanes(stride, g * LANES);
-                        // SAFETY: as asked for.
-                        unsafe {
-                            let y = _mm512_loadu_ps(sums.add(p * stride + g * LANES));
-                            let to = out.as_mut_ptr().wrapping_add((first + p) * *width + g * LANES);
-                            _mm512_mask_storeu_ps(to, mask, y);
-                        }
-                    }
-                }
-            }
-            // SAFETY: as asked for.
-            Self::End { ending, to } => unsafe { end::<G>(sums, stride, first, pixels, ending, to) },
-        }
-    }
-}
-
+/// Ends the sums of so many pixels from `first` on, `stride` apart, in `G` vectors each.
+///
 /// # Safety
-/// As [`Finish::rows`].
-#[inline]
+/// The machine has the features; `sums` may be read `G` vectors behind the start of each pixel's; there is room for the results of these
+/// pixels, and scales and shifts for `G * LANES` channels, as `Ending::check` asserts.
+#[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-unsafe fn end<const G: usize>(
+pub(super) unsafe fn end<const G: usize>(
     sums: *const f32,
     stride: usize,
     first: usize,

@@ -10,7 +10,7 @@ use crate::{
     program::{Env, Program, interpret},
     step::BlockLanes,
 };
-use finish::Finish;
+use finish::{Finish, end};
 
 pub(super) struct Avx512;
 
@@ -175,9 +175,9 @@ unsafe fn groups_of<X: Unit, W: Copy, const P: usize, const G: usize>(
                     _mm512_storeu_ps(out.as_mut_ptr().add((first + i / G) * *width + i % G * LANES), *sums);
                 }
             }
-            Finish::End { .. } => {
+            Finish::End { ending, to } => {
                 let pixels = P.min(dot.base.len() - first);
-                finish.rows::<G>(sums.as_ptr().cast(), G * LANES, first, pixels);
+                end::<G>(sums.as_ptr().cast(), G * LANES, first, pixels, ending, to);
             }
         }
     }
@@ -268,13 +268,37 @@ unsafe fn quads_of<X: Unit, W: Copy, const P: usize, const C: usize>(
         }
         *fours = added(sums);
     }
-    let (sums, pixels) = (fours.as_ptr().cast(), P.min(dot.base.len() - first));
-    // SAFETY: `fours` has four times as many elements as there are sums, so that whole vectors may be read; else as asked for.
-    unsafe {
-        if C * QUAD <= LANES {
-            finish.rows::<1>(sums, C * QUAD, first, pixels);
-        } else {
-            finish.rows::<2>(sums, C * QUAD, first, pixels);
+    let pixels = P.min(dot.base.len() - first);
+    match finish {
+        Finish::Sums { out, width } => {
+            for (i, sums) in fours.as_flattened()[..(P * C).div_ceil(4)].iter().enumerate() {
+                let quarters = [
+                    _mm512_castps512_ps128(*sums),
+                    _mm512_extractf32x4_ps::<1>(*sums),
+                    _mm512_extractf32x4_ps::<2>(*sums),
+                    _mm512_extractf32x4_ps::<3>(*sums),
+                ];
+                for (quarter, i) in quarters.into_iter().zip(4 * i..) {
+                    if i / C < pixels {
+                        // SAFETY: `out` has `width` elements for each pixel.
+                        unsafe {
+                            let to = out.as_mut_ptr().add((first + i / C) * *width + i % C * QUAD);
+                            _mm_storeu_ps(to, quarter);
+                        }
+                    }
+                }
+            }
+        }
+        Finish::End { ending, to } => {
+            let sums = fours.as_ptr().cast();
+            // SAFETY: `fours` has four times as many elements as there are sums, so that whole vectors may be read; else as asked for.
+            unsafe {
+                if C * QUAD <= LANES {
+                    end::<1>(sums, C * QUAD, first, pixels, ending, to);
+                } else {
+                    end::<2>(sums, C * QUAD, first, pixels, ending, to);
+                }
+            }
         }
     }
 }
