@@ -32,8 +32,10 @@ fn report(line: &str) {
     eprintln!("{line}");
 }
 
+/// The workspace. Cargo says at run time which one it is called in: a target folder may be shared by several clones.
 fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let own = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let own = Path::new(&own);
     own.parent().unwrap_or(own).to_owned()
 }
 

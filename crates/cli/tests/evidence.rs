@@ -265,7 +265,7 @@ fn keys_and_files_that_are_not_there_are_bad_input() {
 
 #[test]
 fn what_evidence_lacks_is_measured() {
-    let budgets = "latency.p50 = \"8ms\"\naccuracy = 0.0\nlatency.ratio = 1e6";
+    let budgets = "latency.p50 = \"8ms\"\naccuracy = 0.0\nagreement = 0.0";
     let bench = Bench::new(vec![node::new("Relu", &["x"], &["y"])], budgets);
     let wide = model(vec![node::new("Relu", &["x"], &["h"]), node::new("Relu", &["h"], &["y"])], vec![]);
     write_model(bench.path(), "b.onnx", &wide);
@@ -294,8 +294,8 @@ fn what_evidence_lacks_is_measured() {
 
 #[test]
 fn what_bench_and_evaluate_sign_is_complete_and_taken_over() {
-    let bench =
-        Bench::new(vec![node::new("Relu", &["x"], &["y"])], "latency.ratio = 1e6\naccuracy = 0.0\nagreement = 0.0");
+    let scores = "accuracy = 0.0\nagreement = 0.0";
+    let bench = Bench::new(vec![node::new("Relu", &["x"], &["y"])], scores);
     let wide = model(vec![node::new("Relu", &["x"], &["h"]), node::new("Relu", &["h"], &["y"])], vec![]);
     write_model(bench.path(), "b.onnx", &wide);
     let labels = npy("<i8", &[6], &[0u8; 48]);
@@ -314,6 +314,10 @@ fn what_bench_and_evaluate_sign_is_complete_and_taken_over() {
         }
     }
     let report = bench.check(0, &["--evidence", "s.json", "--data", "d.npz", "--baseline", "b.onnx"]);
+    // On a busy machine the times of models this small may settle nothing: then there is no ratio to take over.
+    if timed["figures"].as_array().unwrap().iter().any(|f| f["metric"] == "latency.ratio") {
+        bench.profile(BOARD, &format!("latency.ratio = 1e6\n{scores}"));
+    }
     for row in report["rows"].as_array().unwrap() {
         let file = if row["metric"] == "latency.ratio" { "e.json" } else { "s.json" };
         assert_eq!(row["evidence"]["file"], file, "{report}");

@@ -21,8 +21,6 @@ use crate::{
 
 /// Calibration samples that outputs are compared on.
 const COMPARED: usize = 128;
-/// Significant digits of recorded figures: as many as are read back exactly.
-const DIGITS: usize = 13;
 /// How many times as long as an order over all layers the more careful ways of pruning take, until one has been timed.
 const DEAR: [(&str, &str, f64); 2] =
     [("allocation=search", "prune allocation=global", 15.0), ("repair=distill", "prune allocation=global", 80.0)];
@@ -146,8 +144,8 @@ impl<'l> Live<'l> {
             Err(_) => vec![],
         };
         let found = Found { nodes, ..Found::default() };
-        let (end, text) = settled(TrialEnd::Found(Box::new(found)))?;
-        self.store.put(&at, &seal(&text, &[])).map_err(OptimizeError::Store)?;
+        let end = TrialEnd::Found(Box::new(found));
+        self.keep_trial(&at, &end)?;
         Ok(if let TrialEnd::Found(found) = end { found.nodes } else { vec![] })
     }
 
@@ -158,6 +156,11 @@ impl<'l> Live<'l> {
     fn kept_trial(&self, at: &str) -> Option<TrialEnd> {
         let entry = self.store.get(at)?;
         serde_json::from_str(open(&entry)?.0).ok()
+    }
+
+    fn keep_trial(&self, at: &str, end: &TrialEnd) -> Result<(), OptimizeError> {
+        let text = serde_json::to_string(end).map_err(|e| OptimizeError::Store(e.into()))?;
+        self.store.put(at, &seal(&text, &[])).map_err(OptimizeError::Store)
     }
 
     fn step_key(&self, steps: &[Step]) -> String {
@@ -421,8 +424,7 @@ impl Lab for Live<'_> {
         if stage != Stage::Made {
             self.took(name(stage), start);
         }
-        let (end, text) = settled(end)?;
-        self.store.put(&at, &seal(&text, &[])).map_err(OptimizeError::Store)?;
+        self.keep_trial(&at, &end)?;
         Ok(end)
     }
 
@@ -457,32 +459,4 @@ fn kind(step: &Step) -> String {
     // Training takes long whatever else is said.
     let repair = if repair.contains("distill") { repair } else { String::new() };
     format!("{}{}{}{repair}", step.pass, said("scheme"), said("allocation"))
-}
-
-/// A finding as it will be read back, and its text: figures are rounded to digits that JSON carries exactly, so that whoever replays a
-/// search sees the very numbers that it saw.
-fn settled(mut end: TrialEnd) -> Result<(TrialEnd, String), OptimizeError> {
-    if let TrialEnd::Found(found) = &mut end {
-        found.figures.iter_mut().chain(&mut found.baseline).for_each(rounded);
-    }
-    let text = |end: &TrialEnd| serde_json::to_string(end).map_err(|e| OptimizeError::Store(e.into()));
-    let mut now = text(&end)?;
-    // What else holds numbers is read until it stays what it is.
-    for _ in 0..16 {
-        end = serde_json::from_str(&now).map_err(|e| OptimizeError::Store(e.into()))?;
-        let again = text(&end)?;
-        if again == now {
-            break;
-        }
-        now = again;
-    }
-    Ok((end, now))
-}
-
-fn rounded(figure: &mut Figure) {
-    fn round(value: f64) -> f64 {
-        format!("{value:.*e}", DIGITS - 1).parse().unwrap_or(value)
-    }
-    figure.value = round(figure.value);
-    figure.interval = figure.interval.map(|bounds| bounds.map(round));
 }

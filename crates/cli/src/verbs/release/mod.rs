@@ -61,7 +61,7 @@ pub(crate) fn run(world: &World, args: &args::Release) -> Result<Exit, Failure> 
     ui::say("2 of 4  check: the winner against every budget, on the test data");
     let name = &project.spec.name.value;
     let (assessed, _) = project.judge(world, name, model, &project.model, JUDGED)?;
-    let mut evidence = Evidence::new(assessed, ranking, &searched.nodes)?;
+    let mut evidence = Evidence::new(assessed, ranking, &searched.nodes);
     let today = world::today();
     let report = evidence.report(&project, model, today);
     if report.verdict != Verdict::Pass {

@@ -12,9 +12,8 @@ use plimsoll_record::{
 };
 use plimsoll_release::{DatasetUse, Gate, Licence, ReleaseInput, SPEC, SourceModel};
 use plimsoll_trust::sha256_hex;
-use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{failure::Failure, git, manual::Code, page, project::Project, world};
+use crate::{failure::Failure, git, page, project::Project, world};
 
 pub(super) const RANKING: &str = "ranking.json";
 pub(super) const SENSITIVITY: &str = "sensitivity.json";
@@ -30,33 +29,17 @@ pub(super) struct Evidence {
     pub(super) reference: BTreeMap<String, Vec<u8>>,
 }
 
-/// A document as it reads back. A decimal that is read may be off in its last bit; what follows from figures must follow from them
-/// as they are kept.
-fn settled<T: Serialize + DeserializeOwned + PartialEq>(mut document: T) -> Result<T, Failure> {
-    const TRIES: usize = 64;
-    for _ in 0..TRIES {
-        let text = world::json(&document)?;
-        let read: T = serde_json::from_str(&text)
-            .map_err(|e| Failure::new(Code::Internal, format!("a document does not read back: {e}")))?;
-        if read == document {
-            return Ok(document);
-        }
-        document = read;
-    }
-    Err(Failure::new(Code::Internal, "a document reads back otherwise each time"))
-}
-
 impl Evidence {
     /// What a search and a judgement found.
-    pub(super) fn new(assessed: Assessed, ranking: &Ranking, nodes: &[NodeSensitivity]) -> Result<Self, Failure> {
+    pub(super) fn new(assessed: Assessed, ranking: &Ranking, nodes: &[NodeSensitivity]) -> Self {
         let Assessed { figures, baseline, withheld, endpoints, .. } = assessed;
-        Ok(Self {
-            figures: settled(Figures { endpoints, ..Figures::new(figures, withheld) })?,
-            baseline: settled(Figures::new(baseline, vec![]))?,
-            ranking: settled(ranking.clone())?,
-            sensitivity: settled(Sensitivities::new(nodes.to_vec()))?,
+        Self {
+            figures: Figures { endpoints, ..Figures::new(figures, withheld) },
+            baseline: Figures::new(baseline, vec![]),
+            ranking: ranking.clone(),
+            sensitivity: Sensitivities::new(nodes.to_vec()),
             reference: BTreeMap::new(),
-        })
+        }
     }
 
     fn assessed(&self) -> Assessed {
@@ -163,30 +146,5 @@ fn change(change: &Change) -> ReleaseChange {
                 budgets: t.budgets.clone(),
             })
             .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::settled;
-
-    /// Shares whose decimals have as many digits as a double can ask for; some read back off in their last bit.
-    fn shares() -> Vec<f64> {
-        let step = |x: &u64| Some(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
-        std::iter::successors(Some(1), step).take(2_000).map(|x| x as f64 / u64::MAX as f64).collect()
-    }
-
-    #[test]
-    fn settled_figures_read_back_as_they_are_and_are_those_that_were_taken() {
-        let taken = shares();
-        let kept = settled(taken.clone()).unwrap();
-        let read: Vec<f64> = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
-        assert_eq!(read, kept);
-        assert!(kept.iter().zip(&taken).all(|(k, t)| (k - t).abs() <= 4.0 * f64::EPSILON * t.abs()));
-    }
-
-    #[test]
-    fn a_document_that_never_reads_back_is_an_error_and_no_endless_loop() {
-        assert!(settled(vec![f64::NAN]).is_err());
     }
 }
