@@ -8,8 +8,12 @@ use super::{
     values::Origin,
 };
 use crate::{
+    isa::Starts,
     program::{Buffer, Kind, Place, Program, SLACK, Step},
-    step::{Arg, BinaryFn, Conv, Depthwise, MAX_OPERANDS, MAX_REGISTERS, Micro, Output, Pattern, Pointwise, UnaryFn},
+    step::{
+        Arg, BinaryFn, Conv, Depthwise, Epilogue, MAX_OPERANDS, MAX_REGISTERS, Micro, Output, Pattern, Pointwise,
+        UnaryFn,
+    },
 };
 
 impl Emitter<'_> {
@@ -39,7 +43,8 @@ impl Emitter<'_> {
                     match group.head {
                         Head::None => Step::Pointwise(finish),
                         Head::Conv { input, bases, runs, blocks, weights, spill } => {
-                            Step::Conv(Conv { input, bases, runs, blocks, weights, spill, finish })
+                            let bases = Starts::new(bases);
+                            Step::Conv(Conv { input, bases, runs, blocks, weights, spill, finish, epilogue: None })
                         }
                         Head::Depthwise { input, bases, taps, weights, channels } => {
                             Step::Depthwise(Depthwise { input, bases, taps, weights, channels, finish })
@@ -51,6 +56,11 @@ impl Emitter<'_> {
         let lens: Vec<usize> = values.iter().map(|v| v.len).collect();
         forward(&mut steps, &lens, &outputs);
         steps.iter_mut().filter_map(Step::finish_mut).for_each(fuse_stores);
+        for step in &mut steps {
+            if let Step::Conv(step) = step {
+                step.epilogue = Epilogue::of(&step.finish);
+            }
+        }
         // When each value is last read; outputs are read after the end.
         let mut last = vec![0; values.len()];
         let mut first = vec![usize::MAX; values.len()];

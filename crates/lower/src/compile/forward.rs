@@ -2,6 +2,7 @@
 //! and a reduction scales what it makes. What is left of padding is its border.
 
 use crate::{
+    isa::Starts,
     program::{Buffer, Kind, Place, Step},
     step::{Arg, BinaryFn, Copy, Fill, Micro, Output, Pattern, Pointwise, Rows},
 };
@@ -171,13 +172,17 @@ fn rows_of(copy: &Copy, rows: usize, columns: usize) -> Option<Rows> {
     if follow {
         return Some(Rows::From(starts[0]));
     }
-    starts.into_iter().map(|start| u32::try_from(start).ok()).collect::<Option<_>>().map(Rows::At)
+    starts
+        .into_iter()
+        .map(|start| u32::try_from(start).ok())
+        .collect::<Option<_>>()
+        .map(|starts| Rows::At(Starts::new(starts)))
 }
 
 fn ascending(rows: &Rows) -> bool {
     match rows {
         Rows::From(_) => true,
-        Rows::At(starts) => starts.is_sorted(),
+        Rows::At(starts) => starts.as_slice().is_sorted(),
     }
 }
 

@@ -48,12 +48,14 @@ mod avx512;
 mod avxvnni;
 mod ending;
 mod portable;
+mod starts;
 
 use crate::{
     program::{Env, Program},
     step::{BlockLanes, Compute, Pointwise, Tile, Workspace},
 };
-pub(crate) use ending::{Ending, Memory, Scale, Then};
+pub(crate) use ending::{Back, Codes, Elements, Ending, Memory, Scale, Then};
+pub(crate) use starts::{SomeStarts, Starts};
 
 /// Most pixels (rows) that kernels take at once; results of the last ones are written for as many.
 pub(crate) const TILE: usize = 8;
@@ -181,7 +183,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Dot<'a, X, W> {
     pub(crate) x: &'a [X],
-    pub(crate) base: &'a [u32],
+    pub(crate) base: SomeStarts<'a>,
     pub(crate) offset: usize,
     pub(crate) runs: &'a [Run],
     /// By vector groups `[units][groups × LANES]`, where a unit is one f32, or four int8 in a row. By quads: of each run
@@ -220,15 +222,13 @@ impl<X, W> Dot<'_, X, W> {
     #[inline(always)]
     fn check_windows(&self) {
         let reach = self.runs.iter().map(|r| r.offset + r.len).max().unwrap_or(0);
-        let furthest = self.base.iter().max().map_or(0, |base| *base as usize);
-        assert!(self.offset + furthest + reach <= self.x.len(), "a window ends outside its input");
+        assert!(self.offset + self.base.furthest() + reach <= self.x.len(), "a window ends outside its input");
     }
 
     /// Where the windows of pixels `first .. first + P` start; behind the last pixel it is taken again.
     #[inline(always)]
     fn starts<const P: usize>(&self, first: usize) -> [*const X; P] {
-        let last = self.base.len() - 1;
-        std::array::from_fn(|p| self.x.as_ptr().wrapping_add(self.offset + self.base[(first + p).min(last)] as usize))
+        self.base.tile(first).map(|base| self.x.as_ptr().wrapping_add(self.offset + base as usize))
     }
 
     /// The same where channels go by so many quads.
@@ -277,15 +277,17 @@ pub(crate) trait Kernels: Sized {
     fn quads_u8i8(dot: Dot<'_, u8, i8>, tile: Quads, out: &mut [f32]) {
         portable::quads_u8i8(dot, tile, out);
     }
-    /// f32 by f32, to results at once; false where the set has no kernels for it, and nothing was done.
+    /// Whether the set takes sums to results in the processor's registers.
+    const ENDS: bool = false;
+    /// f32 by f32, to results at once, where [`Kernels::ENDS`].
     #[inline(always)]
-    fn ended_f32(_: Dot<'_, f32, f32>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) -> bool {
-        false
+    fn ended_f32(_: Dot<'_, f32, f32>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) {
+        unreachable!("the set has no endings");
     }
     /// As [`Kernels::ended_f32`], u8 by i8, summed in i32; run lengths are multiples of four.
     #[inline(always)]
-    fn ended_u8i8(_: Dot<'_, u8, i8>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) -> bool {
-        false
+    fn ended_u8i8(_: Dot<'_, u8, i8>, _: BlockLanes, _: Ending<'_>, _: Memory<'_>) {
+        unreachable!("the set has no endings");
     }
     /// f32 by f32.
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);

@@ -37,7 +37,7 @@ impl Kernels for Portable {
     #[inline(always)]
     fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]) {
         let width = G * LANES;
-        for (base, out) in dot.base.iter().zip(out.chunks_exact_mut(width)) {
+        for (base, out) in dot.base.as_slice().iter().zip(out.chunks_exact_mut(width)) {
             let x = &dot.x[dot.offset + *base as usize..];
             let mut sums = [0i32; LANES * super::MAX_GROUPS];
             let mut rows = dot.weights.chunks_exact(width * 4);
@@ -61,8 +61,9 @@ fn tile<const Q: usize, const G: usize>(dot: Dot<'_, f32, f32>, first: usize, gr
     let mut sums = [[0f32; LANES]; Q];
     let mut rows = dot.weights[group * LANES..].chunks(G * LANES);
     for run in dot.runs {
-        let x: [&[f32]; Q] =
-            std::array::from_fn(|p| &dot.x[dot.offset + dot.base[first + p] as usize + run.offset..][..run.len]);
+        let x: [&[f32]; Q] = std::array::from_fn(|p| {
+            &dot.x[dot.offset + dot.base.as_slice()[first + p] as usize + run.offset..][..run.len]
+        });
         for (k, weights) in rows.by_ref().take(run.len).enumerate() {
             let weights: &[f32; LANES] = weights.first_chunk().expect("rows are whole lanes");
             for (sums, x) in sums.iter_mut().zip(x) {
@@ -97,7 +98,7 @@ fn quads<X: Copy, W: Copy, S: Copy + Default + AddAssign + Sum>(
     tile.check(dot.base.len(), out);
     // Elements of QUAD units.
     let together = 16 / size_of::<X>();
-    for (base, out) in dot.base.iter().zip(out.chunks_mut(tile.width)) {
+    for (base, out) in dot.base.as_slice().iter().zip(out.chunks_mut(tile.width)) {
         let x = &dot.x[dot.offset + *base as usize..];
         let mut sums = [S::default(); 8 * QUAD];
         let sums = &mut sums[..tile.quads * QUAD];

@@ -118,8 +118,8 @@ fn agree(case: &Case, pixels: usize, width: usize, what: &str, tile: Tiled<'_>) 
     };
     let reach = case.runs.iter().map(|r| r.offset + r.len).max().expect("there are runs");
     let depth: usize = case.runs.iter().map(|r| r.len).sum();
-    let base = &case.base[..pixels];
-    let furthest = *base.iter().max().expect("pixels") as usize;
+    let starts = Starts::new(case.base[..pixels].to_vec());
+    let (base, furthest) = (starts.part(0..pixels), starts.furthest());
     let bytes: Vec<u8> = (0..OFFSET + furthest + reach).map(|_| next()).collect();
     // By quads runs of f32 are rounded up to whole fours, those of int8 to sixteens.
     let most: usize = case.runs.iter().map(|r| r.len.next_multiple_of(16)).sum();
@@ -173,28 +173,68 @@ proptest! {
 const CHANNEL: usize = 3;
 const COLUMNS: usize = 70;
 
-/// The results of a block, by `K`'s ending; nothing if it has none.
+/// Of floats, of bytes, and of what is stored as well: the memory of a block's results.
+type Results = (Vec<f32>, Vec<u8>, Vec<f32>);
+
+fn untouched() -> Results {
+    let room = 2 * PIXELS * COLUMNS;
+    (vec![UNTOUCHED; room], vec![77; room], vec![UNTOUCHED; room])
+}
+
+/// The results of a block, by `K`'s ending.
 fn ended<K: Kernels>(
     f: Option<Dot<'_, f32, f32>>,
     b: Option<Dot<'_, u8, i8>>,
     lanes: BlockLanes,
     ending: Ending<'_>,
-) -> Option<(Vec<f32>, Vec<u8>)> {
-    let room = 2 * PIXELS * COLUMNS;
-    let (mut floats, mut bytes) = (vec![UNTOUCHED; room], vec![77u8; room]);
+) -> Results {
+    let (mut floats, mut bytes, mut also) = untouched();
     let to = match ending.then {
-        Then::Bounds(..) => Memory::F32(&mut floats),
-        Then::Bytes { .. } => Memory::U8(&mut bytes),
+        Then::Bounds(..) => Elements::F32(&mut floats),
+        Then::Bytes { .. } => Elements::U8(&mut bytes),
     };
-    let done = match (f, b) {
-        (Some(dot), _) => K::ended_f32(dot, lanes, ending, to),
-        (_, Some(dot)) => K::ended_u8i8(dot, lanes, ending, to),
+    let memory = Memory { to, also: &mut also };
+    match (f, b) {
+        (Some(dot), _) => K::ended_f32(dot, lanes, ending, memory),
+        (_, Some(dot)) => K::ended_u8i8(dot, lanes, ending, memory),
         _ => unreachable!("one of them is given"),
-    };
-    done.then_some((floats, bytes))
+    }
+    (floats, bytes, also)
 }
 
-/// Endings in registers are what sums by the same kernel, scaled, shifted and bounded one by one, give; nothing else is written.
+fn code(x: f32, inverse: f32, zero_point: f32) -> f32 {
+    (x * inverse).clamp(-zero_point, 255. - zero_point).round_ties_even() + zero_point
+}
+
+/// What the sums of a pixel, one by one, come to.
+fn end_by_hand(sums: &[f32], pixel: usize, ending: &Ending<'_>, (floats, bytes, also): &mut Results) {
+    for (c, sum) in sums.iter().enumerate().take(ending.channels) {
+        let scale = match ending.scale {
+            Scale::All(scale) => scale,
+            Scale::Lanes(scales) => scales[c],
+        };
+        let mut x = sum * scale + ending.shift[c];
+        if let Some(Codes { inverse, zero_point, back }) = ending.codes {
+            x = code(x, inverse, zero_point) * back.scale + back.shift;
+        }
+        if let Some(plus) = ending.plus {
+            x += plus[pixel * COLUMNS + CHANNEL + c];
+        }
+        let at = |output: &Output| output.start(pixel, COLUMNS) + CHANNEL + c;
+        match ending.then {
+            Then::Bounds(low, high) => floats[at(ending.output)] = x.max(low).min(high),
+            Then::Bytes { inverse, zero_point } => {
+                let x = code(x, inverse, zero_point);
+                bytes[at(ending.output)] = x as u8;
+                if let Some((back, output)) = ending.also {
+                    also[at(output)] = x * back.scale + back.shift;
+                }
+            }
+        }
+    }
+}
+
+/// Endings in registers are what sums by the same kernel, ended one by one, give; nothing else is written.
 #[cfg(target_arch = "x86_64")]
 fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) -> Result<(), TestCaseError> {
     if !Isa::available().contains(&Isa::Avx512Vnni) {
@@ -206,16 +246,39 @@ fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) 
     let whole = lanes.width();
     let by_row: Vec<f32> = (0..whole).map(|c| 0.25 + c as f32 / 100.).collect();
     let shift: Vec<f32> = (0..whole).map(|c| c as f32 / 7. - 3.).collect();
+    // As many as there may be: the last pixel's end with its last channel.
+    let terms: Vec<f32> = (0..(pixels - 1) * COLUMNS + CHANNEL + channels).map(|i| (i % 23) as f32 / 5. - 2.).collect();
+    let back = Back { scale: 0.3, shift: -30. };
+    let codes = Some(Codes { inverse: 3.5, zero_point: 120., back });
+    let [first, fifth, turned] =
+        [Rows::From(0), Rows::From(5), Rows::At(Starts::new(starts))].map(|rows| Output { buffer, rows });
+    let plain = Ending {
+        scale: Scale::All(1.),
+        shift: &shift,
+        codes: None,
+        plus: None,
+        then: Then::Bounds(0., f32::INFINITY),
+        channel: CHANNEL,
+        channels,
+        output: &fifth,
+        columns: COLUMNS,
+        also: None,
+    };
+    let bytes = Then::Bytes { inverse: 3., zero_point: 100. };
+    let (scale, plus) = (Scale::Lanes(&by_row), Some(terms.as_slice()));
     let endings = [
-        (Scale::All(1.), Then::Bounds(0., f32::INFINITY), Rows::From(5)),
-        (Scale::Lanes(&by_row), Then::Bounds(-4., 6.), Rows::At(starts.clone())),
-        (Scale::Lanes(&by_row), Then::Bytes { inverse: 3., zero_point: 100. }, Rows::At(starts)),
-        (Scale::All(0.5), Then::Bytes { inverse: 0.01, zero_point: 0. }, Rows::From(0)),
+        plain,
+        Ending { scale, then: Then::Bounds(-4., 6.), output: &turned, ..plain },
+        Ending { scale, then: bytes, output: &turned, ..plain },
+        Ending { scale: Scale::All(0.5), then: Then::Bytes { inverse: 0.01, zero_point: 0. }, output: &first, ..plain },
+        Ending { plus, ..plain },
+        Ending { plus, then: Then::Bounds(f32::NEG_INFINITY, f32::INFINITY), output: &turned, ..plain },
+        Ending { scale, codes, then: Then::Bounds(-9., 40.), ..plain },
+        Ending { scale, codes, plus, then: bytes, output: &turned, ..plain },
+        Ending { scale, then: bytes, also: Some((back, &turned)), ..plain },
+        Ending { scale, codes, plus, then: bytes, output: &turned, also: Some((back, &first)), ..plain },
     ];
-    for (scale, then, rows) in endings {
-        let output = Output { buffer, rows };
-        let ending =
-            Ending { scale, shift: &shift, then, channel: CHANNEL, channels, output: &output, columns: COLUMNS };
+    for ending in endings {
         let kept: Tiled<'_> = &|isa, f, b| match lanes {
             BlockLanes::Groups(1) => by_groups::<1>(isa, f, b),
             BlockLanes::Groups(2) => by_groups::<2>(isa, f, b),
@@ -223,31 +286,16 @@ fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) 
             BlockLanes::Quads(quads) => by_quads(isa, f, b, Quads { quads, width: width.next_multiple_of(LANES) }),
         };
         let ended: Tiled<'_> = &|isa, f, b| {
-            let (mut floats, mut bytes) = (vec![UNTOUCHED; 2 * PIXELS * COLUMNS], vec![77u8; 2 * PIXELS * COLUMNS]);
-            if isa == Isa::Avx512Vnni {
-                (floats, bytes) = ended::<avx512::Avx512>(f, b, lanes, ending).expect("the set has endings");
+            let (floats, bytes, also) = if isa == Isa::Avx512Vnni {
+                ended::<avx512::Avx512>(f, b, lanes, ending)
             } else {
-                // What the other kernels' sums come to. Compared with those of the same set below.
-                let sums = kept(Isa::Avx512Vnni, f, b);
-                for (p, sums) in sums.chunks_exact(width).enumerate() {
-                    for (c, sum) in sums.iter().enumerate().take(channels) {
-                        let scale = match scale {
-                            Scale::All(scale) => scale,
-                            Scale::Lanes(scales) => scales[c],
-                        };
-                        let x = sum * scale + shift[c];
-                        let at = output.start(p, COLUMNS) + CHANNEL + c;
-                        match then {
-                            Then::Bounds(low, high) => floats[at] = x.max(low).min(high),
-                            Then::Bytes { inverse, zero_point } => {
-                                let x = (x * inverse).clamp(-zero_point, 255. - zero_point);
-                                bytes[at] = (x.round_ties_even() + zero_point) as u8;
-                            }
-                        }
-                    }
+                let (sums, mut results) = (kept(Isa::Avx512Vnni, f, b), untouched());
+                for (pixel, sums) in sums.chunks_exact(width).enumerate() {
+                    end_by_hand(sums, pixel, &ending, &mut results);
                 }
-            }
-            floats.into_iter().chain(bytes.into_iter().map(f32::from)).collect()
+                results
+            };
+            floats.into_iter().chain(bytes.into_iter().map(f32::from)).chain(also).collect()
         };
         agree(case, pixels, width, &format!("{pixels} pixels, {channels} channels, {ending:?}"), ended)?;
     }
@@ -257,7 +305,8 @@ fn check_ending(case: &Case, pixels: usize, lanes: BlockLanes, channels: usize) 
 #[test]
 fn windows_that_end_outside_are_refused() {
     let (runs, weights) = (&[Run { offset: 0, len: 4 }], &[0f32; 64][..]);
-    let dot = Dot { x: &[0f32; 7][..], base: &[2; TILE], offset: 2, runs, weights };
+    let starts = Starts::new(vec![2; TILE]);
+    let dot = Dot { x: &[0f32; 7][..], base: starts.part(0..TILE), offset: 2, runs, weights };
     for isa in Isa::available() {
         assert!(std::panic::catch_unwind(|| by_groups::<1>(isa, Some(dot), None)).is_err(), "{isa:?}");
     }

@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::{BLOCK, Compute, Output, Pointwise, Tile, Workspace};
+use super::{BLOCK, Compute, Epilogue, Pointwise, Tile, Workspace};
 use crate::{
-    isa::{Dot, Kernels, LANES, MAX_GROUPS, Memory, QUAD, Quads, Run},
+    isa::{Dot, Elements, Kernels, LANES, MAX_GROUPS, Memory, QUAD, Quads, Run, Starts},
     program::{Aligned, Buffer, Env, Taken, View},
 };
 
@@ -65,7 +65,7 @@ pub(crate) enum Weights {
 pub(crate) struct Conv {
     pub(crate) input: Buffer,
     /// Where each output pixel's window starts in the input.
-    pub(crate) bases: Vec<u32>,
+    pub(crate) bases: Starts,
     pub(crate) runs: Vec<Run>,
     pub(crate) blocks: Vec<Block>,
     pub(crate) weights: Weights,
@@ -73,15 +73,17 @@ pub(crate) struct Conv {
     pub(crate) spill: bool,
     /// From accumulators in register 0 to outputs of `bases.len()` rows.
     pub(crate) finish: Pointwise,
+    /// What `finish` is where sums need not go through memory.
+    pub(crate) epilogue: Option<Epilogue>,
 }
 
 impl Compute for Conv {
     #[inline(always)]
     fn run<K: Kernels>(&self, env: &mut Env<'_>) {
-        if let Some(output) = self.finish.sole_ending()
-            && self.run_to_end::<K>(env, output)
+        if K::ENDS
+            && let Some(epilogue) = &self.epilogue
         {
-            return;
+            return self.run_to_end::<K>(env, epilogue);
         }
         let mut registers = env.take_registers();
         // The input is never one of the outputs: it is still in its place when they are taken.
@@ -123,29 +125,37 @@ enum Product<'a> {
 }
 
 impl Conv {
-    /// Takes sums to results in the processor's registers; false where the instruction set does not.
+    /// Takes sums to results in the processor's registers.
     #[inline(always)]
-    fn run_to_end<K: Kernels>(&self, env: &mut Env<'_>, output: &Output) -> bool {
-        let mut taken = env.take(output.buffer);
-        let input = env.view(self.input);
-        let done = self.blocks.iter().all(|block| {
-            let ending = self.finish.ending(block.channel, block.channels, block.lanes.width());
+    fn run_to_end<K: Kernels>(&self, env: &mut Env<'_>, epilogue: &Epilogue) {
+        let (output, also) = epilogue.outputs(&self.finish);
+        let (mut taken, mut second) = (env.take(output), also.map(|also| env.take(also)));
+        let (input, plus) = (env.view(self.input), epilogue.plus(&self.finish).map(|plus| env.view(plus)));
+        for block in &self.blocks {
+            let ending = epilogue.ending(&self.finish, plus, block.channel, block.channels, block.lanes.width());
             let to = match &mut taken {
-                Taken::F32(to) => Memory::F32(to.as_mut_slice()),
-                Taken::U8(to) => Memory::U8(to.as_mut_slice()),
+                Taken::F32(to) => Elements::F32(to.as_mut_slice()),
+                Taken::U8(to) => Elements::U8(to.as_mut_slice()),
             };
+            let also = match &mut second {
+                Some(Taken::F32(also)) => also.as_mut_slice(),
+                _ => &mut [],
+            };
+            let memory = Memory { to, also };
             match self.dot(block, 0..self.bases.len(), input) {
-                Product::F32(dot) => K::ended_f32(dot, block.lanes, ending, to),
-                Product::I8(dot) => K::ended_u8i8(dot, block.lanes, ending, to),
+                Product::F32(dot) => K::ended_f32(dot, block.lanes, ending, memory),
+                Product::I8(dot) => K::ended_u8i8(dot, block.lanes, ending, memory),
             }
-        });
-        env.put(output.buffer, taken);
-        done
+        }
+        env.put(output, taken);
+        if let (Some(also), Some(second)) = (also, second) {
+            env.put(also, second);
+        }
     }
 
     #[inline(always)]
     fn dot<'a>(&'a self, block: &Block, rows: Range<usize>, input: View<'a>) -> Product<'a> {
-        let (base, runs, offset) = (&self.bases[rows], &*self.runs, block.offset);
+        let (base, runs, offset) = (self.bases.part(rows), &*self.runs, block.offset);
         match (&self.weights, input) {
             (Weights::F32(w), View::F32(x)) => {
                 Product::F32(Dot { x, base, offset, runs, weights: &w.as_slice()[block.weights..] })

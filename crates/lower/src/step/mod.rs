@@ -3,6 +3,7 @@
 mod conv;
 mod copy;
 mod depthwise;
+mod epilogue;
 mod fill;
 mod math;
 mod micro;
@@ -15,6 +16,7 @@ mod tile;
 pub(crate) use conv::{Block, BlockLanes, Conv, Weights};
 pub(crate) use copy::Copy;
 pub(crate) use depthwise::Depthwise;
+pub(crate) use epilogue::Epilogue;
 pub(crate) use fill::Fill;
 pub(crate) use micro::{Arg, BinaryFn, Micro, Operand, Pattern, UnaryFn};
 pub(crate) use output::{Output, Rows};

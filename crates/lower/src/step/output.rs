@@ -1,6 +1,6 @@
 //! Where a step's results go.
 
-use crate::program::Buffer;
+use crate::{isa::Starts, program::Buffer};
 
 /// A buffer, and where in it the rows of a result lie.
 #[derive(Debug, Clone)]
@@ -15,7 +15,7 @@ pub(crate) enum Rows {
     /// One after the other, the first at this element.
     From(usize),
     /// Each at an element of its own.
-    At(Vec<u32>),
+    At(Starts),
 }
 
 impl Output {
@@ -29,16 +29,16 @@ impl Output {
     pub(crate) fn start(&self, row: usize, columns: usize) -> usize {
         match &self.rows {
             Rows::From(first) => first + row * columns,
-            Rows::At(starts) => starts[row] as usize,
+            Rows::At(starts) => starts.as_slice()[row] as usize,
         }
     }
 
-    /// The last element at which one of the first rows starts.
+    /// An element at or behind the last at which one of the first rows starts.
     #[inline(always)]
     pub(crate) fn furthest(&self, rows: usize, columns: usize) -> usize {
         match &self.rows {
             Rows::From(first) => first + rows.saturating_sub(1) * columns,
-            Rows::At(starts) => starts[..rows].iter().max().map_or(0, |start| *start as usize),
+            Rows::At(starts) => starts.furthest(),
         }
     }
 }

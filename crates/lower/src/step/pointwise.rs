@@ -7,7 +7,7 @@ use super::{
     Arg, BinaryFn, Compute, Lanes, Micro, Operand, Output, Tile, UnaryFn, math,
     tile::{affine, bytes, lanes, load, store},
 };
-use crate::isa::{Ending, Kernels, LANES, Scale, Then};
+use crate::isa::{Kernels, LANES};
 use crate::program::{Aligned, Env, Taken, View};
 
 /// Elements of a register.
@@ -96,39 +96,6 @@ impl Pointwise {
             *view = env.view(operand.buffer);
         }
         views
-    }
-
-    /// Where it stores, if all that it does is to end sums in register 0.
-    #[inline(always)]
-    pub(crate) fn sole_ending(&self) -> Option<&Output> {
-        match self.micros.as_slice() {
-            [Micro::Ending { a: 0, output, .. } | Micro::BytesEnding { a: 0, output, .. }] => {
-                Some(&self.outputs[*output])
-            }
-            _ => None,
-        }
-    }
-
-    /// That ending, of a block of channels and so many lanes.
-    #[inline(always)]
-    pub(crate) fn ending(&self, channel: usize, channels: usize, lanes: usize) -> Ending<'_> {
-        let row = |index: usize| &self.constants[index].as_slice()[channel..][..lanes];
-        let (scale, shift, then, output) = match self.micros[0] {
-            Micro::Ending { scale, shift, bounds: (low, high), output, .. } => {
-                (scale, shift, Then::Bounds(low, high), output)
-            }
-            Micro::BytesEnding { scale, shift, inverse, zero_point, output, .. } => {
-                (scale, shift, Then::Bytes { inverse, zero_point }, output)
-            }
-            _ => unreachable!("`sole_ending` found one"),
-        };
-        let Arg::Row(shift) = shift else { unreachable!("endings shift by a row") };
-        let scale = match scale {
-            Arg::Scalar(scale) => Scale::All(scale),
-            Arg::Row(scale) => Scale::Lanes(row(scale)),
-        };
-        let (output, columns) = (&self.outputs[output], self.columns);
-        Ending { scale, shift: row(shift), then, channel, channels, output, columns }
     }
 
     /// Runs on one tile.

@@ -119,7 +119,7 @@ pub(super) fn store<T: Copy>(
             }
         }
         Rows::At(starts) => {
-            let starts = &starts[tile.row..];
+            let starts = &starts.as_slice()[tile.row..];
             for (from, start) in rows.zip(starts) {
                 store_row(&mut to[*start as usize + tile.column..], from, tile, f);
             }

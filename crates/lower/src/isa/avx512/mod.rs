@@ -10,7 +10,7 @@ use crate::{
     program::{Env, Program, interpret},
     step::BlockLanes,
 };
-use finish::{Finish, end};
+use finish::{Finish, Prepared};
 
 pub(super) struct Avx512;
 
@@ -49,19 +49,19 @@ impl Kernels for Avx512 {
         unsafe { quads(dot, tile.quads, &mut Finish::Sums { out, width: tile.width }) }
     }
 
+    const ENDS: bool = true;
+
     #[inline(always)]
-    fn ended_f32(dot: Dot<'_, f32, f32>, lanes: BlockLanes, ending: Ending<'_>, to: Memory<'_>) -> bool {
+    fn ended_f32(dot: Dot<'_, f32, f32>, lanes: BlockLanes, ending: Ending<'_>, memory: Memory<'_>) {
         // SAFETY: as above.
-        unsafe { ended(dot, lanes, ending, to) };
-        true
+        unsafe { ended(dot, lanes, ending, memory) };
     }
 
     #[inline(always)]
-    fn ended_u8i8(dot: Dot<'_, u8, i8>, lanes: BlockLanes, ending: Ending<'_>, to: Memory<'_>) -> bool {
+    fn ended_u8i8(dot: Dot<'_, u8, i8>, lanes: BlockLanes, ending: Ending<'_>, memory: Memory<'_>) {
         dot.check_fours();
         // SAFETY: as above.
-        unsafe { ended(dot, lanes, ending, to) };
-        true
+        unsafe { ended(dot, lanes, ending, memory) };
     }
 }
 
@@ -88,9 +88,9 @@ impl Unit for u8 {
 /// # Safety
 /// The machine has the features; runs of bytes are of whole fours.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma")]
-unsafe fn ended<X: Unit, W: Copy>(dot: Dot<'_, X, W>, lanes: BlockLanes, ending: Ending<'_>, to: Memory<'_>) {
-    ending.check(lanes.width(), dot.base.len(), &to);
-    let mut finish = Finish::End { ending, to };
+unsafe fn ended<X: Unit, W: Copy>(dot: Dot<'_, X, W>, lanes: BlockLanes, ending: Ending<'_>, memory: Memory<'_>) {
+    let prepared = Prepared::new(ending, lanes.width(), dot.base.len(), &memory);
+    let mut finish = Finish::End { ending: &prepared, memory };
     // SAFETY: bounds are asserted here and above.
     unsafe {
         match lanes {
@@ -175,9 +175,9 @@ unsafe fn groups_of<X: Unit, W: Copy, const P: usize, const G: usize>(
                     _mm512_storeu_ps(out.as_mut_ptr().add((first + i / G) * *width + i % G * LANES), *sums);
                 }
             }
-            Finish::End { ending, to } => {
+            Finish::End { ending, memory } => {
                 let pixels = P.min(dot.base.len() - first);
-                end::<G>(sums.as_ptr().cast(), G * LANES, first, pixels, ending, to);
+                ending.end::<G>(sums.as_ptr().cast(), G * LANES, first, pixels, memory);
             }
         }
     }
@@ -289,14 +289,14 @@ unsafe fn quads_of<X: Unit, W: Copy, const P: usize, const C: usize>(
                 }
             }
         }
-        Finish::End { ending, to } => {
+        Finish::End { ending, memory } => {
             let sums = fours.as_ptr().cast();
             // SAFETY: `fours` has four times as many elements as there are sums, so that whole vectors may be read; else as asked for.
             unsafe {
                 if C * QUAD <= LANES {
-                    end::<1>(sums, C * QUAD, first, pixels, ending, to);
+                    ending.end::<1>(sums, C * QUAD, first, pixels, memory);
                 } else {
-                    end::<2>(sums, C * QUAD, first, pixels, ending, to);
+                    ending.end::<2>(sums, C * QUAD, first, pixels, memory);
                 }
             }
         }
