@@ -4,8 +4,8 @@
     python .ci/rollout.py EXAMPLE_PRODUCTION PLIMSOLL REPOSITORY PAGE.html
 
 EXAMPLE_PRODUCTION is the built example `production` of plimsoll-release, PLIMSOLL the command line, REPOSITORY one for trial with sleep-wake in
-general, which a device follows; PAGE.html is written for whoever looks at pages. Records come as JSON Lines, CSV, and Parquet by pyarrow and by DuckDB, in folders and in a bucket (PyPI's moto). Every document that a
-verb prints is held against its schema by PyPI's jsonschema. Ends with 1 at the first claim that does not hold.
+general, which a device follows; PAGE.html is written for whoever looks at pages. Records come as JSON Lines, CSV, and Parquet by pyarrow and by DuckDB, in folders and in a bucket (PyPI's moto); one day is judged by
+outcomes that DuckDB makes of them. Every document that a verb prints is held against its schema by PyPI's jsonschema. Ends with 1 at the first claim that does not hold.
 """
 import base64
 import contextlib
@@ -75,6 +75,7 @@ spread = "1pp"
 class Rollout:
     def __init__(self, folder, plimsoll):
         self.folder, self.plimsoll, self.documents, self.dice = folder, plimsoll, {}, random.Random(7)
+        self.days, self.reviews = [], []
         at = ["--repository", folder / "own", "--keys", folder / "keys"]
         self.channel = lambda *words, accepted=0: self.run("channel", *words, *at, accepted=accepted)
         self.rollout = lambda *words, accepted=0: self.run("rollout", *words, *at, "--rollout", folder / "rollout", accepted=accepted)
@@ -137,11 +138,26 @@ class Rollout:
             raise SystemExit(f"BROKEN {place}: {done}, expected {expected}")
         return done
 
-    def decide(self, day, accepted):
-        return self.document("decision", self.rollout("decide", "--day", day, "--json", accepted=accepted).stdout)
+    def decide(self, day, accepted, *more):
+        return self.document("decision", self.rollout("decide", "--day", day, "--json", *more, accepted=accepted).stdout)
+
+    def outcomes(self, day, path):
+        """What DuckDB makes of all records of the beta, by the statement for warehouses."""
+        pointer, db = self.pointer("beta"), duckdb.connect()
+        stage = [pointer["release_digest"], pointer["previous"]["release_digest"], "beta", number(FIRST), number(day), PRE]
+        db.execute("CREATE TABLE stage (candidate TEXT, previous TEXT, channel TEXT, first_day INT, last_day INT, pre_days INT)")
+        db.execute("INSERT INTO stage VALUES (?, ?, ?, ?, ?, ?)", stage)
+        for name, records in [("device_days", flat(self.days)), ("reviews", [{"reviewer": r["user"], **r} for r in self.reviews])]:
+            db.register("records", pa.Table.from_pylist([{**r, "day": number(datetime.date.fromisoformat(r["day"]))} for r in records]))
+            db.execute(f"CREATE TABLE {name} AS SELECT * FROM records")
+        db.execute(f"COPY ({self.run('rollout', 'sql').stdout}) TO '{path}' (FORMAT parquet)")
 
     def status(self, day, *more):
         return self.document("rollout", self.rollout("status", "--day", day, "--json", *more).stdout)
+
+
+def number(day):
+    return (day - datetime.date(1970, 1, 1)).days
 
 
 # One file of device-days and one of reviews, as other programs write them.
@@ -242,6 +258,7 @@ def main():
             for channel in ["beta", "general"]:
                 (written / channel).mkdir(parents=True)
                 days, _ = world.records(day, channel, before=world.pointer("beta"))
+                world.days += days
                 WRITERS[day.day % 4](written / channel, days, [])
             day += datetime.timedelta(1)
         taken = world.take(folder / "telemetry", FIRST)["taken"]
@@ -263,14 +280,23 @@ def main():
                     s3.upload_file(str(path), "telemetry", f"fleet/{day}/{path.name}")
                 place = f"s3://telemetry/fleet/{day}"
             world.take(place, day, taken=len(days) + len(reviews))
+            world.days, world.reviews = world.days + days, world.reviews + reviews
             return place
 
         seen = []
-        for number in range(1, BETA + 1):
-            place = live("beta", from_bucket=number % 3 == 0)
-            verdict = world.decide(day, 0 if number == BETA else 102)
+        for nth in range(1, BETA + 1):
+            place = live("beta", from_bucket=nth % 3 == 0)
+            if nth == 11:
+                world.outcomes(day, folder / "outcomes.parquet")
+                found = [world.decide(day, 102, *more) for more in (["--dry-run"], ["--outcomes", folder / "outcomes.parquet"])]
+                units = [sum(m["treatment"]["units"] for m in d["metrics"]) for d in found]
+                for verdict in found:
+                    verdict["evidence"].update(batch=None, sha256=None)
+                claim(found[0] == found[1] and units[0] > 1_000, f"DuckDB's outcomes say the same as the store: {units[1]} figures of devices")
+            else:
+                verdict = world.decide(day, 0 if nth == BETA else 102)
             seen.append(verdict["missing"])
-            if number == 12:
+            if nth == 12:
                 text = world.rollout("status", "--day", day).stdout
                 claim("18 more days" in text and "rating" in text, "on the 12th day the screen says that 18 more are missing")
                 said = world.rollout("advance", "--day", day, accepted=97)
@@ -295,14 +321,16 @@ def main():
             general = world.pointer("general")
             if general["percent_bp"] != int(share[:-1]) * 100 or not general["decision_sha256"]:
                 raise SystemExit(f"BROKEN the channel is at {general}")
-            for number in range(1, days + 1):
+            for nth in range(1, days + 1):
                 live("general")
-                last = world.decide(day, 0 if number == days else 102)
+                last = world.decide(day, 0 if nth == days else 102)
                 day += datetime.timedelta(1)
         world.document("decision", world.rollout("advance", "--day", day, "--by", "anna", "--json").stdout)
         state = world.status(day)["state"]
         claim(state == "complete", f"advanced to {', '.join(s for s, _ in STAGES)}: {state} after {(day - FIRST).days} days")
-        replayed = world.document("replay", world.rollout("replay", "--json").stdout)
+        replayed = world.document("replay", world.rollout("replay", "--json", accepted=102).stdout)
+        claim(replayed["elsewhere"] == 1 and all(j["same_bytes"] for j in replayed["judgements"]), "without those outcomes a replay is not whole")
+        replayed = world.document("replay", world.rollout("replay", "--outcomes", folder / "outcomes.parquet", "--json").stdout)
         claim(all(j["same_bytes"] for j in replayed["judgements"]), f"{len(replayed['judgements'])} judgements are replayed byte for byte")
 
         live("general")

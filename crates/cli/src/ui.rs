@@ -31,6 +31,14 @@ pub(crate) fn say(line: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{line}");
 }
 
+/// Clears the terminal that stdout is, if it is one: what follows stands in the place of what was.
+pub(crate) fn clear() {
+    let mut out = std::io::stdout().lock();
+    if out.is_terminal() {
+        let _ = out.write_all(b"\x1b[2J\x1b[H");
+    }
+}
+
 /// A progress bar on a terminal, one plain line a step elsewhere.
 #[derive(Default)]
 pub(crate) struct Bar {

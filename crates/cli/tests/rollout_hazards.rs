@@ -199,6 +199,30 @@ fn a_decision_that_was_killed_before_it_moved_the_channel_is_carried_out_by_the_
 }
 
 #[test]
+fn a_halt_that_cannot_read_a_channel_is_not_done() {
+    let folder = begun();
+    let f = folder.path();
+    telemetry(f, "beta.jsonl", "beta", "2026-11-01", 8, 0);
+    expect(f, 0, &["rollout", "decide", "--day", "2026-11-08"]);
+    expect(f, 0, &["rollout", "advance", "--day", "2026-11-09"]);
+    let targets = f.join(".plimsoll/repository/digits/targets");
+    let names = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().ends_with("channel.general.json");
+    let places: Vec<_> = fs::read_dir(&targets).unwrap().map(Result::unwrap).filter(names).map(|e| e.path()).collect();
+    let kept: Vec<_> = places.iter().map(|p| fs::read(p).unwrap()).collect();
+    places.iter().for_each(|p| fs::write(p, b"a disk that fails").unwrap());
+    let halt = ["rollout", "halt", "--reason", "devices smoke", "--day", "2026-11-10"];
+    let said = plimsoll_in(f, &halt);
+    assert!(!said.status.success(), "{said:?}");
+    places.iter().zip(&kept).for_each(|(p, bytes)| fs::write(p, bytes).unwrap());
+
+    // The decision stands, and whoever comes next carries it out.
+    let status: RolloutStatus = serde_json::from_value(json(f, 0, &["rollout", "status", "--json"])).unwrap();
+    assert_eq!((status.state, status.pending), (RolloutState::Halted, true));
+    plimsoll_in(f, &["rollout", "decide", "--day", "2026-11-10"]);
+    assert_eq!(["beta", "general"].map(|c| pointer(f, c).state), [PointerState::Halted; 2]);
+}
+
+#[test]
 fn a_person_who_sets_the_evidence_aside_is_in_the_audit_log() {
     let folder = begun();
     let f = folder.path();

@@ -95,8 +95,10 @@ pub struct Replayed {
     pub then: RolloutVerdict,
     /// What this policy says of the same telemetry.
     pub now: RolloutVerdict,
-    /// Whether the decision is the same, byte for byte. A store that has forgotten devices since cannot give all bytes again.
+    /// Whether the decision is the same, byte for byte.
     pub same_bytes: bool,
+    /// Whether all is there that it rested on: no device was forgotten since, and its days are within the retention.
+    pub whole: bool,
     /// Devices that had the release.
     pub devices: u64,
 }
@@ -113,6 +115,8 @@ pub struct Replay {
     pub halts: Option<String>,
     /// Devices that had the release in the end and would not have got it.
     pub spared: u64,
+    /// Judgements of outcomes that another engine wrote and that are not there: they were not replayed.
+    pub elsewhere: u64,
 }
 
 impl Replay {

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, error::Error, path::PathBuf, time::SystemTime};
 
-use plimsoll_release::{GENERAL, Placement, Repository, build};
+use plimsoll_release::{GENERAL, Placement, Promotion, Repository, build};
 use plimsoll_trust::dsse::{Envelope, IN_TOTO};
 use serde_json::json;
 
@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let envelope = Envelope::sign(IN_TOTO, &serde_json::to_vec(&summary)?, &[keeper.signing_key()?])?;
         let decision = keeper.accept_decision(&built.name, version, &serde_json::to_vec(&envelope)?, now)?;
         let placement = Placement { decision_sha256: Some(decision), ..Placement::default() };
-        keeper.promote(&built.name, version, GENERAL, &placement, now)?;
+        let promotion = Promotion { name: &built.name, version, channel: GENERAL, placement: &placement };
+        keeper.promote(&promotion, now)?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::PathBuf, time::SystemTime};
 
-use plimsoll_release::{Placement, Repository, build};
+use plimsoll_release::{GENERAL, Placement, Promotion, Repository, build};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -15,6 +15,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let input = support::input("0.1.0", b"no model, but bytes");
     let built = build(&input, keeper.signing_key()?, &folder.join("releases"))?;
     keeper.publish(&built.folder, &Placement::default(), now)?;
-    keeper.promote(&built.name, &built.version, "general", &Placement::default(), now)?;
+    let everybody = Placement::default();
+    let promotion = Promotion { name: &built.name, version: &built.version, channel: GENERAL, placement: &everybody };
+    keeper.promote(&promotion, now)?;
     Ok(())
 }

@@ -40,6 +40,7 @@ pub use place::Place;
 pub use plimsoll_record::{ChannelStatus, PAYLOAD, PUBLIC_KEY, RECORD, ReleaseStatus, RoleStatus, SIGNATURE, Status};
 pub use repository::{
     Placement, Published, Repository,
+    entry::Promotion,
     keepers::{AtHand, NewKey, keys_at_hand},
 };
 pub use reproduce::{Difference, Recorded, difference, recorded};

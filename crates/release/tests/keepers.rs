@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, path::PathBuf, time::SystemTime};
 
 use plimsoll_record::{AuditAction, Verdict};
 use plimsoll_release::{
-    Actor, BETA, ErrorKind, GENERAL, NewKey, Placement, Published, ReleaseError, Repository, VerifyOptions, audit_log,
-    build, status, verify_repository,
+    Actor, BETA, ErrorKind, GENERAL, NewKey, Placement, Promotion, Published, ReleaseError, Repository, VerifyOptions,
+    audit_log, build, status, verify_repository,
 };
 use plimsoll_trust::{
     FileKey, KeySource, NoSecrets,
@@ -85,7 +85,7 @@ impl Fixture {
         let keeper = self.keeper();
         let decision_sha256 = decision.map(|d| keeper.accept_decision("sleep-wake", version, d, now())).transpose()?;
         let placement = Placement { decision_sha256, ..Placement::default() };
-        keeper.promote("sleep-wake", version, GENERAL, &placement, now()).map(|_| ())
+        keeper.promote(&to_general(version, &placement), now()).map(|_| ())
     }
 
     fn new_key(&self, name: &str) -> NewKey {
@@ -105,6 +105,10 @@ impl Fixture {
     fn actions(&self) -> Vec<AuditAction> {
         audit_log(&self.repository(), None).unwrap().entries.into_iter().map(|e| e.action).collect()
     }
+}
+
+fn to_general<'p>(version: &'p str, placement: &'p Placement) -> Promotion<'p> {
+    Promotion { name: "sleep-wake", version, channel: GENERAL, placement }
 }
 
 #[test]
@@ -145,7 +149,7 @@ fn general_is_entered_by_a_decision_about_this_very_release() {
     assert!(error.to_string().contains("0 of the 1 needed signatures"), "{error}");
     // A digest alone lets nobody in.
     let placement = Placement { decision_sha256: Some("d".repeat(64)), ..Placement::default() };
-    let error = fixture.keeper().promote("sleep-wake", "1.0.0", GENERAL, &placement, now()).unwrap_err();
+    let error = fixture.keeper().promote(&to_general("1.0.0", &placement), now()).unwrap_err();
     assert!(error.to_string().contains("is not in the repository"), "{error}");
     fixture.promote("1.0.0", Some(&good)).unwrap();
     fixture.passes();
@@ -163,7 +167,7 @@ fn more_devices_and_a_channel_that_goes_on_take_the_decision_that_let_the_releas
     let sha256 = keeper.accept_decision("sleep-wake", "1.0.0", &fixture.decision(&digest, |_| {}), now()).unwrap();
     let share = |percent_bp| Placement { percent_bp, ..Placement::default() };
     let first = Placement { decision_sha256: Some(sha256.clone()), ..share(500) };
-    keeper.promote("sleep-wake", "1.0.0", GENERAL, &first, now()).unwrap();
+    keeper.promote(&to_general("1.0.0", &first), now()).unwrap();
     let grown = keeper.advance(GENERAL, &share(2_000), now()).unwrap().pointer;
     assert_eq!((grown.percent_bp, grown.decision_sha256.as_ref()), (2_000, Some(&sha256)));
 

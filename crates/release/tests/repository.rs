@@ -21,7 +21,7 @@ mod support;
 mod trial;
 
 use dying::DyingStore;
-use trial::{Fixture, check, passes, refused, start};
+use trial::{Fixture, check, passes, promotion, refused, start};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -95,7 +95,7 @@ fn going_back_is_a_higher_epoch_and_a_halted_release_is_nobodys_fallback() {
     assert!(matches!(fixture.keeper.rollback(GENERAL, None, start()), Err(ReleaseError::NoFallback { .. })));
     fixture.publish("1.1.0").unwrap();
     let share = Placement { percent_bp: 100, ..Placement::default() };
-    fixture.keeper.promote("sleep-wake", "1.1.0", GENERAL, &share, start()).unwrap();
+    fixture.keeper.promote(&promotion("1.1.0", GENERAL, &share), start()).unwrap();
     let wider = Placement { percent_bp: 2_000, ..Placement::default() };
     let advanced = fixture.keeper.advance(GENERAL, &wider, start()).unwrap();
     assert_eq!((advanced.pointer.epoch, advanced.pointer.percent_bp), (3, 2_000));
@@ -117,7 +117,7 @@ fn only_what_is_in_beta_goes_to_general() {
         let error = fixture.promote(version).unwrap_err();
         assert!(matches!(error, ReleaseError::NotInBeta { .. }), "{error}");
     }
-    let nowhere = fixture.keeper.promote("sleep-wake", "1.1.0", "halt", &Placement::default(), start());
+    let nowhere = fixture.keeper.promote(&promotion("1.1.0", "halt", &Placement::default()), start());
     assert!(matches!(nowhere, Err(ReleaseError::Name { what: "channel", .. })));
     assert!(matches!(Fixture::new().promote("1.0.0"), Err(ReleaseError::NotInBeta { at: None, .. })));
 }
@@ -169,7 +169,7 @@ fn general_signed_by_too_few_keys_changes_nothing() {
     let mut ring = fixture.ring();
     ["general-1", "general-2"].iter().for_each(|n| ring.remove(n));
     let keeper = Repository::with_store(Box::new(FolderStore::new(fixture.keeper.folder())), ring).unwrap();
-    let error = keeper.promote("sleep-wake", "1.0.0", GENERAL, &Placement::default(), start()).unwrap_err();
+    let error = keeper.promote(&promotion("1.0.0", GENERAL, &Placement::default()), start()).unwrap_err();
     assert!(error.to_string().contains("`general` needs 2 of its keys"), "{error}");
     let seen = status(fixture.keeper.folder(), start()).unwrap();
     assert_eq!(seen.channels[1].pointer, None);

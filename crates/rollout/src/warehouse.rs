@@ -1,6 +1,6 @@
 //! Outcomes that another engine wrote, as Parquet: read a few thousand rows at a time, whatever their number.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parquet::{
     basic::Type,
@@ -9,11 +9,13 @@ use parquet::{
     errors::ParquetError,
     file::reader::{FileReader, RowGroupReader, SerializedFileReader},
 };
+use plimsoll_trust::{hex, sha256_hex, sha256_of_file};
 
 use crate::{
     error::RolloutError,
+    evidence::{Evidence, Span},
     outcome::{Cohort, Outcome},
-    store::{COLUMNS, of_counts},
+    store::{COLUMNS, Kept, of_counts},
 };
 
 /// Rows that are held at a time.
@@ -30,13 +32,33 @@ pub struct Taken {
     pub refused: u64,
 }
 
-/// Calls with each outcome of the files of a path: a file, or a folder of `*.parquet` as engines write it.
+/// The files of a path: itself, or the `*.parquet` of a folder as engines write it.
+fn files(path: &Path) -> Result<Vec<PathBuf>, RolloutError> {
+    let mut found = crate::ingest::files(path)?;
+    found.retain(|file| file.extension().is_some_and(|e| e == "parquet"));
+    Ok(found)
+}
+
+/// What decisions know the outcomes of a path by: SHA-256 over the digests of its files.
+pub fn digest(path: &Path) -> Result<String, RolloutError> {
+    let mut all = String::new();
+    for file in files(path)? {
+        all.push_str(&hex(&sha256_of_file(&file)?.0));
+    }
+    Ok(sha256_hex(all.as_bytes()))
+}
+
+/// The evidence in the outcomes of a path.
+pub fn evidence(path: &Path, span: Span) -> Result<(Kept, Taken), RolloutError> {
+    let (sha256, mut evidence) = (digest(path)?, Evidence::new(span));
+    let taken = outcomes(path, |outcome| evidence.take(&outcome))?;
+    Ok((Kept { evidence, sha256 }, taken))
+}
+
+/// Calls with each outcome of the files of a path.
 pub fn outcomes(path: &Path, mut take: impl FnMut(Outcome)) -> Result<Taken, RolloutError> {
     let mut taken = Taken::default();
-    for file in crate::ingest::files(path)? {
-        if file.extension().is_none_or(|e| e != "parquet") {
-            continue;
-        }
+    for file in files(path)? {
         let (open, _) = plimsoll_trust::open_regular(&file)?;
         let wrong = |reason: String| RolloutError::Parquet { path: file.clone(), reason };
         let reader = SerializedFileReader::new(open).map_err(|e| wrong(e.to_string()))?;

@@ -43,7 +43,7 @@ fn a_harmless_release_goes_its_way_and_replays_byte_for_byte() {
             "a decision that is read is the one that was written"
         );
     }
-    let found = replay(chain.links(), &world.store(), &world.policy, &world.policy, &world.sha256()).unwrap();
+    let found = replay(chain.links(), &world.past(), &world.policy, &world.policy, &world.sha256()).unwrap();
     assert_eq!(found.judgements.len(), 2);
     assert!(found.judgements.iter().all(|j| j.same_bytes) && found.halts.is_none());
     // Files that came later change nothing of what was decided.
@@ -52,7 +52,7 @@ fn a_harmless_release_goes_its_way_and_replays_byte_for_byte() {
         fleet("2026-11-08", 1, 900).replace("\"d", "\"e"),
         &Rules { pointers: vec![], ..rules("2026-11-20") },
     );
-    let found = replay(chain.links(), &world.store(), &world.policy, &world.policy, &world.sha256()).unwrap();
+    let found = replay(chain.links(), &world.past(), &world.policy, &world.policy, &world.sha256()).unwrap();
     assert!(found.judgements.iter().all(|j| j.same_bytes));
 }
 
@@ -68,7 +68,7 @@ fn a_harmful_release_is_halted_and_a_stricter_policy_would_have_halted_it_before
     assert_eq!((halt.verdict, halt.state), (RolloutVerdict::Halt, RolloutState::Halted));
     let strict = usual().replace("[metrics.over", "[decision]\nhalt-after = \"2d\"\n[metrics.over");
     let strict = Policy::from_text("s.toml", &strict).unwrap();
-    let found = replay(world.chain().links(), &world.store(), &world.policy, &strict, "other").unwrap();
+    let found = replay(world.chain().links(), &world.past(), &world.policy, &strict, "other").unwrap();
     assert_eq!(found.halts.as_deref(), Some("2026-11-03"));
 
     let chain = world.chain();
@@ -200,6 +200,33 @@ fn a_forgotten_device_is_gone_and_the_chain_stays_whole() {
     let receipt = world.take("late.jsonl", line(5, day("2026-11-09").number(), 20), &forgotten);
     assert_eq!(receipt.quarantined, BTreeMap::from([(Reason::Forgotten, 1)]));
     assert_eq!(world.chain().links().len(), 2);
+
+    // What was decided with it cannot be said again, and whoever replays it is told why.
+    let replayed = || replay(world.chain().links(), &world.past(), &world.policy, &world.policy, &world.sha256());
+    let [judged] = replayed().unwrap().judgements.try_into().unwrap();
+    assert_eq!((judged.same_bytes, judged.whole), (false, false));
+}
+
+#[test]
+fn a_list_that_names_nobody_enrols_nobody() {
+    let world = World::new();
+    assert_eq!(world.store().enrolled().unwrap(), None, "without a list anybody may be in the beta");
+    let one = [(Pseudonyms::new(&[7; 32]).device("d1"), Enrolment { consented: 20_000, left: None })];
+    world.store().enrol(&one).unwrap();
+    assert_eq!(world.store().enrolled().unwrap().map(|l| l.len()), Some(1));
+    world.store().forget(&Pseudonyms::new(&[7; 32]), "d1").unwrap();
+    assert_eq!(world.store().enrolled().unwrap().map(|l| l.len()), Some(0));
+    let rules = Rules { enrolled: world.store().enrolled().unwrap(), ..rules("2026-11-20") };
+    let receipt = world.take("beta.jsonl", line(2, day("2026-11-04").number(), 20), &rules);
+    assert_eq!(receipt.quarantined, BTreeMap::from([(Reason::NotEnrolled, 1)]));
+}
+
+#[test]
+fn more_rows_than_are_told_one_by_one_are_counted_all() {
+    let world = World::new();
+    let receipt = world.take("bad.jsonl", "no record\n".repeat(10_003), &rules("2026-11-20"));
+    assert_eq!(receipt.quarantined, BTreeMap::from([(Reason::Malformed, 10_003)]));
+    assert_eq!(world.store().quarantined().unwrap().values().sum::<u64>(), 10_003);
 }
 
 #[test]

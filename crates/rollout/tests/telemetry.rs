@@ -161,7 +161,8 @@ fn a_store_of_the_first_version_is_brought_up_to_date() {
     let old = rusqlite::Connection::open(world.folder.path().join("t.sqlite")).unwrap();
     old.execute_batch(
         "ALTER TABLE days DROP COLUMN latency; ALTER TABLE days DROP COLUMN signature_failures;
-         ALTER TABLE days DROP COLUMN crash_loops; PRAGMA user_version = 1;",
+         ALTER TABLE days DROP COLUMN crash_loops; DROP TABLE refused; DROP TABLE lists;
+         DROP TABLE expired; PRAGMA user_version = 1;",
     )
     .unwrap();
     drop(old);

@@ -9,7 +9,8 @@ use std::{
 
 use plimsoll_record::{ChannelPointer, PointedRelease, PointerState};
 use plimsoll_release::{
-    Actor, AtHand, BETA, NewKey, Placement, Published, ROLES, ReleaseError, Repository, Status, keys_at_hand, status,
+    Actor, AtHand, BETA, NewKey, Placement, Promotion, Published, ROLES, ReleaseError, Repository, Status,
+    keys_at_hand, status,
 };
 
 use crate::{
@@ -226,7 +227,8 @@ fn publish(
     let accepted =
         decision.map(|d| patiently(|| repository.accept_decision(&beta.release, version, &d, now))).transpose()?;
     let placement = Placement { percent_bp, decision_sha256: accepted, ..Placement::default() };
-    say_where(world, &patiently(|| repository.promote(&beta.release, version, channel, &placement, now))?)
+    let promotion = Promotion { name: &beta.release, version, channel, placement: &placement };
+    say_where(world, &patiently(|| repository.promote(&promotion, now))?)
 }
 
 fn refresh(at: &args::Repository, dry_run: bool) -> Result<(), Failure> {

@@ -14,7 +14,7 @@ use std::{
 use plimsoll_device::{Agent, Reference, distributions};
 use plimsoll_onnx::{Model, Tensor, Tensors, proto};
 use plimsoll_profile::DeviceSpec;
-use plimsoll_release::{Placement, Repository, build};
+use plimsoll_release::{GENERAL, Placement, Promotion, Repository, build};
 use plimsoll_runtime::{Executor, LoadOptions, TractExecutor};
 
 /// The fixture of handwritten digits.
@@ -114,7 +114,9 @@ impl Team {
     pub(crate) fn promote(&self, percent_bp: u16, holdback_bp: u16) {
         let beta = self.repository.at("beta").unwrap().unwrap();
         let placement = Placement { percent_bp, holdback_bp, ..Placement::default() };
-        self.repository.promote(&beta.release, &beta.version, "general", &placement, SystemTime::now()).unwrap();
+        let promotion =
+            Promotion { name: &beta.release, version: &beta.version, channel: GENERAL, placement: &placement };
+        self.repository.promote(&promotion, SystemTime::now()).unwrap();
     }
 
     /// What people write for a device.

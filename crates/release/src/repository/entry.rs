@@ -21,13 +21,59 @@ const RECORD_LIMIT: u64 = 1 << 20;
 /// No file of a release is longer: it is held in memory while it is put away.
 const FILE_LIMIT: u64 = 4 << 30;
 
+/// A release on its way from beta into another channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Promotion<'p> {
+    /// Its name.
+    pub name: &'p str,
+    /// Its version.
+    pub version: &'p str,
+    /// Where it goes.
+    pub channel: &'p str,
+    /// Who gets it there.
+    pub placement: &'p Placement,
+}
+
 impl Repository {
     /// Puts a release folder into the repository, and the beta channel at it. The folder must verify with the signing key.
     pub fn publish(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
-        self.noting(now, || self.put_in(release, placement, now))
+        self.noting(now, || {
+            let manifest = self.manifest_of(release)?;
+            let name = manifest_target(&manifest.name, &manifest.version);
+            let bytes = encode(&name, &manifest)?;
+            let target = PointedRelease {
+                release: manifest.name.clone(),
+                version: manifest.version.clone(),
+                manifest_sha256: sha256_hex(&bytes),
+                release_digest: manifest.release_digest.clone(),
+            };
+            let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
+            match editor.client().target(&name)? {
+                Some(listed) if listed.sha256 != target.manifest_sha256 => {
+                    let place = self.folder().into();
+                    return Err(ReleaseError::Taken { name: target.release, version: target.version, place });
+                }
+                Some(_) => {}
+                None => editor.set_target(RELEASES, &name, bytes)?,
+            }
+            let next = self.next(editor.client(), BETA, target, placement)?;
+            // Content first: whoever sees the manifest finds what it lists.
+            for file in &manifest.files {
+                put_blob(&editor, release, file)?;
+            }
+            let (pointer, moved) = &next;
+            let mut events = vec![];
+            if *moved {
+                let what = format!("{} enters the {BETA} channel at epoch {}", named(&pointer.target), pointer.epoch);
+                events.push(Event::new(AuditAction::Publish, what));
+                events.extend(waivers(release)?);
+            }
+            self.point(editor, next, &events, now)
+        })
     }
 
-    fn put_in(&self, release: &Path, placement: &Placement, now: SystemTime) -> Result<Published, ReleaseError> {
+    /// What a repository lists of a release folder, which must verify and be of its kind.
+    fn manifest_of(&self, release: &Path) -> Result<ReleaseManifest, ReleaseError> {
         let signing = self.signing_key()?.public_key();
         let options =
             VerifyOptions { public_key: Some(signing.clone()), production: !self.trial, ..Default::default() };
@@ -44,7 +90,7 @@ impl Repository {
             return Err(ReleaseError::Inconsistent(reason));
         }
         let whole = FolderManifest::of_folder(release)?;
-        let manifest = ReleaseManifest {
+        Ok(ReleaseManifest {
             schema: ReleaseManifest::SCHEMA.into(),
             name: record.name,
             version: record.version,
@@ -56,90 +102,41 @@ impl Repository {
                 .iter()
                 .map(|f| ManifestFile { path: f.path.clone(), sha256: f.sha256_hex(), bytes: f.bytes })
                 .collect(),
-        };
-        let bytes = encode(&manifest_target(&manifest.name, &manifest.version), &manifest)?;
-        let target = PointedRelease {
-            release: manifest.name.clone(),
-            version: manifest.version.clone(),
-            manifest_sha256: sha256_hex(&bytes),
-            release_digest: manifest.release_digest.clone(),
-        };
-
-        let mut editor = Editor::open(self.store.as_ref(), ROLES)?;
-        let name = manifest_target(&manifest.name, &manifest.version);
-        match editor.client().target(&name)? {
-            Some(listed) if listed.sha256 != target.manifest_sha256 => {
-                return Err(ReleaseError::Taken {
-                    name: manifest.name,
-                    version: manifest.version,
-                    place: self.folder().into(),
-                });
-            }
-            Some(_) => {}
-            None => editor.set_target(RELEASES, &name, bytes)?,
-        }
-        let next = self.next(editor.client(), BETA, target, placement)?;
-        // Content first: whoever sees the manifest finds what it lists.
-        for file in &manifest.files {
-            put_blob(&editor, release, file)?;
-        }
-        let (pointer, moved) = &next;
-        let mut events = vec![];
-        if *moved {
-            let what = format!("{} enters the {BETA} channel at epoch {}", named(&pointer.target), pointer.epoch);
-            events.push(Event::new(AuditAction::Publish, what));
-            events.extend(waivers(release)?);
-        }
-        self.point(editor, next, &events, now)
+        })
     }
 
     /// Puts another channel at the release that the beta channel is at.
-    pub fn promote(
-        &self,
-        name: &str,
-        version: &str,
-        channel: &str,
-        placement: &Placement,
-        now: SystemTime,
-    ) -> Result<Published, ReleaseError> {
+    pub fn promote(&self, promotion: &Promotion<'_>, now: SystemTime) -> Result<Published, ReleaseError> {
+        let Promotion { name, version, channel, placement } = promotion;
         check_channel(channel)?;
-        self.noting(now, || self.put_at(name, version, channel, placement, now))
-    }
-
-    fn put_at(
-        &self,
-        name: &str,
-        version: &str,
-        channel: &str,
-        placement: &Placement,
-        now: SystemTime,
-    ) -> Result<Published, ReleaseError> {
-        let editor = Editor::open(self.store.as_ref(), ROLES)?;
-        let beta = catalogue::pointer(editor.client(), BETA)?.map(|p| p.target);
-        let target = match beta {
-            Some(beta) if beta.release == name && beta.version == version => beta,
-            other => {
-                return Err(ReleaseError::NotInBeta {
-                    name: name.into(),
-                    version: version.into(),
-                    at: other.map(|b| format!("{} {}", b.release, b.version)),
-                });
+        self.noting(now, || {
+            let editor = Editor::open(self.store.as_ref(), ROLES)?;
+            let beta = catalogue::pointer(editor.client(), BETA)?.map(|p| p.target);
+            let target = match beta {
+                Some(beta) if beta.release == *name && beta.version == *version => beta,
+                other => {
+                    return Err(ReleaseError::NotInBeta {
+                        name: (*name).into(),
+                        version: (*version).into(),
+                        at: other.map(|b| format!("{} {}", b.release, b.version)),
+                    });
+                }
+            };
+            // Beta was believed when it was signed; what it points to is looked at again before everybody gets it.
+            let manifest = self.whole(editor.client(), &target)?;
+            if self.asks_for_decisions(channel) {
+                self.held(editor.client(), channel, &manifest, placement.decision_sha256.as_deref())?;
             }
-        };
-        // Beta was believed when it was signed; what it points to is looked at again before everybody gets it.
-        let manifest = self.whole(editor.client(), &target)?;
-        if self.asks_for_decisions(channel) {
-            self.held(editor.client(), channel, &manifest, placement.decision_sha256.as_deref())?;
-        }
-        let next = self.next(editor.client(), channel, target, placement)?;
-        let by = placement.decision_sha256.as_ref().map(|d| format!(" by the decision {d}")).unwrap_or_default();
-        let what = format!(
-            "{} enters the {channel} channel for {} of 10000 devices at epoch {}{by}",
-            named(&next.0.target),
-            next.0.percent_bp,
-            next.0.epoch
-        );
-        self.point(editor, next, &[Event::new(AuditAction::Promote, what)], now)
+            let next = self.next(editor.client(), channel, target, placement)?;
+            let by = placement.decision_sha256.as_ref().map(|d| format!(" by the decision {d}")).unwrap_or_default();
+            let what = format!(
+                "{} enters the {channel} channel for {} of 10000 devices at epoch {}{by}",
+                named(&next.0.target),
+                next.0.percent_bp,
+                next.0.epoch
+            );
+            self.point(editor, next, &[Event::new(AuditAction::Promote, what)], now)
+        })
     }
 
     /// Takes a decision into the repository: a verification summary in DSSE about a release that it lists. Its digest is what a

@@ -1,6 +1,6 @@
 //! The repository as its keepers see it: releases go in, channels move.
 
-mod entry;
+pub(crate) mod entry;
 pub(crate) mod keepers;
 mod moves;
 

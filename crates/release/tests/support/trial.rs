@@ -8,7 +8,7 @@ use std::{
 
 use plimsoll_record::{Verdict, Verification};
 use plimsoll_release::{
-    Built, GENERAL, Placement, Published, ROLES, ReleaseError, Repository, VerifyOptions, build, verify,
+    Built, GENERAL, Placement, Promotion, Published, ROLES, ReleaseError, Repository, VerifyOptions, build, verify,
 };
 use plimsoll_trust::Keyring;
 
@@ -70,8 +70,13 @@ impl Fixture {
     }
 
     pub(crate) fn promote(&self, version: &str) -> Result<Published, ReleaseError> {
-        self.keeper.promote("sleep-wake", version, GENERAL, &Placement::default(), start())
+        self.keeper.promote(&promotion(version, GENERAL, &Placement::default()), start())
     }
+}
+
+/// From beta into a channel.
+pub(crate) fn promotion<'p>(version: &'p str, channel: &'p str, placement: &'p Placement) -> Promotion<'p> {
+    Promotion { name: "sleep-wake", version, channel, placement }
 }
 
 /// Verifies a repository: the one place that does.

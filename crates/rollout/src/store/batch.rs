@@ -173,6 +173,10 @@ impl<'s> Batch<'s> {
         let values =
             params![self.number, self.sha256, today, self.taken as i64, self.repeated as i64, quarantined as i64];
         self.transaction.execute("INSERT INTO batches VALUES (?1, ?2, ?3, ?4, ?5, ?6)", values).map_err(&failed)?;
+        for (reason, rows) in &self.quarantined {
+            let values = params![self.number, reason.words(), *rows as i64];
+            self.transaction.execute("INSERT INTO refused VALUES (?1, ?2, ?3)", values).map_err(&failed)?;
+        }
         self.transaction.commit().map_err(&failed)?;
         Ok((self.taken, self.repeated, self.quarantined))
     }

@@ -23,11 +23,19 @@ use crate::{
 };
 
 const SCHEMA: &str = include_str!("schema.sql");
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// From version 1: days without a histogram and without incidents.
 const FROM_1: &str = "ALTER TABLE days ADD COLUMN crash_loops INTEGER NOT NULL DEFAULT 0;\
                       ALTER TABLE days ADD COLUMN signature_failures INTEGER NOT NULL DEFAULT 0;\
-                      ALTER TABLE days ADD COLUMN latency BLOB; PRAGMA user_version = 2;";
+                      ALTER TABLE days ADD COLUMN latency BLOB;";
+/// From version 2: of rows in quarantine those were counted that are told one by one; whether a list of the enrolled was given, its rows said.
+const FROM_2: &str = "CREATE TABLE refused (batch INTEGER NOT NULL, reason TEXT NOT NULL, rows INTEGER NOT NULL, \
+                      PRIMARY KEY (batch, reason)) WITHOUT ROWID;\
+                      INSERT INTO refused SELECT batch, reason, COUNT(*) FROM quarantine GROUP BY batch, reason;\
+                      CREATE TABLE lists (devices INTEGER NOT NULL);\
+                      INSERT INTO lists SELECT COUNT(*) FROM enrolled HAVING COUNT(*) > 0;\
+                      CREATE TABLE expired (before INTEGER NOT NULL);\
+                      PRAGMA user_version = 3;";
 
 /// A store.
 #[derive(Debug)]
@@ -52,7 +60,8 @@ impl Store {
         let version: i64 = connection.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(failed)?;
         match version {
             0 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {SCHEMA} COMMIT;")).map_err(failed)?,
-            1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} COMMIT;")).map_err(failed)?,
+            1 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_1} {FROM_2} COMMIT;")).map_err(failed)?,
+            2 => connection.execute_batch(&format!("BEGIN IMMEDIATE; {FROM_2} COMMIT;")).map_err(failed)?,
             VERSION => {}
             _ => return Err(failed(rusqlite::Error::InvalidQuery)),
         }
@@ -96,9 +105,22 @@ impl Store {
     /// Deletes telemetry from before a day.
     pub fn expire(&mut self, before: i32) -> Result<u64, RolloutError> {
         let failed = self.failed();
-        let mut gone = self.connection.execute("DELETE FROM days WHERE day < ?1", [before]).map_err(&failed)?;
-        gone += self.connection.execute("DELETE FROM opinions WHERE day < ?1", [before]).map_err(&failed)?;
-        Ok(gone as u64)
+        let mut run = || {
+            let transaction = self.connection.transaction()?;
+            let mut gone = transaction.execute("DELETE FROM days WHERE day < ?1", [before])?;
+            gone += transaction.execute("DELETE FROM opinions WHERE day < ?1", [before])?;
+            if gone > 0 {
+                transaction.execute("INSERT INTO expired VALUES (?1)", [before])?;
+            }
+            transaction.commit()?;
+            Ok(gone as u64)
+        };
+        run().map_err(failed)
+    }
+
+    /// The day before which telemetry was deleted, since 1970-01-01; none where none was.
+    pub fn expired(&self) -> Result<Option<i32>, RolloutError> {
+        self.connection.query_row("SELECT MAX(before) FROM expired", [], |r| r.get(0)).map_err(self.failed())
     }
 
     /// Who asked to be forgotten.
@@ -116,6 +138,7 @@ impl Store {
         let mut run = || {
             let transaction = self.connection.transaction()?;
             transaction.execute("DELETE FROM enrolled", [])?;
+            transaction.execute("INSERT INTO lists VALUES (?1)", [list.len() as i64])?;
             for (device, e) in list {
                 transaction
                     .execute("INSERT OR REPLACE INTO enrolled VALUES (?1, ?2, ?3)", (device, e.consented, e.left))?;
@@ -125,20 +148,23 @@ impl Store {
         run().map_err(failed)
     }
 
-    /// The enrolled; `None` where no list was ever given.
+    /// The enrolled; `None` where no list was ever given. An empty list, or one whose last device was forgotten, enrols nobody.
     pub fn enrolled(&self) -> Result<Option<BTreeMap<Pseudonym, Enrolment>>, RolloutError> {
         let all = || {
             let mut statement = self.connection.prepare("SELECT device, consented, gone FROM enrolled")?;
             let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, Enrolment { consented: r.get(1)?, left: r.get(2)? }));
-            statement.query_map([], row)?.collect::<Result<BTreeMap<_, _>, _>>()
+            let list = statement.query_map([], row)?.collect::<Result<BTreeMap<_, _>, _>>()?;
+            let given =
+                self.connection.query_row("SELECT EXISTS (SELECT 1 FROM lists)", [], |r| r.get::<_, bool>(0))?;
+            Ok(given.then_some(list))
         };
-        Ok(Some(all().map_err(self.failed())?).filter(|list| !list.is_empty()))
+        all().map_err(self.failed())
     }
 
     /// Rows in quarantine, by reason.
     pub fn quarantined(&self) -> Result<BTreeMap<String, u64>, RolloutError> {
         let all = || {
-            let mut statement = self.connection.prepare("SELECT reason, COUNT(*) FROM quarantine GROUP BY reason")?;
+            let mut statement = self.connection.prepare("SELECT reason, SUM(rows) FROM refused GROUP BY reason")?;
             let row = |r: &rusqlite::Row<'_>| Ok((r.get(0)?, r.get::<_, i64>(1)?.unsigned_abs()));
             statement.query_map([], row)?.collect::<Result<_, _>>()
         };

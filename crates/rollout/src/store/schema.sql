@@ -1,5 +1,5 @@
 PRAGMA application_id = 1349282125;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 CREATE TABLE batches (
     batch INTEGER PRIMARY KEY,
     sha256 BLOB NOT NULL UNIQUE,
@@ -41,5 +41,10 @@ CREATE TABLE opinions (
     PRIMARY KEY (reviewer, device, release, day)
 ) WITHOUT ROWID;
 CREATE TABLE quarantine (batch INTEGER NOT NULL, line INTEGER NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE refused (
+    batch INTEGER NOT NULL, reason TEXT NOT NULL, rows INTEGER NOT NULL, PRIMARY KEY (batch, reason)
+) WITHOUT ROWID;
 CREATE TABLE forgotten (device BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE enrolled (device BLOB PRIMARY KEY, consented INTEGER NOT NULL, gone INTEGER) WITHOUT ROWID;
+CREATE TABLE lists (devices INTEGER NOT NULL);
+CREATE TABLE expired (before INTEGER NOT NULL);

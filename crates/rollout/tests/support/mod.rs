@@ -4,7 +4,11 @@
 
 mod policy;
 
-use std::{collections::BTreeSet, fmt::Write as _, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+};
 
 use plimsoll_profile::{Day, Policy};
 use plimsoll_record::{ChannelPointer, Decision, PointedRelease, PointerState, RolledOut};
@@ -14,6 +18,7 @@ use plimsoll_rollout::{
     course::{self, Course},
     ingest::{Receipt, Rules, ingest},
     judge::Judge,
+    replay::Past,
     store::Store,
 };
 use plimsoll_trust::{FileKey, KeySource, sha256_hex};
@@ -111,6 +116,11 @@ impl World {
 
     pub(crate) fn store(&self) -> Store {
         Store::open(&self.folder.path().join("t.sqlite")).unwrap()
+    }
+
+    /// What its judgements rested on: the store alone.
+    pub(crate) fn past(&self) -> Past {
+        Past { store: self.store(), outcomes: BTreeMap::new() }
     }
 
     pub(crate) fn take(&self, name: &str, content: impl AsRef<[u8]>, rules: &Rules) -> Receipt {

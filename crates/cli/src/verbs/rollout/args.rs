@@ -146,12 +146,17 @@ pub(crate) enum Rollout {
         act: Reasoned,
     },
     /// Past telemetry through a policy: when it would have halted, how many devices it would have spared
+    ///
+    /// 98 where the frozen policy says anything else of the same telemetry; 102 where some of that is no longer there.
     Replay {
         #[command(flatten)]
         at: At,
         /// The policy [default: the frozen one, which must give every decision again]
         #[arg(long, value_name = "TOML")]
         policy: Option<PathBuf>,
+        /// Outcomes that a judgement was given by `decide --outcomes`. May be given more than once
+        #[arg(long, value_name = "PATH")]
+        outcomes: Vec<PathBuf>,
     },
     /// Rehearse a policy: play rollouts of fleets that do not exist
     #[command(

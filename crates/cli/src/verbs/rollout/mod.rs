@@ -6,22 +6,21 @@ mod intake;
 mod place;
 mod show;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use plimsoll_record::{Decision, DecisionKind, ProblemRecord, RolledOut, RolloutState, RolloutVerdict};
 use plimsoll_release::{BETA, GENERAL};
 use plimsoll_rollout::{
     chain,
     course::{self, Course},
-    evidence::Evidence,
     judge::Judge,
     outcome::SQL,
-    replay::replay,
+    replay::{Past, replay},
     simulate::{Harm, Played, World as Fleet, play},
     store::Kept,
     warehouse,
 };
-use plimsoll_trust::{sha256_hex, sha256_of_file, to_sorted_json};
+use plimsoll_trust::{sha256_hex, to_sorted_json};
 
 use self::{
     args::{Act, At, Harmed, Rollout},
@@ -55,7 +54,7 @@ pub(crate) fn run(world: &World, verb: &Rollout) -> Result<Exit, Failure> {
         Rollout::Rollback { act } => {
             step(world, &act.act, |course, day, by| Ok(course.roll_back(day, by, &act.reason)?))
         }
-        Rollout::Replay { at, policy } => replay_past(world, at, policy.as_deref()),
+        Rollout::Replay { at, policy, outcomes } => replay_past(world, at, policy.as_deref(), outcomes),
         Rollout::Simulate { policy, harm, runs } => simulate(world, policy, harm, *runs),
         Rollout::Sql => ui::data(SQL).map(|()| Exit::Pass),
     }
@@ -145,17 +144,11 @@ fn evidence(place: &Place, course: &Course<'_>, outcomes: Option<&Path>) -> Resu
         let batch = store.last_batch()?;
         return Ok((store.evidence(&course.query(day, batch)?)?, Some(batch)));
     };
-    let mut evidence = Evidence::new(course.query(day, 0)?.span());
-    let mut hash = String::new();
-    for file in plimsoll_rollout::ingest::files(path)? {
-        let (digest, _) = sha256_of_file(&file).map_err(plimsoll_rollout::RolloutError::from)?;
-        hash.push_str(&plimsoll_trust::hex(&digest));
-    }
-    let taken = warehouse::outcomes(path, |outcome| evidence.take(&outcome))?;
+    let (kept, taken) = warehouse::evidence(path, course.query(day, 0)?.span())?;
     if taken.refused > 0 {
         ui::say(&format!("{} of {} rows are no outcomes and count for nothing", taken.refused, taken.rows));
     }
-    Ok((Kept { evidence, sha256: sha256_hex(hash.as_bytes()) }, None))
+    Ok((kept, None))
 }
 
 fn decide(world: &World, at: &At, outcomes: Option<&Path>, dry_run: bool) -> Result<Exit, Failure> {
@@ -209,7 +202,7 @@ fn watch(world: &World, at: &At) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-fn replay_past(world: &World, at: &At, policy: Option<&Path>) -> Result<Exit, Failure> {
+fn replay_past(world: &World, at: &At, policy: Option<&Path>, outcomes: &[PathBuf]) -> Result<Exit, Failure> {
     let place = Place::open(at)?;
     let (frozen, frozen_sha256) = place.policy()?;
     place.course(&frozen, &frozen_sha256)?;
@@ -217,11 +210,19 @@ fn replay_past(world: &World, at: &At, policy: Option<&Path>) -> Result<Exit, Fa
         Some(path) => read_policy(path)?,
         None => read_policy(&place.folder.join("policy.toml"))?,
     };
-    let found = replay(place.chain.links(), &place.store()?, &frozen, &other, &sha256)?;
+    let outcomes = outcomes.iter().map(|path| Ok((warehouse::digest(path)?, path.clone())));
+    let outcomes = outcomes.collect::<Result<_, plimsoll_rollout::RolloutError>>()?;
+    let past = Past { store: place.store()?, outcomes };
+    let found = replay(place.chain.links(), &past, &frozen, &other, &sha256)?;
     world.print(&found, || show::replay(&found))?;
-    // The frozen policy has to say the same again.
-    let same = sha256 != frozen_sha256 || found.judgements.iter().all(|j| j.same_bytes);
-    Ok(if same { Exit::Pass } else { Exit::VerificationRefused })
+    // The frozen policy has to say the same again, where all is there that it spoke of.
+    let mut others = found.judgements.iter().filter(|j| sha256 == frozen_sha256 && !j.same_bytes).peekable();
+    let open = found.elsewhere > 0 || others.peek().is_some();
+    Ok(match others.any(|j| j.whole) {
+        true => Exit::VerificationRefused,
+        false if open => Exit::Inconclusive,
+        false => Exit::Pass,
+    })
 }
 
 fn simulate(world: &World, policy: &Path, harm: &[(Harmed, f64)], runs: u64) -> Result<Exit, Failure> {

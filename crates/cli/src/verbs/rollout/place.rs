@@ -8,7 +8,7 @@ use std::{
 
 use plimsoll_profile::{Day, Policy};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState};
-use plimsoll_release::{Actor, BETA, GENERAL, Placement, Repository};
+use plimsoll_release::{Actor, BETA, GENERAL, Placement, Promotion, Repository};
 use plimsoll_rollout::{
     Pseudonyms,
     chain::{Chain, Link},
@@ -219,12 +219,12 @@ impl Place {
             not_before: None,
             decision_sha256: decision.clone(),
         };
-        // Channels that the release is in.
-        let is_at = |channel: &&str| {
-            let at = self.repository.pointer(channel).ok().flatten();
-            at.is_some_and(|p| p.target.release_digest == d.rollout.release)
-        };
-        let both = || [GENERAL, BETA].into_iter().filter(is_at);
+        // Channels that the release is in. One that cannot be read is nothing to pass over: the release may be in it.
+        let mut at = Vec::new();
+        for channel in [GENERAL, BETA] {
+            let pointer = self.repository.pointer(channel)?;
+            at.extend(pointer.filter(|p| p.target.release_digest == d.rollout.release).map(|_| channel));
+        }
         let advance = |channel: &str, placement: &Placement| -> Result<(), Failure> {
             let there = self.repository.pointer(channel)?.is_some_and(|p| p.decision_sha256 == decision);
             if !there {
@@ -238,32 +238,33 @@ impl Place {
         match d.kind {
             Kind::Start => advance(BETA, &placement)?,
             Kind::Close => {
-                for channel in both() {
+                for channel in at {
                     advance(channel, &Placement { percent_bp: 10_000, holdback_bp: 0, ..placement.clone() })?;
                 }
             }
             Kind::Advance | Kind::Resolve if d.state == RolloutState::Complete => {}
-            Kind::Advance | Kind::Resolve if is_at(&GENERAL) => advance(GENERAL, &placement)?,
+            Kind::Advance | Kind::Resolve if at.contains(&GENERAL) => advance(GENERAL, &placement)?,
             Kind::Advance | Kind::Resolve => {
                 let (name, version) = (&d.rollout.name, &d.rollout.version);
                 self.accept(link, now)?;
-                patiently(|| self.repository.promote(name, version, GENERAL, &placement, now))?;
+                let promotion = Promotion { name, version, channel: GENERAL, placement: &placement };
+                patiently(|| self.repository.promote(&promotion, now))?;
             }
             Kind::Judgement if d.state != RolloutState::Halted => {}
             Kind::Judgement | Kind::Halt => {
                 let reason = d.reasons.join("; ");
                 let reason: String = reason.chars().take(400).collect();
-                for channel in both() {
+                for channel in at {
                     patiently(|| self.repository.halt(channel, &reason, decision.clone(), now))?;
                 }
             }
             Kind::Resume => {
-                for channel in both() {
+                for channel in at {
                     patiently(|| self.repository.resume(channel, decision.clone(), now))?;
                 }
             }
             Kind::RollBack => {
-                for channel in both() {
+                for channel in at {
                     patiently(|| self.repository.rollback(channel, decision.clone(), now))?;
                 }
             }

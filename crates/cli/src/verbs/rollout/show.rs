@@ -40,6 +40,9 @@ pub(super) fn status(world: &World, at: &At, html: Option<&Path>, watch: Option<
             observed: observed(&store, &query, policy.min_cell)?,
             quarantined: store.quarantined()?,
         };
+        if watch.is_some() {
+            ui::clear();
+        }
         world.print(&standing, || text(&standing))?;
         if let Some(path) = html {
             let links: Vec<&Decision> = place.chain.links().iter().map(|l| &l.decision).collect();
@@ -175,7 +178,11 @@ pub(super) fn replay(found: &Replay) -> String {
         RolloutVerdict::Halt => "halt",
     };
     let rows = found.judgements.iter().map(|j| {
-        let same = if j.same_bytes { "yes" } else { "no" };
+        let same = match (j.same_bytes, j.whole) {
+            (true, _) => "yes",
+            (false, true) => "no",
+            (false, false) => "no: telemetry is gone",
+        };
         let share = format!("{} %", f64::from(j.percent_bp) / 100.0);
         vec![j.day.clone(), share, verdict(j.then).into(), verdict(j.now).into(), same.into()]
     });
@@ -184,7 +191,16 @@ pub(super) fn replay(found: &Replay) -> String {
         Some(day) => format!("would have halted on {day}; {} devices would not have got the release", found.spared),
         None => "would not have halted".into(),
     };
-    format!("{table}\n{end}\n")
+    let mut text = format!("{table}\n{end}\n");
+    if found.elsewhere > 0 {
+        text +=
+            &format!("{} judgements rest on outcomes that are not here: name them by --outcomes\n", found.elsewhere);
+    }
+    if found.judgements.iter().any(|j| !j.whole) {
+        text +=
+            "telemetry is gone that judgements rested on: devices asked to be forgotten, or its retention is over\n";
+    }
+    text
 }
 
 /// What rollouts that were played came to.
