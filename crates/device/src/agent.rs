@@ -183,7 +183,7 @@ impl Agent {
         now: SystemTime,
     ) -> Result<(), DeviceError> {
         let (spec, release) = (&self.spec, release.release_digest.clone());
-        let cohort = cohort(memory.pointer.as_ref(), &spec.id, &release).into();
+        let cohort = cohort(memory.pointer.as_ref(), spec, &release).into();
         let whose = Whose { device: spec.id.clone(), channel: channel.into(), cohort, release };
         let mut diary = Diary::open(&self.state, Day::of(now), &whose, spec.power.map(|p| p.0))?;
         diary.forged();

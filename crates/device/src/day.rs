@@ -12,11 +12,11 @@ use plimsoll_record::{DeviceDay, Distributions, TelemetryRecord};
 use plimsoll_trust::{read_bounded, to_sorted_json};
 use serde::{Deserialize, Serialize};
 
-use crate::{DeviceError, disk, reference::Counted, state::State};
+use crate::{DeviceError, disk, keys, reference::Counted, state::State};
 
 const LIMIT: u64 = 1 << 20;
 /// What is counted reaches the disk this often: flash wears, and a power cut loses no more.
-const EVERY: Duration = Duration::from_secs(30);
+pub(crate) const EVERY: Duration = Duration::from_secs(30);
 /// Days that are kept.
 const KEPT: usize = 60;
 
@@ -55,40 +55,52 @@ pub(crate) struct Whose {
     pub(crate) release: String,
 }
 
+/// A day on which nothing has happened yet.
+pub(crate) fn blank(whose: Whose, day: &str) -> DeviceDay {
+    let Whose { device, channel, cohort, release } = whose;
+    DeviceDay {
+        schema: TelemetryRecord::SCHEMA.into(),
+        device,
+        day: day.into(),
+        release,
+        cohort,
+        channel,
+        inferences: 0,
+        over_budget: 0,
+        crashes: 0,
+        restarts: 0,
+        crash_loops: 0,
+        signature_failures: 0,
+        latency_log2_us: None,
+        shadow: None,
+        input_drift: None,
+        output_drift: None,
+        energy_joules: None,
+    }
+}
+
+/// Counts how long an inference took.
+pub(crate) fn count_latency(bins: &mut Vec<u64>, took: Duration) {
+    let bin = DeviceDay::latency_bin(took.as_micros() as u64);
+    bins.resize(bins.len().max(bin + 1), 0);
+    bins.iter_mut().skip(bin).take(1).for_each(|b| *b += 1);
+}
+
 impl Diary {
     /// The diary of a day; one that was begun is gone on with.
     pub(crate) fn open(state: &State, day: Day, whose: &Whose, watts: Option<f64>) -> Result<Self, DeviceError> {
-        let Whose { device, channel, cohort, release } = whose.clone();
-        let short = release.get(..16).unwrap_or(&release);
+        let short = whose.release.get(..16).unwrap_or(&whose.release);
         let path = state.folder().join("days").join(format!("{day}.{short}.json"));
         // A file that was damaged is begun anew: a day's counts are no reason not to run.
         let begun = read_bounded(&path, LIMIT).ok().and_then(|b| serde_json::from_slice::<Counts>(&b).ok());
         let mut counts = begun.unwrap_or_else(|| Counts {
-            record: DeviceDay {
-                schema: TelemetryRecord::SCHEMA.into(),
-                device,
-                day: day.to_string(),
-                release,
-                cohort: String::new(),
-                channel: String::new(),
-                inferences: 0,
-                over_budget: 0,
-                crashes: 0,
-                restarts: 0,
-                crash_loops: 0,
-                signature_failures: 0,
-                latency_log2_us: None,
-                shadow: None,
-                input_drift: None,
-                output_drift: None,
-                energy_joules: None,
-            },
+            record: blank(whose.clone(), &day.to_string()),
             busy: 0.0,
             shadow_busy: 0.0,
             inputs: Counted::default(),
             outputs: Counted::default(),
         });
-        (counts.record.channel, counts.record.cohort) = (channel, cohort);
+        (counts.record.channel, counts.record.cohort) = (whose.channel.clone(), whose.cohort.clone());
         Ok(Self { counts, path, saved: Instant::now(), watts })
     }
 
@@ -101,10 +113,7 @@ impl Diary {
         let record = &mut self.counts.record;
         record.inferences += 1;
         record.over_budget += u64::from(made.over_budget);
-        let bins = record.latency_log2_us.get_or_insert_default();
-        let bin = DeviceDay::latency_bin(made.took.as_micros() as u64);
-        bins.resize(bins.len().max(bin + 1), 0);
-        bins.iter_mut().skip(bin).take(1).for_each(|b| *b += 1);
+        count_latency(record.latency_log2_us.get_or_insert_default(), made.took);
         self.counts.busy += made.took.as_secs_f64();
         self.counts.inputs.take(made.inputs, &distributions.inputs);
         self.counts.outputs.take(made.outputs, &distributions.outputs);
@@ -187,14 +196,21 @@ pub(crate) fn forget_old(state: &State) -> Result<(), DeviceError> {
     Ok(())
 }
 
-/// The records of all days that are over, the oldest first; with `today`, that of the running day too.
+/// The records of all days that are over, the oldest first; with `today`, those of the running day too. A server's own come with those of
+/// each key that requests were drawn by.
 pub fn records(state: &State, before: Day, today: bool) -> Result<Vec<TelemetryRecord>, DeviceError> {
     let mut all = Vec::new();
+    let is_due = |day: &str| today || Day::parse(day).is_some_and(|day| day < before);
     for path in files(state)? {
+        if path.to_string_lossy().ends_with(keys::ENDING) {
+            let (day, records) = keys::records(&path)?;
+            all.extend(records.into_iter().filter(|_| is_due(&day)));
+            continue;
+        }
         let bytes = read_bounded(&path, LIMIT)?;
         let damaged = |e: serde_json::Error| DeviceError::Damaged { path: path.clone(), reason: e.to_string() };
         let counts: Counts = serde_json::from_slice(&bytes).map_err(damaged)?;
-        if today || Day::parse(&counts.record.day).is_some_and(|day| day < before) {
+        if is_due(&counts.record.day) {
             all.push(TelemetryRecord::DeviceDay(counts.record));
         }
     }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, time::SystemTime};
 
 use jiff::Timestamp;
+use plimsoll_profile::DeviceSpec;
 use plimsoll_record::{ChannelPointer, PointedRelease, PointerState};
 
 use crate::state::Installed;
@@ -90,11 +91,22 @@ fn waits(pointer: &ChannelPointer, now: SystemTime) -> Option<String> {
     (!holds).then(|| format!("the channel's release waits until {not_before}"))
 }
 
-/// What the device counts as, from the pointer that it saw last.
-pub(crate) fn cohort(pointer: Option<&ChannelPointer>, id: &str, release_digest: &str) -> &'static str {
+/// What the device counts as, from the pointer that it saw last. A server that routes is of neither arm: its requests are, by their keys.
+pub(crate) fn cohort(pointer: Option<&ChannelPointer>, spec: &DeviceSpec, release_digest: &str) -> &'static str {
     match pointer {
+        _ if spec.routes => "waiting",
         Some(p) if p.target.release_digest == release_digest => "treatment",
-        Some(p) if p.holds_back(p.bucket(id)) => "holdback",
+        Some(p) if p.holds_back(p.bucket(&spec.id)) => "holdback",
+        _ => "waiting",
+    }
+}
+
+/// What the key of a request counts as that a release answered: of an arm only where it was drawn for it.
+pub(crate) fn drawn(pointer: &ChannelPointer, key: &str, release_digest: &str) -> &'static str {
+    let bucket = pointer.bucket(key);
+    match pointer.target.release_digest == release_digest {
+        true if pointer.takes(bucket) => "treatment",
+        false if pointer.holds_back(bucket) => "holdback",
         _ => "waiting",
     }
 }

@@ -14,6 +14,8 @@ mod decide;
 mod error;
 mod fit;
 mod install;
+mod keys;
+mod lane;
 mod reference;
 mod runner;
 mod selftest;

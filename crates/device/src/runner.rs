@@ -1,21 +1,18 @@
 //! Runs the active release; the other one in shadow, or for a share of the requests. Counts crashes in a row, and goes back.
 
-use std::{
-    fs,
-    time::{Duration, Instant, SystemTime},
-};
+use std::time::{Duration, Instant, SystemTime};
 
 use plimsoll_onnx::{Tensor, Tensors};
 use plimsoll_profile::{Day, DeviceSpec};
-use plimsoll_record::{ChannelPointer, Distributions, PAYLOAD, PointerState};
-use plimsoll_runtime::{ExecError, Executor, LoadOptions, Session};
+use plimsoll_record::{ChannelPointer, PointerState};
+use plimsoll_runtime::{ExecError, Executor};
 
 use crate::{
     Agent, DeviceError,
     agent::{recover, roll_back},
-    day::{Diary, Made, Whose, forget_old},
-    decide::cohort,
-    reference::Reference,
+    day::{Diary, Made, forget_old},
+    keys::Tally,
+    lane::Lane,
     state::{Health, Installed, Slot, State},
 };
 
@@ -35,49 +32,6 @@ pub struct Answer {
     pub took: Duration,
     /// It went back to another release first, and why.
     pub went_back: Option<String>,
-}
-
-/// What a session was loaded for.
-type Shapes = Vec<(String, Vec<usize>)>;
-
-/// A release that is loaded.
-struct Lane {
-    slot: Slot,
-    installed: Installed,
-    model: Vec<u8>,
-    distributions: Distributions,
-    session: Option<(Shapes, Box<dyn Session>)>,
-    diary: Option<Diary>,
-}
-
-impl Lane {
-    fn open(state: &State, slot: Slot, installed: Installed) -> Result<Self, DeviceError> {
-        let payload = state.slot(slot).join(PAYLOAD);
-        let path = payload.join(&installed.model);
-        let model = fs::read(&path).map_err(|source| DeviceError::Io { path, source })?;
-        // What the self-test read; without it there is no drift.
-        let distributions = Reference::read(&payload).ok().flatten().map(|r| r.distributions).unwrap_or_default();
-        Ok(Self { slot, installed, model, distributions, session: None, diary: None })
-    }
-
-    fn run(&mut self, executor: &dyn Executor, inputs: &Tensors) -> Result<(Tensors, Duration), ExecError> {
-        let shapes: Shapes = inputs.iter().map(|(name, t)| (name.clone(), t.shape().to_vec())).collect();
-        if self.session.as_ref().is_none_or(|(loaded, _)| *loaded != shapes) {
-            self.session = None;
-            let session = executor.load(&self.model, &LoadOptions::for_inputs(inputs))?;
-            self.session = Some((shapes, session));
-        }
-        let Some((_, session)) = &mut self.session else {
-            return Err(ExecError::Failed { executor: executor.name().into(), reason: "nothing is loaded".into() });
-        };
-        let start = Instant::now();
-        let outputs = session.run(inputs)?;
-        Ok((outputs, start.elapsed()))
-    }
-
-    fn peak(&mut self) -> Option<u64> {
-        self.session.as_mut().and_then(|(_, session)| session.peak_memory())
-    }
 }
 
 /// Runs what the agent installed.
@@ -140,7 +94,7 @@ impl<'r> Runner<'r> {
         forget_old(runner.state)?;
         if runner.health.row >= runner.spec.crashes {
             let row = runner.health.row;
-            runner.go_back(&format!("{row} starts in a row did not end"), now)?;
+            runner.go_back(&format!("{row} starts in a row did not end"), None, now)?;
         }
         runner.open_other()?;
         runner.note(now, false)?.restarted();
@@ -161,8 +115,13 @@ impl<'r> Runner<'r> {
     fn open_other(&mut self) -> Result<(), DeviceError> {
         let slot = self.active.slot.other();
         let wanted = self.spec.routes || self.spec.shadow > 0.0;
-        let different = |i: &Installed| i.release.release_digest != self.active.installed.release.release_digest;
-        self.other = match self.state.installed(slot)?.filter(|i| wanted && different(i)) {
+        let refused = self.state.memory()?.refused;
+        // Neither the same once more, nor what was given up.
+        let stands = |i: &Installed| {
+            i.release.release_digest != self.active.installed.release.release_digest
+                && !refused.contains_key(&i.release.release_digest)
+        };
+        self.other = match self.state.installed(slot)?.filter(|i| wanted && stands(i)) {
             // Its files may be on their way out: the agent is at work there.
             Some(installed) => Lane::open(self.state, slot, installed).ok(),
             None => None,
@@ -199,12 +158,15 @@ impl<'r> Runner<'r> {
     }
 
     /// Goes back to the other slot. Whether there was something to go back to.
-    fn go_back(&mut self, reason: &str, now: SystemTime) -> Result<bool, DeviceError> {
+    fn go_back(&mut self, reason: &str, key: Option<&str>, now: SystemTime) -> Result<bool, DeviceError> {
         self.save(true)?;
         if !roll_back(self.state, reason)? {
             return Ok(false);
         }
         self.note(now, false)?.gave_up();
+        if let Some(tally) = self.tally(key, now, false)? {
+            tally.gave_up();
+        }
         self.save(true)?;
         let (slot, installed) = self.state.active()?.ok_or(DeviceError::NoModel)?;
         self.take_over(slot, installed)?;
@@ -214,39 +176,18 @@ impl<'r> Runner<'r> {
     /// The diary of the day of the active release, or of the other one.
     fn note(&mut self, now: SystemTime, other: bool) -> Result<&mut Diary, DeviceError> {
         let (spec, state, pointer) = (self.spec, self.state, self.pointer.as_ref());
-        let lane = match (other, &mut self.other) {
-            (true, Some(lane)) => lane,
-            _ => &mut self.active,
-        };
-        let release = lane.installed.release.release_digest.clone();
-        let cohort = match spec.routes {
-            true if pointer.is_some_and(|p| p.target.release_digest == release) => "treatment",
-            // Requests are drawn, not the server: whatever does not go to the release is what it is compared with.
-            true => "holdback",
-            false => cohort(pointer, &spec.id, &release),
-        };
-        let channel = lane.installed.channel.clone();
-        let whose = Whose { device: spec.id.clone(), channel, cohort: cohort.into(), release };
-        let day = Day::of(now);
-        if lane.diary.as_ref().is_none_or(|d| !d.is_of(day, &whose)) {
-            if let Some(old) = &mut lane.diary {
-                old.save(state, &lane.distributions, true)?;
-            }
-            lane.diary = None;
-        }
-        match &mut lane.diary {
-            Some(diary) => Ok(diary),
-            empty => Ok(empty.insert(Diary::open(state, day, &whose, spec.power.map(|p| p.0))?)),
-        }
+        chosen(&mut self.active, &mut self.other, other).diary(Day::of(now), spec, state, pointer)
+    }
+
+    /// What a server counts of a request's key; nothing where none is drawn by.
+    fn tally(&mut self, key: Option<&str>, now: SystemTime, other: bool) -> Result<Option<&mut Tally>, DeviceError> {
+        let (spec, state) = (self.spec, self.state);
+        let (Some(key), Some(pointer), true) = (key, self.pointer.as_ref(), spec.routes) else { return Ok(None) };
+        chosen(&mut self.active, &mut self.other, other).tally(key, Day::of(now), spec, state, pointer)
     }
 
     fn save(&mut self, now: bool) -> Result<(), DeviceError> {
-        for lane in [Some(&mut self.active), self.other.as_mut()].into_iter().flatten() {
-            if let Some(diary) = &mut lane.diary {
-                diary.save(self.state, &lane.distributions, now)?;
-            }
-        }
-        Ok(())
+        [Some(&mut self.active), self.other.as_mut()].into_iter().flatten().try_for_each(|l| l.save(self.state, now))
     }
 
     /// Whether a request goes to the other release, by the channel's pointer and the request's key.
@@ -269,14 +210,14 @@ impl<'r> Runner<'r> {
         self.look()?;
         let mut went_back = None;
         if self.goes_to_other(key)
-            && let Some(answer) = self.infer_other(inputs, now)?
+            && let Some(answer) = self.infer_other(key, inputs, now)?
         {
             return Ok(answer);
         }
         loop {
             match self.active.run(self.executor, inputs) {
                 Ok((outputs, took)) => {
-                    self.made(inputs, &outputs, took, now, false)?;
+                    self.made(key, (inputs, &outputs), took, now, false)?;
                     self.shadow(inputs, &outputs, now)?;
                     self.proven()?;
                     self.save(false)?;
@@ -285,7 +226,7 @@ impl<'r> Runner<'r> {
                 }
                 Err(e) if is_crash(&e) => {
                     self.active.session = None;
-                    self.note(now, false)?.crashed();
+                    self.crashed(key, now, false)?;
                     self.health.row += 1;
                     self.good = 0;
                     self.state.set_health(&self.health)?;
@@ -294,7 +235,7 @@ impl<'r> Runner<'r> {
                         continue;
                     }
                     let reason = format!("it crashed {} times in a row: {e}", self.health.row);
-                    if !self.go_back(&reason, now)? {
+                    if !self.go_back(&reason, key, now)? {
                         return Err(e.into());
                     }
                     went_back = Some(reason);
@@ -305,18 +246,23 @@ impl<'r> Runner<'r> {
     }
 
     /// An answer of the other release; `None` where it crashed, which is the active one's turn then.
-    fn infer_other(&mut self, inputs: &Tensors, now: SystemTime) -> Result<Option<Answer>, DeviceError> {
+    fn infer_other(
+        &mut self,
+        key: Option<&str>,
+        inputs: &Tensors,
+        now: SystemTime,
+    ) -> Result<Option<Answer>, DeviceError> {
         let Some(other) = &mut self.other else { return Ok(None) };
         let release = other.installed.release.release_digest.clone();
         match other.run(self.executor, inputs) {
             Ok((outputs, took)) => {
-                self.made(inputs, &outputs, took, now, true)?;
+                self.made(key, (inputs, &outputs), took, now, true)?;
                 self.save(false)?;
                 Ok(Some(Answer { outputs, release, took, went_back: None }))
             }
             Err(e) if is_crash(&e) => {
                 other.session = None;
-                self.note(now, true)?.crashed();
+                self.crashed(key, now, true)?;
                 self.save(true)?;
                 Ok(None)
             }
@@ -324,10 +270,18 @@ impl<'r> Runner<'r> {
         }
     }
 
+    fn crashed(&mut self, key: Option<&str>, now: SystemTime, other: bool) -> Result<(), DeviceError> {
+        self.note(now, other)?.crashed();
+        if let Some(tally) = self.tally(key, now, other)? {
+            tally.crashed();
+        }
+        Ok(())
+    }
+
     fn made(
         &mut self,
-        inputs: &Tensors,
-        outputs: &Tensors,
+        key: Option<&str>,
+        (inputs, outputs): (&Tensors, &Tensors),
         took: Duration,
         now: SystemTime,
         other: bool,
@@ -337,6 +291,9 @@ impl<'r> Runner<'r> {
         let lane = if other { self.other.as_mut() } else { Some(&mut self.active) };
         if let Some(Lane { diary: Some(diary), distributions, .. }) = lane {
             diary.inference(&Made { inputs, outputs, took, over_budget }, distributions);
+        }
+        if let Some(tally) = self.tally(key, now, other)? {
+            tally.inference(took, over_budget);
         }
         Ok(())
     }
@@ -387,6 +344,14 @@ impl<'r> Runner<'r> {
         self.health.running = false;
         self.state.set_health(&self.health)?;
         self.save(true)
+    }
+}
+
+/// The other lane where it is asked for and there, else the active one.
+fn chosen<'l>(active: &'l mut Lane, other: &'l mut Option<Lane>, wanted: bool) -> &'l mut Lane {
+    match (wanted, other) {
+        (true, Some(lane)) => lane,
+        _ => active,
     }
 }
 

@@ -379,39 +379,6 @@ fn the_only_model_is_kept_though_it_crashes() {
 }
 
 #[test]
-fn a_server_routes_requests_by_their_key_between_two_releases() {
-    let team = one_in_general();
-    team.release("2.0.0", &model(), |_| {});
-    team.promote(3_000, 1_000);
-    let spec = team.spec("server", "");
-    let agent = Agent::new(plimsoll_profile::DeviceSpec { routes: true, ..spec }).unwrap();
-    check(&agent, DeviceAction::Switched, "", "2.0.0");
-    sync(&agent);
-    let pointer = team.repository.pointer("general").unwrap().unwrap();
-    let now = SystemTime::now();
-    let mut runner = Runner::start(&agent, &TractExecutor, now).unwrap();
-    let mut new = 0;
-    for user in 0..1_000 {
-        let key = format!("user-{user}");
-        let answer = runner.infer(Some(&key), &image(4.0), now).unwrap();
-        let takes = pointer.takes(pointer.bucket(&key));
-        assert_eq!(answer.release == pointer.target.release_digest, takes, "{key}");
-        new += u64::from(takes);
-    }
-    assert!((250..350).contains(&new), "{new}");
-    runner.end().unwrap();
-    let days = records(agent.state(), Day::of(now), true).unwrap();
-    let cohorts: Vec<(String, u64)> = days
-        .into_iter()
-        .filter_map(|r| if let TelemetryRecord::DeviceDay(d) = r { Some((d.cohort, d.inferences)) } else { None })
-        .collect();
-    assert!(
-        cohorts.contains(&("treatment".into(), new)) && cohorts.contains(&("holdback".into(), 1_000 - new)),
-        "{cohorts:?}"
-    );
-}
-
-#[test]
 fn an_executor_that_cannot_be_started_is_not_held_against_the_release() {
     struct Absent;
     impl Executor for Absent {
