@@ -18,7 +18,7 @@ use std::{
 use common::{
     error, expect,
     fleet::{begin, pointer, telemetry},
-    json, plimsoll_in,
+    json, plimsoll_in, release_digits,
 };
 use plimsoll_record::{
     AuditAction, AuditEntry, Decision, Intake, PointerState, ProblemRecord, RolloutState, RolloutStatus,
@@ -297,7 +297,7 @@ fn only_batches_that_a_gateway_signed_are_taken_where_its_key_is_given() {
     };
     fs::write(f.join("one.jsonl"), record(f, &device(f, "d", false), "2026-11-04")).unwrap();
     let args = ["rollout", "ingest", "one.jsonl", "--gateway-key", "gateway.pub.pem", "--day", "2026-12-30"];
-    assert!(error(f, 98, &args).contains("not signed by a gateway"));
+    assert!(error(f, 98, &args).contains("not signed by a gateway: there is no one.jsonl.dsse.json"));
     sign("one.jsonl");
     assert_eq!(taken(f, &["one.jsonl", "--gateway-key", "gateway.pub.pem"]).taken, 1);
     // What was changed on its way, and what another gateway signed.
@@ -310,6 +310,27 @@ fn only_batches_that_a_gateway_signed_are_taken_where_its_key_is_given() {
     let other = FileKey::read_or_create(&f.join("other.pem")).unwrap();
     fs::write(f.join("gateway.pub.pem"), other.public_key().pem()).unwrap();
     error(f, 98, &args);
+}
+
+#[test]
+fn who_is_held_back_in_a_beta_after_a_beta_is_compared_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let f = folder.path();
+    begin(f);
+    // 1.1.0 never got further than the beta; devices that are held back from 1.2.0 there run it.
+    release_digits(f, "1.2.0");
+    let start = ["rollout", "start", "--policy", "policy.toml", "--day", "2026-11-01", "--rollout", "next"];
+    let started: Decision = serde_json::from_value(json(f, 0, &[&start[..], &["--json"]].concat())).unwrap();
+    let beta = pointer(f, "beta").previous.unwrap();
+    assert_eq!((beta.version.as_str(), started.rollout.previous_in_beta), ("1.1.0", Some(beta.release_digest)));
+    assert_eq!(started.rollout.previous, pointer(f, "general").target.release_digest);
+    telemetry(f, "beta.jsonl", "beta", "2026-11-01", 8, 0);
+    fs::copy(f.join("beta.jsonl"), f.join("next.jsonl")).unwrap();
+    expect(f, 0, &["rollout", "ingest", "next.jsonl", "--rollout", "next", "--day", "2026-12-30"]);
+    let judged = json(f, 0, &["rollout", "decide", "--day", "2026-11-08", "--rollout", "next", "--json"]);
+    assert!(judged["evidence"]["holdback"].as_u64() > Some(30), "{}", judged["evidence"]);
+    assert_eq!(judged["metrics"][0]["standing"], "non-inferior");
+    expect(f, 0, &["rollout", "replay", "--rollout", "next"]);
 }
 
 #[test]

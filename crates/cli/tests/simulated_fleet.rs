@@ -23,6 +23,7 @@ use std::{
 use plimsoll_device::{Agent, DeviceError, Runner, records};
 use plimsoll_profile::{Day, Policy, RolloutMetric};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState, RolloutVerdict, TelemetryRecord};
+use plimsoll_rollout::judge::is_for_a_person;
 use plimsoll_runtime::TractExecutor;
 use policy::policy;
 use support::{Team, crashing, image, model, version};
@@ -251,7 +252,7 @@ impl Fleet {
                 persons,
                 reasons: d.reasons.clone(),
             };
-            let asked = judged.person && judged.missing.iter().all(|m| m.contains("a person decides"));
+            let asked = judged.person && judged.missing.iter().all(|m| is_for_a_person(m));
             let moved = match judged.verdict {
                 RolloutVerdict::Halt => {
                     self.sync();

@@ -66,6 +66,9 @@ pub struct RolledOut {
     pub release: String,
     /// Digest of the release that it replaces, which the holdback keeps.
     pub previous: String,
+    /// Digest of what the beta channel was at before, where that is another one than everybody has: who is held back in the beta runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous_in_beta: Option<String>,
 }
 
 /// A stage on the way to everybody.

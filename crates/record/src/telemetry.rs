@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 pub struct DeviceDay {
     /// `plimsoll.telemetry/1`.
     pub schema: String,
-    /// Pseudonymous device id.
+    /// Pseudonymous id of the device; on a server that routes, what a request's release is drawn by, such as a user.
     pub device: String,
     /// UTC day, `YYYY-MM-DD`.
     pub day: String,

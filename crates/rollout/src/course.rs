@@ -11,7 +11,7 @@ use plimsoll_record::{Decision, DecisionKind, EvidenceBase, RolledOut, RolloutSt
 use crate::{
     chain::Link,
     error::RolloutError,
-    judge::{Detail, Judge, When},
+    judge::{Detail, Judge, When, is_for_a_person},
     ladder::{Ladder, Rung, days},
     store::{Kept, StageQuery},
 };
@@ -123,9 +123,11 @@ impl<'c> Course<'c> {
 
     /// What to ask of telemetry up to a day.
     pub fn query(&self, day: Day, batch: u64) -> Result<StageQuery, RolloutError> {
+        // The beta may have been at a release that everybody else never got.
+        let in_beta = self.rollout.previous_in_beta.as_ref().filter(|_| self.stage.number == 0);
         Ok(StageQuery {
             candidate: self.rollout.release.clone(),
-            previous: self.rollout.previous.clone(),
+            previous: in_beta.unwrap_or(&self.rollout.previous).clone(),
             channel: self.stage.channel.clone(),
             first_day: number(&self.stage.since)?,
             last_day: day.number(),
@@ -254,8 +256,8 @@ impl<'c> Course<'c> {
         self.running()?;
         match self.judged() {
             Some(last) if last.person => {
-                let others: Vec<&str> =
-                    last.missing.iter().filter(|m| !m.contains("a person decides")).map(String::as_str).collect();
+                let (powers, others): (Vec<String>, Vec<String>) =
+                    last.missing.iter().cloned().partition(|m| is_for_a_person(m));
                 // A long hold is a person's to end, whatever is missing; otherwise only what no stage can prove is.
                 let waited = i64::from(day.number()) - i64::from(number(&self.stage.since)?) + 1;
                 if !others.is_empty() && waited.unsigned_abs() <= days(self.policy.person_after.0) {
@@ -264,7 +266,6 @@ impl<'c> Course<'c> {
                         others.join("; ")
                     ));
                 }
-                let powers = last.missing.iter().filter(|m| m.contains("a person decides")).cloned();
                 let reasons = std::iter::once(reason.to_owned()).chain(powers).collect();
                 Ok(self.onward(DecisionKind::Resolve, day, by, reasons))
             }

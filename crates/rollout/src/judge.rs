@@ -16,6 +16,14 @@ use crate::{
     metrics::{Rates, Seen, own, power},
 };
 
+/// How what is missing ends that no evidence will bring.
+const BY_A_PERSON: &str = "a person decides";
+
+/// Whether what a judgement misses is a person's to decide; evidence or time bring the rest.
+pub fn is_for_a_person(missing: &str) -> bool {
+    missing.ends_with(BY_A_PERSON)
+}
+
 /// When evidence is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct When {
@@ -135,7 +143,7 @@ fn judge(judge: &Judge<'_>, rung: &Rung, when: When, evidence: &Evidence, detail
                 person = true;
                 let power = power.map_or("unknown".into(), |p| format!("{:.0} %", 100.0 * p));
                 missing.push(format!(
-                    "{name}: no stage of the plan can prove a margin of {} (power here {power}); a person decides",
+                    "{name}: no stage of the plan can prove a margin of {} (power here {power}); {BY_A_PERSON}",
                     amount(tolerance, tolerance.margin)
                 ));
             }

@@ -11,7 +11,7 @@ use plimsoll_stats::Random;
 
 use crate::{
     evidence::{Evidence, Span},
-    judge::{Detail, Judge, When},
+    judge::{Detail, Judge, When, is_for_a_person},
     ladder::{Ladder, Rung, days},
     outcome::{Cohort, Outcome},
 };
@@ -204,9 +204,7 @@ pub fn play(judge: &Judge<'_>, policy: &Policy, world: &World, harm: &Harm, seed
                 RolloutVerdict::Halt => Some(End::Halted),
                 // What a person is asked for is decided when all else is there.
                 RolloutVerdict::Hold if of_stage > days(policy.person_after.0) => Some(End::Held),
-                RolloutVerdict::Hold
-                    if judgement.person && judgement.missing.iter().all(|m| m.contains("a person decides")) =>
-                {
+                RolloutVerdict::Hold if judgement.person && judgement.missing.iter().all(|m| is_for_a_person(m)) => {
                     Some(End::Person)
                 }
                 RolloutVerdict::Hold => None,

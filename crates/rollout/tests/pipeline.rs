@@ -144,6 +144,10 @@ fn hostile_rows_go_into_quarantine_and_change_no_decision() {
             good.replace("stranger", &forged).replace("holdback", "treatment").replace(&digest('a'), &digest('b')),
             Reason::ForgedCohort,
         ),
+        (
+            good.replace("treatment", "holdback").replace(&digest('a'), &digest('b')).replace("stranger", &forged),
+            Reason::ForgedCohort,
+        ),
         (good.replace("\"treatment\"", "\"everybody\"").replace("\"holdback\"", "\"everybody\""), Reason::BadCohort),
         (good.replace("stranger", ""), Reason::BadId),
         (good.replace("telemetry/1", "telemetry/9"), Reason::OtherSchema),
@@ -312,6 +316,7 @@ fn names_and_reasons_are_no_markup() {
         version: "\u{202e}1".into(),
         release: digest('b'),
         previous: digest('a'),
+        previous_in_beta: None,
     };
     let first = course::start(&world.policy, "x", rollout, day("2026-11-01"), "\"><img src=x>").unwrap();
     let page = plimsoll_rollout::render::html(&[&first], &world.policy, &[]);

@@ -253,6 +253,8 @@ impl Rules {
             let bucket = p.bucket(&d.device);
             let forged = match cohort {
                 1 if d.release == p.target.release_digest => !p.takes(bucket),
+                // Who is held back has not got it.
+                2 if d.release == p.target.release_digest => true,
                 2 if p.previous.as_ref().is_some_and(|previous| previous.release_digest == d.release) => {
                     !p.holds_back(bucket)
                 }

@@ -144,7 +144,13 @@ impl World {
     }
 
     pub(crate) fn start(&self) {
-        let rollout = RolledOut { name: "m".into(), version: "1".into(), release: digest('b'), previous: digest('a') };
+        let rollout = RolledOut {
+            name: "m".into(),
+            version: "1".into(),
+            release: digest('b'),
+            previous: digest('a'),
+            previous_in_beta: None,
+        };
         let first = course::start(&self.policy, &self.sha256(), rollout, day("2026-11-01"), "a").unwrap();
         self.chain().append(first, &[&self.key as &dyn KeySource]).unwrap();
     }

@@ -76,7 +76,11 @@ fn signed(file: &Arrived, keys: &[PublicKey]) -> Result<(), Failure> {
         Failure::new(Code::VerificationRefused, format!("{} is not signed by a gateway: {reason}", file.name.display()))
             .help("nothing of it was taken; have the gateway send it again, or leave --gateway-key away")
     };
-    let bytes = read_bounded(&envelope_of(&file.bytes), 1 << 20).map_err(|e| refused(e.to_string()))?;
+    let envelope = envelope_of(&file.bytes);
+    if !envelope.exists() {
+        return Err(refused(format!("there is no {}", envelope_of(&file.name).display())));
+    }
+    let bytes = read_bounded(&envelope, 1 << 20).map_err(|e| refused(e.to_string()))?;
     let keys: Vec<&PublicKey> = keys.iter().collect();
     let payload =
         Envelope::from_json(&bytes).and_then(|e| e.verify(BATCH, &keys, 1)).map_err(|e| refused(e.to_string()))?;

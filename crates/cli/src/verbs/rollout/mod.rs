@@ -81,7 +81,7 @@ fn start(world: &World, act: &Act, policy: &Path) -> Result<Exit, Failure> {
         return Err(Failure::new(Code::RolloutOrder, "the beta channel is at nothing yet")
             .help("`plimsoll release` puts a release there"));
     };
-    let before = general.map(|g| g.target).filter(|g| *g != beta.target).or(beta.previous);
+    let before = general.map(|g| g.target).filter(|g| *g != beta.target).or_else(|| beta.previous.clone());
     let Some(previous) = before else {
         let help =
             "the first release has none before it: `plimsoll channel publish --channel general` gives it to everybody";
@@ -93,6 +93,7 @@ fn start(world: &World, act: &Act, policy: &Path) -> Result<Exit, Failure> {
         name: beta.target.release,
         version: beta.target.version,
         release: beta.target.release_digest,
+        previous_in_beta: beta.previous.map(|p| p.release_digest).filter(|p| *p != previous.release_digest),
         previous: previous.release_digest,
     };
     let (found, sha256) = read_policy(policy)?;

@@ -122,8 +122,8 @@ impl Place {
                 .chain(p.previous.iter().map(|p| p.release_digest.clone()))
                 .collect::<Vec<_>>()
         };
-        let rolled =
-            self.chain.links().iter().flat_map(|l| [&l.decision.rollout.release, &l.decision.rollout.previous]);
+        let rolled = self.chain.links().iter().map(|l| &l.decision.rollout);
+        let rolled = rolled.flat_map(|r| [&r.release, &r.previous].into_iter().chain(&r.previous_in_beta));
         let releases = pointers.iter().flat_map(of).chain(rolled.cloned()).collect();
         Ok(Rules {
             today: self.today().number(),

@@ -1,6 +1,6 @@
 //! A rollout on one screen.
 
-use std::{path::Path, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, path::Path, time::Duration};
 
 use plimsoll_record::{
     Decision, DecisionKind, MetricEvidence, MetricStanding, Replay, RolloutState, RolloutStatus, RolloutVerdict,
@@ -77,8 +77,7 @@ fn text(s: &RolloutStatus) -> String {
         lines.push("the last decision was interrupted: the next verb that changes anything moves the channels".into());
     }
     if !s.quarantined.is_empty() {
-        let all = s.quarantined.iter().map(|(reason, n)| format!("{n} {reason}"));
-        lines.push(format!("quarantine: {}", all.collect::<Vec<_>>().join("; ")));
+        lines.push(quarantine(&s.quarantined));
     }
     lines.push(String::new());
     lines.push(decision(s.last_judgement.as_ref().unwrap_or(d)));
@@ -92,6 +91,19 @@ fn text(s: &RolloutStatus) -> String {
         lines.push(ui::table(&["besides", "release", "holdback"], s.observed.iter().map(row).collect()));
     }
     lines.join("\n")
+}
+
+/// What was not taken, the most frequent reasons first: a line of a screen.
+fn quarantine(by_reason: &BTreeMap<String, u64>) -> String {
+    const SHOWN: usize = 3;
+    let mut all: Vec<(&String, u64)> = by_reason.iter().map(|(reason, n)| (reason, *n)).collect();
+    all.sort_by_key(|(_, n)| Reverse(*n));
+    let (shown, others) = all.split_at(all.len().min(SHOWN));
+    let mut told: Vec<String> = shown.iter().map(|(reason, n)| format!("{} × {reason}", ui::count(*n))).collect();
+    if !others.is_empty() {
+        told.push(format!("{} for other reasons", ui::count(others.iter().map(|(_, n)| n).sum())));
+    }
+    format!("quarantine: {}", told.join("; "))
 }
 
 fn state(state: RolloutState) -> &'static str {
