@@ -32,6 +32,7 @@ pub(crate) fn say(line: &str) {
 }
 
 /// Clears the terminal that stdout is, if it is one: what follows stands in the place of what was.
+#[cfg(feature = "rollout")]
 pub(crate) fn clear() {
     let mut out = std::io::stdout().lock();
     if out.is_terminal() {
