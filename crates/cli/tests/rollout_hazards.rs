@@ -278,6 +278,12 @@ fn who_enrols_leaves_or_asks_to_be_forgotten_is_heeded() {
     fs::write(f.join("late.jsonl"), text.replace("2026-11-04", "2026-11-05")).unwrap();
     let intake = taken(f, &["late.jsonl"]);
     assert_eq!((intake.taken, intake.quarantined.get("a device that asked to be forgotten")), (0, Some(&1)));
+    // Without the key they would all be strangers.
+    let key = f.join(ROLLOUT).join("pseudonym.key");
+    fs::rename(&key, f.join("kept")).unwrap();
+    assert!(error(f, 96, &["rollout", "ingest", "late.jsonl"]).contains("pseudonym.key is gone"));
+    assert!(error(f, 96, &["rollout", "forget", "d2"]).contains("put it back"));
+    fs::rename(f.join("kept"), &key).unwrap();
     fs::write(f.join("list.csv"), "device,consented,left\nd1,yesterday,\n").unwrap();
     assert!(error(f, 96, &["rollout", "enrol", "list.csv"]).contains("line 2 of list.csv has no day of consent"));
 }

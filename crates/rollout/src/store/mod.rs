@@ -78,6 +78,11 @@ impl Store {
         Batch::begin(&mut self.connection, self.path.clone(), sha256)
     }
 
+    /// Whether anybody's pseudonym may be in it.
+    pub fn knows_anybody(&self) -> Result<bool, RolloutError> {
+        Ok(self.last_batch()? > 0 || self.enrolled()?.is_some() || !self.forgotten()?.is_empty())
+    }
+
     /// Number of the last file taken.
     pub fn last_batch(&self) -> Result<u64, RolloutError> {
         let last = self.connection.query_row("SELECT COALESCE(MAX(batch), 0) FROM batches", [], |r| r.get::<_, i64>(0));

@@ -100,7 +100,14 @@ impl Place {
 
     pub(super) fn pseudonyms(&self) -> Result<Pseudonyms, Failure> {
         atomic::create_folders(&self.folder).map_err(|e| Failure::not_written(&self.folder, &e))?;
-        Ok(Pseudonyms::of_file(&self.folder.join("pseudonym.key"))?)
+        let path = self.folder.join("pseudonym.key");
+        // Under another key everybody would be somebody else: who was forgotten would come back, who was counted would count twice.
+        if !path.exists() && self.store()?.knows_anybody()? {
+            let message = format!("{} is gone, by which the store knows its devices", path.display());
+            return Err(Failure::new(Code::BadData, message)
+                .help("put it back from where it is kept; without it, begin anew with another --rollout folder"));
+        }
+        Ok(Pseudonyms::of_file(&path)?)
     }
 
     /// Both channels, as far as they are at something.
