@@ -18,8 +18,6 @@ use crate::{Context, Refusal};
 
 /// Channels that kernels work on at a time.
 pub(super) const KERNEL: usize = 8;
-/// Multiply-accumulates that take as long as it takes to make a result of a sum and to store it.
-const STORED: f64 = 16.0;
 /// How far beyond the target is still what was asked for, as a share of the whole.
 pub(super) const TOLERANCE: f64 = 0.02;
 
@@ -125,20 +123,17 @@ impl<'a, 'm> Meter<'a, 'm> {
         Ok(changed)
     }
 
-    /// What is left for vectors to do without these channels: multiply-accumulates and the results they make, those in lanes without a
-    /// channel included.
+    /// What is left for vectors to do without these channels: multiply-accumulates, those in lanes without a channel included.
     pub(super) fn lanes(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
         let model = self.without(channels)?;
         let counted = analyse(&model, &infer(&model, &self.sizes));
         let filled = |node: &NodeCost| -> f64 {
-            let macs = node.macs.unwrap_or(0) as f64;
-            let Some(shape) = node.shape.as_deref().filter(|_| macs > 0.0) else { return macs };
-            let made = match node.op.as_str() {
+            let made = node.shape.as_deref().and_then(|shape| match node.op.as_str() {
                 "Conv" | "ConvTranspose" => shape.get(1),
                 _ => shape.last(),
-            };
-            let work = macs + STORED * shape.iter().product::<usize>() as f64;
-            made.filter(|n| **n > 0).map_or(work, |n| work * n.next_multiple_of(KERNEL) as f64 / *n as f64)
+            });
+            let macs = node.macs.unwrap_or(0) as f64;
+            made.filter(|n| **n > 0).map_or(macs, |n| macs * n.next_multiple_of(KERNEL) as f64 / *n as f64)
         };
         Ok(counted.nodes.iter().map(filled).sum())
     }
