@@ -72,7 +72,7 @@ impl Judged {
     /// Whether another one clearly does less damage, or less work where neither does much.
     fn is_worse_than(&self, other: &Self) -> bool {
         if self.damage.max(other.damage) <= LITTLE {
-            return (other.lanes, other.damage) < (self.lanes, self.damage);
+            return other.lanes < self.lanes;
         }
         Gain::of(&self.losses, &other.losses).is_beyond(CLEAR)
     }
