@@ -130,6 +130,16 @@ impl Step {
         Some((output, finish.rows, finish.columns))
     }
 
+    /// The same output, to be given another place.
+    pub(crate) fn output_mut(&mut self, buffer: Buffer) -> Option<&mut Output> {
+        let finish = match self {
+            Self::Pool(s) => return Some(&mut s.output),
+            Self::Reduce(s) => return Some(&mut s.output),
+            _ => self.finish_mut()?,
+        };
+        finish.outputs.iter_mut().find(|o| o.buffer == buffer)
+    }
+
     /// The element-wise program that it ends with, or is.
     pub(crate) fn finish_mut(&mut self) -> Option<&mut Pointwise> {
         match self {

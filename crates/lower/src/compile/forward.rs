@@ -4,7 +4,7 @@
 use crate::{
     isa::Starts,
     program::{Buffer, Kind, Place, Step},
-    step::{Arg, BinaryFn, Copy, Fill, Micro, Output, Pattern, Pointwise, Rows},
+    step::{Arg, BinaryFn, Copy, Fill, Micro, Output, Pattern, Rows},
 };
 
 /// Takes such steps out of `steps`, whose buffers are still values, `lens[v]` elements long; those of `kept` are read after the end.
@@ -99,48 +99,22 @@ fn store_there(steps: &mut [Step], position: usize, copy: &Copy, kept: &[Buffer]
         // A concatenation of a value with itself: a step takes each of its outputs once.
         return false;
     }
-    // Others write the rest of a concatenation.
-    let whole = others == [position] && (copy.fill.is_some() || copy.covers());
-    let output = |rows: usize, columns: usize| {
-        let rows = rows_of(copy, rows, columns)?;
-        Some(Output { buffer: copy.output, rows })
+    let Some((_, rows, columns)) = steps[*writer].output(copy.input) else { return false };
+    let spills = match &steps[*writer] {
+        Step::Conv(step) => step.spill && !step.blocks.iter().all(|b| b.fills_lanes()),
+        Step::Depthwise(_) | Step::Pointwise(_) => true,
+        Step::Pool(_) | Step::Reduce(_) => false,
+        Step::Copy(_) | Step::Fill(_) => return false,
     };
-    match &mut steps[*writer] {
-        Step::Conv(step) => {
-            // What a row spills is written later, by its neighbours or as part of the border.
-            let spills = step.spill && !step.blocks.iter().all(|b| b.fills_lanes());
-            let finish = &mut step.finish;
-            let Some(output) = output(finish.rows, finish.columns) else { return false };
-            if spills && !(whole && ascending(&output.rows)) {
-                return false;
-            }
-            store_instead(finish, copy.input, output)
-        }
-        Step::Depthwise(step) => {
-            let finish = &mut step.finish;
-            let Some(output) = output(finish.rows, finish.columns) else { return false };
-            whole && ascending(&output.rows) && store_instead(finish, copy.input, output)
-        }
-        Step::Pointwise(finish) => {
-            let Some(output) = output(finish.rows, finish.columns) else { return false };
-            whole && ascending(&output.rows) && store_instead(finish, copy.input, output)
-        }
-        Step::Pool(step) => match output(step.images * step.windows.len(), step.channels) {
-            Some(output) => {
-                step.output = output;
-                true
-            }
-            None => false,
-        },
-        Step::Reduce(step) => match output(step.outer, step.inner) {
-            Some(output) => {
-                step.output = output;
-                true
-            }
-            None => false,
-        },
-        Step::Copy(_) | Step::Fill(_) => false,
+    let Some(rows) = rows_of(copy, rows, columns) else { return false };
+    // What a row spills is written later, by its neighbours or as part of the border; others write the rest of a concatenation.
+    let whole = others == [position] && (copy.fill.is_some() || copy.covers());
+    if spills && !(whole && ascending(&rows)) {
+        return false;
     }
+    let Some(output) = steps[*writer].output_mut(copy.input) else { return false };
+    *output = Output { buffer: copy.output, rows };
+    true
 }
 
 /// Where the copy moves the rows of a result to; none if it takes them apart or leaves some out.
@@ -184,13 +158,6 @@ fn ascending(rows: &Rows) -> bool {
         Rows::From(_) => true,
         Rows::At(starts) => starts.as_slice().is_sorted(),
     }
-}
-
-/// Stores what goes to `before` there instead.
-fn store_instead(program: &mut Pointwise, before: Buffer, output: Output) -> bool {
-    let Some(index) = program.outputs.iter().position(|o| o.buffer == before) else { return false };
-    program.outputs[index] = output;
-    true
 }
 
 /// What the copy filled and no step writes now.
