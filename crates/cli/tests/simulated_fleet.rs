@@ -21,7 +21,7 @@ use std::{
 };
 
 use plimsoll_device::{Agent, DeviceError, Runner, records};
-use plimsoll_profile::{Day, Policy, RolloutMetric};
+use plimsoll_profile::{Day, DeviceSpec, Policy, RolloutMetric};
 use plimsoll_record::{ChannelPointer, Decision, RolloutState, RolloutVerdict, TelemetryRecord};
 use plimsoll_rollout::judge::is_for_a_person;
 use plimsoll_runtime::TractExecutor;
@@ -342,4 +342,38 @@ fn a_release_that_crashes_is_halted_in_the_beta_and_every_agent_is_back() {
 fn a_release_at_the_margin_does_not_reach_everybody() {
     let (_, end) = rehearse(Kind::Borderline);
     assert_ne!(end.state, RolloutState::Complete, "harm at the margin was let pass");
+}
+
+#[test]
+fn the_users_of_a_server_are_what_its_rollout_is_judged_by() {
+    let fleet = Fleet::new(Kind::Harmless);
+    let team = &fleet.team;
+    team.release("1.0.0", &model(), |_| {});
+    team.promote(10_000, 0);
+    team.release("1.1.0", &model(), |_| {});
+    let day = Day::of(SystemTime::now());
+    fleet.plimsoll(&[0], &["start", "--policy", "policy.toml", "--day", &day.to_string()]);
+    let list = "schema = 1\n[[enrolled]]\ndevice = \"server\"\nconsent = \"2026-01-01\"\n";
+    fs::write(team.place("servers.toml"), list).unwrap();
+    let spec = team.spec("server", "follow = \"beta\"\nenrolment = \"servers.toml\"");
+    let agent = Agent::new(DeviceSpec { routes: true, ..spec }).unwrap();
+    // A look for each slot.
+    (0..2).for_each(|_| drop(agent.sync(&TractExecutor, SystemTime::now()).unwrap()));
+    let noon = UNIX_EPOCH + Duration::from_secs(86_400 * u64::from(day.number().unsigned_abs()) + 43_200);
+    let mut runner = Runner::start(&agent, &TractExecutor, noon).unwrap();
+    for request in 0..600 {
+        runner.infer(Some(&(request % 300).to_string()), &image(4.0), noon).unwrap();
+    }
+    runner.end().unwrap();
+    let lines =
+        records(agent.state(), day, true).unwrap().into_iter().map(|r| serde_json::to_string(&r).unwrap() + "\n");
+    fs::write(team.place("server.jsonl"), lines.collect::<String>()).unwrap();
+    let taken = fleet.plimsoll(&[0], &["ingest", "server.jsonl", "--day", &day.to_string()]);
+    let taken: plimsoll_record::Intake = serde_json::from_slice(&taken).unwrap();
+    // Of the server itself one of each release.
+    assert!(taken.taken == 302 && taken.quarantined.is_empty(), "{taken:?}");
+    let judged = fleet.plimsoll(&[102], &["decide", "--day", &day.to_string()]);
+    let judged: Decision = serde_json::from_slice(&judged).unwrap();
+    let evidence = judged.evidence.unwrap();
+    assert!(evidence.treatment + evidence.holdback == 300 && evidence.holdback > 10, "{evidence:?}");
 }

@@ -24,6 +24,8 @@ use crate::{
 
 /// Keys of a release and a day that are counted one by one.
 const MOST: usize = 20_000;
+/// Telemetry has no longer ids.
+const LONGEST: usize = 200;
 /// Their file is not longer.
 const LIMIT: u64 = 64 << 20;
 /// How the names of their files end.
@@ -104,7 +106,7 @@ impl Keys {
     /// What was counted of a key, where it is one of those that are.
     pub(crate) fn of(&mut self, key: &str, cohort: &str) -> Option<&mut Tally> {
         let Counts { halvings, keys, .. } = &mut self.counts;
-        if !is_drawn(key, *halvings) {
+        if key.len() > LONGEST || !is_drawn(key, *halvings) {
             return None;
         }
         keys.entry(key.to_owned()).or_default().cohort = cohort.to_owned();
@@ -183,6 +185,7 @@ mod tests {
         assert!((12_000..13_000).contains(&many.counts.keys.len()), "{}", many.counts.keys.len());
         let both = few.counts.keys.keys().filter(|k| many.counts.keys.contains_key(*k)).count();
         assert!((1_100..1_400).contains(&both), "a quarter of either is drawn: {both}");
+        assert_eq!(few.of(&"x".repeat(201), "holdback"), None, "whoever keeps telemetry would refuse it");
         // What was dropped stays out, and what is counted is counted from its first request on.
         assert!(many.counts.keys.keys().all(|k| is_drawn(k, 2)));
     }

@@ -215,7 +215,7 @@ fn replay_past(world: &World, at: &At, policy: Option<&Path>, outcomes: &[PathBu
     let outcomes = outcomes.collect::<Result<_, plimsoll_rollout::RolloutError>>()?;
     let past = Past { store: place.store()?, outcomes };
     let found = replay(place.chain.links(), &past, &frozen, &other, &sha256)?;
-    world.print(&found, || show::replay(&found))?;
+    world.print(&found, || show::replay(&found, sha256 != frozen_sha256))?;
     // The frozen policy has to say the same again, where all is there that it spoke of.
     let mut others = found.judgements.iter().filter(|j| sha256 == frozen_sha256 && !j.same_bytes).peekable();
     let open = found.elsewhere > 0 || others.peek().is_some();

@@ -183,12 +183,15 @@ fn row(m: &MetricEvidence) -> Vec<String> {
     ]
 }
 
-pub(super) fn replay(found: &Replay) -> String {
+/// A replay; by another policy no decision has the same bytes, since it names its policy.
+pub(super) fn replay(found: &Replay, by_another: bool) -> String {
     let verdict = |v: RolloutVerdict| match v {
         RolloutVerdict::Advance => "advance",
         RolloutVerdict::Hold => "hold",
         RolloutVerdict::Halt => "halt",
     };
+    let columns: &[&str] =
+        if by_another { &["day", "share", "then", "now"] } else { &["day", "share", "then", "now", "same bytes"] };
     let rows = found.judgements.iter().map(|j| {
         let same = match (j.same_bytes, j.whole) {
             (true, _) => "yes",
@@ -196,9 +199,11 @@ pub(super) fn replay(found: &Replay) -> String {
             (false, false) => "no: telemetry is gone",
         };
         let share = format!("{} %", f64::from(j.percent_bp) / 100.0);
-        vec![j.day.clone(), share, verdict(j.then).into(), verdict(j.now).into(), same.into()]
+        let mut row = vec![j.day.clone(), share, verdict(j.then).into(), verdict(j.now).into(), same.into()];
+        row.truncate(columns.len());
+        row
     });
-    let table = ui::table(&["day", "share", "then", "now", "same bytes"], rows.collect());
+    let table = ui::table(columns, rows.collect());
     let end = match &found.halts {
         Some(day) => format!("would have halted on {day}; {} devices would not have got the release", found.spared),
         None => "would not have halted".into(),
