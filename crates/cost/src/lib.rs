@@ -5,6 +5,7 @@
 //! followed; what a branch or a condition decides is counted for the dearest case. The documentation of the counts is
 //! `docs/cost.md`.
 
+mod cuts;
 mod macs;
 mod memory;
 mod operators;
@@ -12,6 +13,7 @@ mod order;
 mod packed;
 mod plan;
 mod scope;
+mod slices;
 mod traffic;
 mod walk;
 mod weights;

@@ -5,12 +5,15 @@
 //! dearer order counts. Weights, and whatever is computed from weights alone, are no activations. Inside a node with bodies the dearest
 //! body counts besides what is alive around it.
 
+use std::collections::HashMap;
+
 use plimsoll_onnx::{NodeId, proto::NodeProto, shape::Runs, subgraphs};
 
 use crate::{
     order::orders,
     plan::{Plan, Read, Writes},
     scope::Scope,
+    slices,
 };
 
 /// Whether executors are taken to write results over what is not needed any more.
@@ -41,14 +44,17 @@ struct Buffer {
 fn of(scope: &Scope<'_>, reuse: Reuse, given: &[&str]) -> Option<u64> {
     let plan = Plan::new(scope, given);
     // Once, whatever the order: bodies have bodies.
-    let within = |node: NodeId| inside(scope, node, &scope.graph.node[node.0], reuse);
-    let within: Vec<u64> = plan.steps.iter().map(|s| s.node.map_or(Some(0), within)).collect::<Option<_>>()?;
-    let orders = orders(&plan, &plan.outputs(scope));
-    orders.iter().map(|order| in_order(&plan, reuse, order, &within)).try_fold(0, |most, of| Some(of?.max(most)))
+    let mut within = HashMap::new();
+    for node in plan.steps.iter().filter_map(|s| s.node) {
+        within.insert(node, inside(scope, node, &scope.graph.node[node.0], reuse)?);
+    }
+    let settled = slices::settled(&plan).unwrap_or(plan);
+    let orders = orders(&settled);
+    orders.iter().map(|order| in_order(&settled, reuse, order, &within)).try_fold(0, |most, of| Some(of?.max(most)))
 }
 
-/// Of one order; `within` is what each step holds inside.
-fn in_order(plan: &Plan<'_>, reuse: Reuse, order: &[usize], within: &[u64]) -> Option<u64> {
+/// Of one order; `within` is what each node holds inside.
+fn in_order(plan: &Plan<'_>, reuse: Reuse, order: &[usize], within: &HashMap<NodeId, u64>) -> Option<u64> {
     let mut last_use: Vec<Option<usize>> = vec![None; plan.arrays.len()];
     for (index, &step) in order.iter().enumerate() {
         for read in &plan.steps[step].reads {
@@ -107,7 +113,8 @@ fn in_order(plan: &Plan<'_>, reuse: Reuse, order: &[usize], within: &[u64]) -> O
     let mut peak = alive;
     for (index, &step) in order.iter().enumerate() {
         alive = alive.saturating_add(added[index + 1]);
-        peak = peak.max(alive.saturating_add(within[step]));
+        let inside = plan.steps[step].node.map_or(0, |node| within[&node]);
+        peak = peak.max(alive.saturating_add(inside));
         alive = alive.saturating_sub(freed[index]);
     }
     Some(peak)

@@ -25,8 +25,8 @@ struct Flow {
 }
 
 /// Positions of the steps that outputs depend on, in the orders in which they may run.
-pub(crate) fn orders(plan: &Plan<'_>, outputs: &[usize]) -> Vec<Vec<usize>> {
-    let flow = Flow::of(plan, outputs);
+pub(crate) fn orders(plan: &Plan<'_>) -> Vec<Vec<usize>> {
+    let flow = Flow::of(plan, &plan.outputs);
     let steps = |units: Vec<usize>| units.into_iter().filter_map(|u| flow.units[u]).collect();
     let depth_first = (0..flow.units.len()).collect();
     let mut orders = vec![steps(depth_first)];

@@ -3,22 +3,24 @@
 //!
 //! - a batch normalization of a convolution is part of its weights;
 //! - a convolution of 1 × 1, and Gemm, is a product, to which a bias is added; strides take samples out of the input before it;
-//! - such a product of a concatenation is the sum of the products of its parts;
 //! - a value times its own sigmoid is one step;
 //! - a recurrent layer of one time step multiplies input and state for themselves.
 //!
 //! It knows no order: `order` has that.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use plimsoll_onnx::{NodeId, Use, attr, captured_names, node, proto::NodeProto, shape::Dim};
+use plimsoll_onnx::{NodeId, attr, captured_names, node, proto::NodeProto, shape::Dim};
 
-use crate::{operators, scope::Scope};
+use crate::{cuts::Cut, operators, scope::Scope};
 
 /// An array that a run makes or is given.
+#[derive(Clone)]
 pub(crate) struct Array {
     /// `None` where type or shape is not known.
     pub(crate) bytes: Option<u64>,
+    /// Empty where some are not known.
+    pub(crate) dims: Vec<usize>,
     /// The step that writes it; none of what the caller owns.
     pub(crate) step: Option<usize>,
     /// Whether it is an output of the graph.
@@ -46,6 +48,7 @@ pub(crate) enum Writes {
 }
 
 /// One step.
+#[derive(Clone)]
 pub(crate) struct Step {
     /// In the order of the operands.
     pub(crate) reads: Vec<Read>,
@@ -54,22 +57,24 @@ pub(crate) struct Step {
     pub(crate) how: Writes,
     /// The position of the node with this step's bodies, where it has some.
     pub(crate) node: Option<NodeId>,
+    /// How its result comes in parts.
+    pub(crate) cut: Cut,
 }
 
 /// All steps that outputs may depend on.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub(crate) struct Plan<'a> {
     pub(crate) arrays: Vec<Array>,
     pub(crate) steps: Vec<Step>,
+    /// The arrays that are outputs, in the order of the graph.
+    pub(crate) outputs: Vec<usize>,
     of_value: HashMap<&'a str, usize>,
     weights: HashMap<Weight<'a>, usize>,
     /// Weights of which there are as many as there are steps that read them.
     own: usize,
-    /// Concatenations that nobody makes.
-    taken_apart: HashSet<&'a str>,
 }
 
-#[derive(PartialEq, Eq, Hash)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 enum Weight<'a> {
     /// A value of the file, or of the graph around this one.
     Named(&'a str),
@@ -85,28 +90,38 @@ impl<'a> Plan<'a> {
         let mut plan = Self::default();
         for input in scope.graph.input.iter().map(|i| i.name.as_str()).filter(|i| !scope.is_weight(i)) {
             let bytes = if given.contains(&input) { scope.bytes_of(input) } else { Some(0) };
-            plan.array(input, bytes);
+            plan.array(scope, input, bytes);
         }
-        let stored = depth_first(scope);
-        plan.taken_apart = taken_apart(scope, &stored);
-        for node in stored {
+        for node in depth_first(scope) {
             plan.add(scope, node);
         }
         for output in &scope.graph.output {
             if let Some(&array) = plan.of_value.get(output.name.as_str()) {
                 plan.arrays[array].kept = true;
+                plan.outputs.push(array);
             }
         }
         plan
     }
 
-    /// The arrays that are outputs, in the order of the graph.
-    pub(crate) fn outputs(&self, scope: &Scope<'_>) -> Vec<usize> {
-        scope.graph.output.iter().filter_map(|o| self.of_value.get(o.name.as_str()).copied()).collect()
+    /// The steps that outputs depend on, in no order that means anything.
+    pub(crate) fn running(&self) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut reached = vec![false; self.steps.len()];
+        let mut open: Vec<usize> = self.outputs.iter().filter_map(|o| self.arrays[*o].step).collect();
+        while let Some(step) = open.pop() {
+            if !std::mem::replace(&mut reached[step], true) {
+                found.push(step);
+                let reads = self.steps[step].reads.iter();
+                open.extend(reads.filter_map(|r| if let Read::Array(a) = *r { self.arrays[a].step } else { None }));
+            }
+        }
+        found
     }
 
-    fn array(&mut self, value: &'a str, bytes: Option<u64>) -> usize {
-        self.arrays.push(Array { bytes, step: None, kept: false });
+    fn array(&mut self, scope: &Scope<'_>, value: &'a str, bytes: Option<u64>) -> usize {
+        let dims = scope.shapes.concrete(value).unwrap_or_default();
+        self.arrays.push(Array { bytes, dims, step: None, kept: false });
         self.of_value.insert(value, self.arrays.len() - 1);
         self.arrays.len() - 1
     }
@@ -116,7 +131,8 @@ impl<'a> Plan<'a> {
         Read::Weight(*self.weights.entry(weight).or_insert(next))
     }
 
-    fn own_weight(&mut self) -> Read {
+    /// A weight that no other step reads.
+    pub(crate) fn own_weight(&mut self) -> Read {
         self.own += 1;
         self.weight(Weight::Part(self.own))
     }
@@ -129,18 +145,26 @@ impl<'a> Plan<'a> {
     }
 
     /// A step with an array that no value of the graph is.
-    fn between(&mut self, reads: Vec<Read>, how: Writes, bytes: Option<u64>) -> Read {
-        self.arrays.push(Array { bytes, step: Some(self.steps.len()), kept: false });
-        self.steps.push(Step { reads, writes: vec![self.arrays.len() - 1], how, node: None });
+    fn between(&mut self, reads: Vec<Read>, how: Writes, (bytes, dims): Size, cut: Cut) -> Read {
+        self.arrays.push(Array { bytes, dims, step: Some(self.steps.len()), kept: false });
+        self.steps.push(Step { reads, writes: vec![self.arrays.len() - 1], how, node: None, cut });
         Read::Array(self.arrays.len() - 1)
     }
 
     /// A step that writes the outputs of a node.
-    fn last(&mut self, scope: &'a Scope<'_>, n: &'a NodeProto, reads: Vec<Read>, how: Writes, node: Option<NodeId>) {
+    fn last(
+        &mut self,
+        scope: &'a Scope<'_>,
+        n: &'a NodeProto,
+        reads: Vec<Read>,
+        how: Writes,
+        node: Option<NodeId>,
+        cut: Cut,
+    ) {
         let outputs = n.output.iter().filter(|o| !o.is_empty() && !scope.is_settled(o));
-        let writes: Vec<usize> = outputs.map(|o| self.array(o, scope.bytes_of(o))).collect();
+        let writes: Vec<usize> = outputs.map(|o| self.array(scope, o, scope.bytes_of(o))).collect();
         writes.iter().for_each(|&w| self.arrays[w].step = Some(self.steps.len()));
-        self.steps.push(Step { reads, writes, how, node });
+        self.steps.push(Step { reads, writes, how, node, cut });
     }
 
     fn add(&mut self, scope: &'a Scope<'_>, stored: usize) {
@@ -156,7 +180,8 @@ impl<'a> Plan<'a> {
         }
         if let Some(x) = weighted_by_itself(scope, n) {
             let x = self.read(x);
-            return self.last(scope, n, vec![x], Writes::Over, None);
+            let rank = scope.shapes.dims(&n.output[0]).map_or(0, <[Dim]>::len);
+            return self.last(scope, n, vec![x], Writes::Over, None, Cut::alike(rank, 1));
         }
         if let Some(gates) = one_step(scope, n) {
             return self.recurrent(scope, n, gates);
@@ -176,7 +201,7 @@ impl<'a> Plan<'a> {
             let rank = n.input.first().and_then(|x| scope.shapes.dims(x)).map_or(0, <[Dim]>::len);
             reads.push(self.weight(Weight::Zero(rank)));
         } else if node::is(n, "Conv") && reads.len() < 3 {
-            reads.push(self.weight(Weight::Zero(0)));
+            reads.push(self.folded_bias(scope, n).unwrap_or_else(|| self.weight(Weight::Zero(0))));
         }
         let how = match n.op_type.as_str() {
             _ if !ours => Writes::Own,
@@ -184,69 +209,33 @@ impl<'a> Plan<'a> {
             op if operators::is_elementwise(op) => Writes::Over,
             _ => Writes::Own,
         };
-        self.last(scope, n, reads, how, Some(NodeId(stored)));
+        self.last(scope, n, reads, how, Some(NodeId(stored)), Cut::of(scope, n));
+    }
+
+    /// The bias that a normalization gives to a convolution that has none.
+    fn folded_bias(&mut self, scope: &Scope<'_>, n: &NodeProto) -> Option<Read> {
+        let (_, user, _) = scope.view.sole_user(&n.output[0])?;
+        is_folded(scope, user).then(|| self.own_weight())
     }
 
     /// A convolution of 1 × 1, or Gemm.
     fn product(&mut self, scope: &'a Scope<'_>, n: &'a NodeProto) {
-        let out = scope.bytes_of(&n.output[0]);
-        let strides = strides(n);
-        let parts = self.parts(scope, &n.input[0], strides.iter().any(|s| *s > 1));
-        let bias = node::input(n, 2).map(|bias| self.read(bias)).or_else(|| {
-            let (_, user, _) = scope.view.sole_user(&n.output[0])?;
-            is_folded(scope, user).then(|| self.own_weight())
-        });
-        let mut operations = Vec::new();
-        for (mut part, mut bytes) in parts.iter().copied() {
-            for stride in strides.iter().filter(|s| **s > 1) {
-                bytes = bytes.map(|b| b / *stride as u64);
-                part = self.between(vec![part], Writes::Own, bytes);
+        let mut part = self.read(&n.input[0]);
+        let (mut bytes, mut dims) = size(scope, &n.input[0]);
+        for (axis, &stride) in strides(n).iter().enumerate().filter(|(_, s)| **s > 1) {
+            let axis = axis + 2;
+            if let Some(d) = dims.get_mut(axis) {
+                let all = std::mem::replace(d, d.div_ceil(stride as usize));
+                bytes = bytes.map(|b| (b / all.max(1) as u64).saturating_mul(*d as u64));
             }
-            let weight = if parts.len() == 1 { self.read(&n.input[1]) } else { self.own_weight() };
-            operations.push(vec![part, weight]);
+            part = self.between(vec![part], Writes::Own, (bytes, dims.clone()), Cut::Every(axis, stride as usize));
         }
-        let mut sum: Option<Read> = None;
-        let count = operations.len();
-        for (i, reads) in operations.into_iter().enumerate() {
-            let is_last = i + 1 == count && bias.is_none();
-            match sum {
-                None if is_last => return self.last(scope, n, reads, Writes::Own, None),
-                None => sum = Some(self.between(reads, Writes::Own, out)),
-                Some(before) => {
-                    let product = self.between(reads, Writes::Own, out);
-                    if is_last {
-                        return self.last(scope, n, vec![before, product], Writes::Over, None);
-                    }
-                    sum = Some(self.between(vec![before, product], Writes::Over, out));
-                }
-            }
-        }
-        self.last(scope, n, sum.into_iter().chain(bias).collect(), Writes::Over, None);
-    }
-
-    /// What a product multiplies one by one: the parts of a concatenation of channels, else the value itself.
-    fn parts(&mut self, scope: &'a Scope<'_>, value: &'a str, strided: bool) -> Vec<(Read, Option<u64>)> {
-        let mut parts = Vec::new();
-        // Concatenations lie within one another, as deep as a file likes.
-        let mut open = vec![value];
-        while let Some(value) = open.pop() {
-            let concat = scope.view.producer_of(value, "Concat").map(|(_, concat)| concat);
-            match concat.filter(|c| runs_by_channel(scope, c)) {
-                None => parts.push((self.read(value), scope.bytes_of(value))),
-                Some(concat) if self.taken_apart.contains(value) => {
-                    open.extend(concat.input.iter().rev().map(String::as_str));
-                }
-                Some(_) if strided => parts.push((self.read(value), scope.bytes_of(value))),
-                // Others read the whole: slices of it.
-                Some(concat) => {
-                    let whole = self.read(value);
-                    for bytes in concat.input.iter().map(|i| scope.bytes_of(i)) {
-                        parts.push((self.between(vec![whole], Writes::Own, bytes), bytes));
-                    }
-                }
-            }
-        }
-        parts
+        let weight = self.read(&n.input[1]);
+        let bias = node::input(n, 2).map(|bias| self.read(bias)).or_else(|| self.folded_bias(scope, n));
+        let product = Cut::of_product(scope, n);
+        let Some(bias) = bias else { return self.last(scope, n, vec![part, weight], Writes::Own, None, product) };
+        let sum = self.between(vec![part, weight], Writes::Own, size(scope, &n.output[0]), product);
+        self.last(scope, n, vec![sum, bias], Writes::Over, None, Cut::of_bias(scope, n));
     }
 
     /// A recurrent layer whose gates take so many bytes.
@@ -254,20 +243,27 @@ impl<'a> Plan<'a> {
         let operand = |plan: &mut Self, slot: usize| node::input(n, slot).map(|i| plan.read(i));
         let product = |plan: &mut Self, state: usize, weight: usize| {
             let reads = [operand(plan, state), operand(plan, weight)].into_iter().flatten().collect();
-            plan.between(reads, Writes::Own, Some(gates))
+            plan.between(reads, Writes::Own, (Some(gates), vec![]), Cut::Whole)
         };
         let mut reads = vec![product(self, 0, 1)];
         if node::input(n, 5).is_some() {
             reads.push(product(self, 5, 2));
         }
-        let mut sum = self.between(reads, Writes::Over, Some(gates));
+        let mut sum = self.between(reads, Writes::Over, (Some(gates), vec![]), Cut::Whole);
         if let Some(bias) = operand(self, 3) {
-            sum = self.between(vec![sum, bias], Writes::Over, Some(gates));
+            sum = self.between(vec![sum, bias], Writes::Over, (Some(gates), vec![]), Cut::Whole);
         }
         let rest =
             (4..n.input.len()).filter(|slot| *slot != 5).filter_map(|slot| operand(self, slot)).collect::<Vec<_>>();
-        self.last(scope, n, std::iter::once(sum).chain(rest).collect(), Writes::Own, None);
+        self.last(scope, n, std::iter::once(sum).chain(rest).collect(), Writes::Own, None, Cut::Whole);
     }
+}
+
+/// Bytes, where they are known, and dimensions, where all of them are.
+type Size = (Option<u64>, Vec<usize>);
+
+fn size(scope: &Scope<'_>, value: &str) -> Size {
+    (scope.bytes_of(value), scope.shapes.concrete(value).unwrap_or_default())
 }
 
 /// Whether a normalization is part of the weights of the convolution before it, which nothing else reads.
@@ -293,32 +289,8 @@ fn weighted_by_itself<'a>(scope: &Scope<'a>, n: &'a NodeProto) -> Option<&'a str
     if sigmoid_of(b, a) { Some(a) } else { sigmoid_of(a, b).then_some(b.as_str()) }
 }
 
-/// The concatenations of which nobody needs the whole, for products read them, whose parts are multiplied one by one. A product with
-/// strides takes its samples out of the whole where others read it. `stored` has each node after what it reads.
-fn taken_apart<'a>(scope: &'a Scope<'_>, stored: &[usize]) -> HashSet<&'a str> {
-    let mut found = HashSet::new();
-    for n in stored.iter().rev().map(|&stored| &scope.graph.node[stored]).filter(|n| node::is(n, "Concat")) {
-        let Some(whole) = n.output.first().filter(|_| runs_by_channel(scope, n)) else { continue };
-        let uses = scope.view.uses(whole);
-        let by_parts = |of: &Use| {
-            let Use::Input { node, slot } = *of else { return false };
-            let user = scope.view.node(node);
-            slot == 0 && is_product(scope, user) && (uses.len() == 1 || !strides(user).iter().any(|s| *s > 1))
-                || user.output.first().is_some_and(|o| found.contains(o.as_str()))
-        };
-        if uses.iter().all(by_parts) {
-            found.insert(whole.as_str());
-        }
-    }
-    found
-}
-
 fn strides(product: &NodeProto) -> &[i64] {
     if node::is(product, "Conv") { attr::ints(product, "strides").unwrap_or_default() } else { &[] }
-}
-
-fn runs_by_channel(scope: &Scope<'_>, concat: &NodeProto) -> bool {
-    attr::int(concat, "axis") == Some(1) && !concat.input.iter().any(|i| scope.is_settled(i))
 }
 
 fn is_product(scope: &Scope<'_>, n: &NodeProto) -> bool {

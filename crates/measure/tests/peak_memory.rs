@@ -29,9 +29,9 @@ fn the_peak_is_no_less_than_that_of_tracts_plan_and_near_it() {
 }
 
 #[test]
-fn graphs_that_nobody_has_seen_are_seldom_below_tracts_plan() {
+fn graphs_that_nobody_has_seen_are_never_below_tracts_plan() {
     let (mut below, mut same, mut near) = (vec![], 0, 0);
-    for seed in 0..100 {
+    for seed in 0..600 {
         let model = graphs::random_graph(seed);
         // What tract itself cannot load tells nothing.
         let Ok(tract) = plan::peaks(&model.to_bytes().unwrap(), &LoadOptions::for_batch(&model, 1).shapes) else {
@@ -46,5 +46,5 @@ fn graphs_that_nobody_has_seen_are_seldom_below_tracts_plan() {
         same += usize::from(ours == theirs);
         near += usize::from(ours >= theirs && ours <= 1.2 * theirs);
     }
-    assert!(below.len() <= 1 && same >= 75 && near >= 90, "{below:?} below, {same} the same, {near} near");
+    assert!(below.is_empty() && same >= 480 && near >= 570, "{below:?} below, {same} the same, {near} near");
 }
