@@ -37,6 +37,17 @@ macro_rules! compiled {
             // SAFETY: as above.
             unsafe { compiled::<W>(program, tile, work) }
         }
+
+        #[inline(always)]
+        fn alone<L: $crate::step::Loop>(work: L) {
+            #[inline(never)]
+            #[target_feature(enable = $features)]
+            fn compiled<L: $crate::step::Loop>(work: L) {
+                work.run();
+            }
+            // SAFETY: as above.
+            unsafe { compiled(work) }
+        }
     };
 }
 
@@ -52,7 +63,7 @@ mod starts;
 
 use crate::{
     program::{Env, Program},
-    step::{BlockLanes, Compute, Pointwise, Tile, Workspace},
+    step::{BlockLanes, Compute, Loop, Pointwise, Tile, Workspace},
 };
 pub(crate) use ending::{Back, Codes, Elements, Ending, Memory, Scale, Then};
 pub(crate) use starts::{SomeStarts, Starts};
@@ -267,6 +278,8 @@ pub(crate) trait Kernels: Sized {
     fn step<S: Compute>(step: &S, env: &mut Env<'_>);
     /// Runs an element-wise program on one tile, as wide as `W` says, or as the tile says where that is 0.
     fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>);
+    /// Runs a loop as a function of its own, so that the compiler does not take it apart for what is around it.
+    fn alone<L: Loop>(work: L);
     /// f32 by f32, channels by quads; of each pixel's `width` elements of `out` the first `quads × QUAD` are written.
     #[inline(always)]
     fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {

@@ -5,7 +5,7 @@ use std::ops::AddAssign;
 use super::{Dot, Kernels, LANES, QUAD, Quads};
 use crate::{
     program::{Env, Program, interpret},
-    step::{Compute, Pointwise, Tile, Workspace},
+    step::{Compute, Loop, Pointwise, Tile, Workspace},
 };
 
 pub(super) struct Portable;
@@ -17,6 +17,11 @@ impl Kernels for Portable {
 
     fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>) {
         program.block_of::<W>(tile, work);
+    }
+
+    #[inline(never)]
+    fn alone<L: Loop>(work: L) {
+        work.run();
     }
 
     #[inline(always)]

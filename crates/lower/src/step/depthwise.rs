@@ -1,6 +1,6 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{BLOCK, Compute, Lanes, Pointwise, Tile, Workspace};
+use super::{BLOCK, Compute, Lanes, Loop, Pointwise, Tile, Workspace};
 use crate::{
     isa::{Kernels, LANES},
     program::{Aligned, Buffer, Env, View},
@@ -38,15 +38,12 @@ impl Compute for Depthwise {
                     column -= 2 * LANES;
                     let left = self.channels - column;
                     let width = if left > LANES { 2 * LANES } else { LANES };
-                    for (r, base) in self.bases[row..row + rows].iter().enumerate() {
-                        let out = &mut registers[0][r * width / LANES..];
-                        let base = *base as usize + column;
-                        match (input, width) {
-                            (View::F32(x), LANES) => self.window::<1, _>(x, base, column, out, |x| x),
-                            (View::F32(x), _) => self.window::<2, _>(x, base, column, out, |x| x),
-                            (View::U8(x), LANES) => self.window::<1, _>(x, base, column, out, f32::from),
-                            (View::U8(x), _) => self.window::<2, _>(x, base, column, out, f32::from),
-                        }
+                    let (bases, out) = (&self.bases[row..row + rows], registers[0].as_mut_slice());
+                    match (input, width) {
+                        (View::F32(x), LANES) => K::alone(Windows::<_, 1> { step: self, x, bases, column, out }),
+                        (View::F32(x), _) => K::alone(Windows::<_, 2> { step: self, x, bases, column, out }),
+                        (View::U8(x), LANES) => K::alone(Windows::<_, 1> { step: self, x, bases, column, out }),
+                        (View::U8(x), _) => K::alone(Windows::<_, 2> { step: self, x, bases, column, out }),
                     }
                     let tile = Tile { row, rows, column, width, valid: left.min(width), spill: true };
                     let mut work = Workspace { views: &views, taken: &mut taken, registers: &mut registers };
@@ -59,28 +56,33 @@ impl Compute for Depthwise {
     }
 }
 
-impl Depthwise {
-    /// One pixel, `V` vectors of channels.
+/// Windows of some pixels, `V` vectors of channels from `column` on.
+struct Windows<'a, T, const V: usize> {
+    step: &'a Depthwise,
+    x: &'a [T],
+    bases: &'a [u32],
+    column: usize,
+    out: &'a mut [Lanes],
+}
+
+impl<T: Copy + Into<f32>, const V: usize> Loop for Windows<'_, T, V> {
     #[inline(always)]
-    fn window<const V: usize, T: Copy>(
-        &self,
-        x: &[T],
-        base: usize,
-        column: usize,
-        out: &mut [Lanes],
-        f: impl Fn(T) -> f32,
-    ) {
-        let mut sums = [[0f32; LANES]; V];
-        let weights = self.weights.as_slice();
-        for (t, tap) in self.taps.iter().enumerate() {
-            let (x, _) = x[base + tap..][..V * LANES].as_chunks::<LANES>();
-            let (w, _) = weights[t * self.channels + column..][..V * LANES].as_chunks::<LANES>();
-            for ((sums, x), w) in sums.iter_mut().zip(x).zip(w) {
-                // Arrays are read whole, so that they become vectors.
-                let (x, w, sum) = (*x, *w, *sums);
-                *sums = std::array::from_fn(|i| sum[i] + f(x[i]) * w[i]);
+    fn run(self) {
+        let Self { step, x, bases, column, out } = self;
+        let weights = &step.weights.as_slice()[column..];
+        for (base, out) in bases.iter().zip(out.chunks_exact_mut(V)) {
+            let x = &x[*base as usize + column..];
+            let mut sums = [[0f32; LANES]; V];
+            for (t, tap) in step.taps.iter().enumerate() {
+                let (x, _) = x[*tap..][..V * LANES].as_chunks::<LANES>();
+                let (w, _) = weights[t * step.channels..][..V * LANES].as_chunks::<LANES>();
+                for ((sums, x), w) in sums.iter_mut().zip(x).zip(w) {
+                    for ((sum, x), w) in sums.iter_mut().zip(x).zip(w) {
+                        *sum += (*x).into() * w;
+                    }
+                }
             }
+            out.copy_from_slice(&sums);
         }
-        out[..V].copy_from_slice(&sums);
     }
 }

@@ -29,6 +29,11 @@ pub(crate) use tile::{Lanes, Tile};
 
 use crate::{isa::Kernels, program::Env};
 
+/// A loop of a step. Always inlined: [`Kernels::alone`] has the features of the instruction set.
+pub(crate) trait Loop {
+    fn run(self);
+}
+
 /// A step at work. Always inlined: [`Kernels::step`] has the features of the instruction set.
 pub(crate) trait Compute {
     fn run<K: Kernels>(&self, env: &mut Env<'_>);

@@ -5,7 +5,7 @@
 
 use super::{
     Arg, BinaryFn, Compute, Lanes, Micro, Operand, Output, Tile, UnaryFn, math,
-    tile::{affine, bytes, lanes, load, store},
+    tile::{Affine, Same, each, lanes, load, store},
 };
 use crate::isa::{Kernels, LANES};
 use crate::program::{Aligned, Env, Taken, View};
@@ -192,8 +192,8 @@ impl Pointwise {
                 Micro::Store { from, output } => {
                     let (from, place) = (&registers[from][..n], (&self.outputs[output], self.columns));
                     match &mut taken[output] {
-                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, place, |x, _| *x),
-                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, place, |x, _| bytes(x)),
+                        Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, place, &Same),
+                        Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, place, &Same),
                         None => unreachable!("every output was taken"),
                     }
                 }
@@ -253,29 +253,26 @@ impl Pointwise {
         tile: Tile,
         vectors: usize,
         to: (&mut [Option<Taken>; MAX_OPERANDS], usize),
-        f: impl Fn(f32) -> f32 + Copy,
+        f: impl Fn(f32) -> f32,
     ) {
         let from = &registers[a][..tile.rows * vectors];
         let (taken, output) = to;
         let place = (&self.outputs[output], self.columns);
-        let row = |arg| match arg {
-            Arg::Scalar(value) => Err([value; LANES]),
-            Arg::Row(index) => Ok(self.row(index, tile.column, vectors)),
+        let Arg::Row(shift) = shift else { unreachable!("endings shift by a row") };
+        let shift = self.row(shift, tile.column, vectors);
+        let (one, apart) = match scale {
+            Arg::Scalar(value) => ([[value; LANES]], 0),
+            Arg::Row(_) => ([[0.; LANES]], 1),
         };
-        match (row(scale), row(shift), &mut taken[output]) {
-            (Err(scale), Ok(shift), Some(Taken::F32(to))) => {
-                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| affine(x, &scale, &shift[v], f));
-            }
-            (Err(scale), Ok(shift), Some(Taken::U8(to))) => {
-                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| bytes(&affine(x, &scale, &shift[v], f)));
-            }
-            (Ok(scale), Ok(shift), Some(Taken::F32(to))) => {
-                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| affine(x, &scale[v], &shift[v], f));
-            }
-            (Ok(scale), Ok(shift), Some(Taken::U8(to))) => {
-                store(to.as_mut_slice(), from, tile, vectors, place, |x, v| bytes(&affine(x, &scale[v], &shift[v], f)));
-            }
-            _ => unreachable!("endings shift by a row, and every output was taken"),
+        let scale = match scale {
+            Arg::Scalar(_) => &one[..],
+            Arg::Row(index) => self.row(index, tile.column, vectors),
+        };
+        let made = Affine { scale, apart, shift, then: f };
+        match &mut taken[output] {
+            Some(Taken::F32(to)) => store(to.as_mut_slice(), from, tile, vectors, place, &made),
+            Some(Taken::U8(to)) => store(to.as_mut_slice(), from, tile, vectors, place, &made),
+            None => unreachable!("every output was taken"),
         }
     }
 
@@ -300,7 +297,7 @@ fn map(to: &mut [Lanes], a: &[Lanes], f: impl Fn(f32) -> f32) {
 fn zip(to: &mut [Lanes], a: &[Lanes], b: &[Lanes], f: impl Fn(f32, f32) -> f32) {
     for ((to, a), b) in to.iter_mut().zip(a).zip(b) {
         let (a, b) = (*a, *b);
-        *to = std::array::from_fn(|i| f(a[i], b[i]));
+        *to = each(|i| f(a[i], b[i]));
     }
 }
 
@@ -309,7 +306,7 @@ fn rows(to: &mut [Lanes], a: &[Lanes], s: &[Lanes], t: &[Lanes], f: impl Fn(f32,
     for (to, a) in to.chunks_exact_mut(s.len()).zip(a.chunks_exact(s.len())) {
         for (((to, a), s), t) in to.iter_mut().zip(a).zip(s).zip(t) {
             let (a, s, t) = (*a, *s, *t);
-            *to = std::array::from_fn(|i| f(a[i], s[i], t[i]));
+            *to = each(|i| f(a[i], s[i], t[i]));
         }
     }
 }

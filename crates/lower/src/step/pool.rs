@@ -1,6 +1,6 @@
 //! Pooling over windows, channels last.
 
-use super::{Compute, Output};
+use super::{Compute, Output, tile::each};
 use crate::isa::{Kernels, LANES};
 use crate::program::{Buffer, Env, Taken, View};
 
@@ -64,7 +64,7 @@ impl Compute for Pool {
 
 impl Pool {
     #[inline(always)]
-    fn pool<X: Copy, Y: Copy>(
+    fn pool<X: Copy, Y: Copy + Default>(
         &self,
         x: &[X],
         y: &mut [Y],
@@ -98,7 +98,7 @@ impl Pool {
 
 /// Takes `lanes` elements into as many results. All lanes are taken where there is something to read, so that they become vectors.
 #[inline(always)]
-pub(super) fn along<X: Copy, Y: Copy>(
+pub(super) fn along<X: Copy, Y: Copy + Default>(
     results: [Y; LANES],
     x: &[X],
     at: usize,
@@ -109,8 +109,8 @@ pub(super) fn along<X: Copy, Y: Copy>(
     match x.first_chunk::<LANES>() {
         Some(x) => {
             let x = *x;
-            std::array::from_fn(|i| add(results[i], x[i]))
+            each(|i| add(results[i], x[i]))
         }
-        None => std::array::from_fn(|i| if i < lanes { add(results[i], x[i]) } else { results[i] }),
+        None => each(|i| if i < lanes { add(results[i], x[i]) } else { results[i] }),
     }
 }

@@ -18,23 +18,26 @@ pub(crate) struct Tile {
 /// Lanes that are always computed together, whatever the instruction set: arrays of this length become vectors.
 pub(crate) type Lanes = [f32; LANES];
 
+/// Each lane by itself. `array::from_fn` would be a call where the function around it is large, without the features of the set.
+#[inline(always)]
+pub(super) fn each<T: Copy + Default>(f: impl Fn(usize) -> T) -> [T; LANES] {
+    let mut lanes = [T::default(); LANES];
+    for (i, lane) in lanes.iter_mut().enumerate() {
+        *lane = f(i);
+    }
+    lanes
+}
+
 #[inline(always)]
 pub(super) fn lanes<T: Copy>(from: &[T; LANES], f: impl Fn(T) -> f32) -> Lanes {
     let from = *from;
-    std::array::from_fn(|i| f(from[i]))
-}
-
-/// `f(x * scale + shift)`, lane by lane.
-#[inline(always)]
-pub(super) fn affine(x: &Lanes, scale: &Lanes, shift: &Lanes, f: impl Fn(f32) -> f32) -> Lanes {
-    let (x, scale, shift) = (*x, *scale, *shift);
-    std::array::from_fn(|i| f(x[i] * scale[i] + shift[i]))
+    each(|i| f(from[i]))
 }
 
 #[inline(always)]
 pub(super) fn bytes(x: &Lanes) -> [u8; LANES] {
     let x = *x;
-    std::array::from_fn(|i| math::byte(x[i]))
+    each(|i| math::byte(x[i]))
 }
 
 /// One row of a tile from contiguous elements; lanes behind them keep what they had.
@@ -89,24 +92,72 @@ pub(super) fn load<T: Copy>(
     }
 }
 
-/// Stores what `f` makes of each vector of a tile, and of its position in its row.
+/// What is stored of a vector, from its position in its row. No closure: that would be a call where the function around it is large,
+/// without the features of the set.
+pub(super) trait Made<T> {
+    fn of(&self, x: &Lanes, vector: usize) -> [T; LANES];
+}
+
+/// The vector itself.
+pub(super) struct Same;
+
+impl Made<f32> for Same {
+    #[inline(always)]
+    fn of(&self, x: &Lanes, _: usize) -> Lanes {
+        *x
+    }
+}
+
+impl Made<u8> for Same {
+    #[inline(always)]
+    fn of(&self, x: &Lanes, _: usize) -> [u8; LANES] {
+        bytes(x)
+    }
+}
+
+/// `then(x * scale + shift)`.
+pub(super) struct Affine<'a, F> {
+    /// One for each vector of a row, `apart`, or one for all where that is 0.
+    pub(super) scale: &'a [Lanes],
+    pub(super) apart: usize,
+    pub(super) shift: &'a [Lanes],
+    pub(super) then: F,
+}
+
+impl<F: Fn(f32) -> f32> Made<f32> for Affine<'_, F> {
+    #[inline(always)]
+    fn of(&self, x: &Lanes, vector: usize) -> Lanes {
+        let (x, scale, shift) = (*x, self.scale[vector * self.apart], self.shift[vector]);
+        each(|i| (self.then)(x[i] * scale[i] + shift[i]))
+    }
+}
+
+impl<F: Fn(f32) -> f32> Made<u8> for Affine<'_, F> {
+    #[inline(always)]
+    fn of(&self, x: &Lanes, vector: usize) -> [u8; LANES] {
+        bytes(&Made::<f32>::of(self, x, vector))
+    }
+}
+
+/// Stores what is made of each vector of a tile.
 #[inline(always)]
-pub(super) fn store<T: Copy>(
+pub(super) fn store<T: Copy, M: Made<T>>(
     to: &mut [T],
     from: &[Lanes],
     tile: Tile,
     vectors: usize,
-    place: (&Output, usize),
-    f: impl Fn(&Lanes, usize) -> [T; LANES] + Copy,
+    (output, columns): (&Output, usize),
+    made: &M,
 ) {
-    let (output, columns) = place;
     if tile.valid == columns
         && columns == vectors * LANES
         && let Rows::From(first) = output.rows
     {
         let (whole, _) = to[first + tile.row * columns..].as_chunks_mut::<LANES>();
         for (to, from) in whole.chunks_exact_mut(vectors).zip(from.chunks_exact(vectors)) {
-            to.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
+            for (v, (to, from)) in to.iter_mut().zip(from).enumerate() {
+                *to = made.of(from, v);
+            }
         }
         return;
     }
@@ -115,30 +166,34 @@ pub(super) fn store<T: Copy>(
         Rows::From(first) => {
             let first = first + tile.row * columns + tile.column;
             for (r, from) in rows.enumerate() {
-                store_row(&mut to[first + r * columns..], from, tile, f);
+                store_row(&mut to[first + r * columns..], from, tile, made);
             }
         }
         Rows::At(starts) => {
             let starts = &starts.as_slice()[tile.row..];
             for (from, start) in rows.zip(starts) {
-                store_row(&mut to[*start as usize + tile.column..], from, tile, f);
+                store_row(&mut to[*start as usize + tile.column..], from, tile, made);
             }
         }
     }
 }
 
-/// Stores one row at the start of `to`. Always inlined: vectors are those of the instruction set.
+/// Stores one row at the start of `to`.
 #[inline(always)]
-fn store_row<T: Copy>(to: &mut [T], from: &[Lanes], tile: Tile, f: impl Fn(&Lanes, usize) -> [T; LANES]) {
+fn store_row<T: Copy, M: Made<T>>(to: &mut [T], from: &[Lanes], tile: Tile, made: &M) {
     if let ([from], true) = (from, tile.spill) {
-        *to.first_chunk_mut().expect("there is slack behind the last row") = f(from, 0);
+        *to.first_chunk_mut().expect("there is slack behind the last row") = made.of(from, 0);
         return;
     }
     let len = if tile.spill { from.len() * LANES } else { tile.valid };
     let (whole, rest) = to[..len].as_chunks_mut::<LANES>();
-    whole.iter_mut().zip(from).enumerate().for_each(|(v, (to, from))| *to = f(from, v));
+    for (v, (to, from)) in whole.iter_mut().zip(from).enumerate() {
+        *to = made.of(from, v);
+    }
     if !rest.is_empty() {
-        let last = f(&from[whole.len()], whole.len());
-        rest.iter_mut().zip(last).for_each(|(to, x)| *to = x);
+        let last = made.of(&from[whole.len()], whole.len());
+        for (to, x) in rest.iter_mut().zip(last) {
+            *to = x;
+        }
     }
 }
