@@ -9,7 +9,7 @@ use crate::program::{Env, Program, interpret};
 pub(super) struct Avx2;
 
 impl Kernels for Avx2 {
-    compiled!(Avx2, "avx2,fma");
+    compiled!("avx2,fma");
 
     #[inline(always)]
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {

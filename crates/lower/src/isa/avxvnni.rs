@@ -9,7 +9,7 @@ use crate::program::{Env, Program, interpret};
 pub(super) struct AvxVnni;
 
 impl Kernels for AvxVnni {
-    compiled!(AvxVnni, "avx2,fma,avxvnni");
+    compiled!("avx2,fma,avxvnni");
 
     #[inline(always)]
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {

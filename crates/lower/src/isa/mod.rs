@@ -1,51 +1,20 @@
 //! Instruction sets: which there are, which one runs, and the two inner products that each of them writes by hand.
 //!
 //! Everything else that a step does is plain Rust which the compiler vectorizes once for every instruction set: each kind of step, and
-//! each width of a tile, is a function that has the set's features ([`compiled`]). `unsafe` is in these modules alone.
+//! each width of a tile, is a function that has the set's features ([`Kernels::alone`]). `unsafe` is in these modules alone.
 
-/// Implements, inside `impl Kernels`, what runs steps: functions of their own with the set's features, so that the compiler looks at each
-/// by itself and takes none in twice.
+/// Implements [`Kernels::alone`] with a set's features.
 #[cfg(target_arch = "x86_64")]
 macro_rules! compiled {
-    ($set:ty, $features:literal) => {
+    ($features:literal) => {
         #[inline(always)]
-        fn step<S: $crate::step::Compute>(step: &S, env: &mut $crate::program::Env<'_>) {
+        fn alone<W: $crate::step::Work>(work: W) {
             #[inline(never)]
             #[target_feature(enable = $features)]
-            fn compiled<S: $crate::step::Compute>(step: &S, env: &mut $crate::program::Env<'_>) {
-                step.run::<$set>(env);
-            }
-            // SAFETY: only `run` of this module gets here, after it has asked for the features.
-            unsafe { compiled(step, env) }
-        }
-
-        #[inline(always)]
-        fn block<const W: usize>(
-            program: &$crate::step::Pointwise,
-            tile: $crate::step::Tile,
-            work: &mut $crate::step::Workspace<'_>,
-        ) {
-            #[inline(never)]
-            #[target_feature(enable = $features)]
-            fn compiled<const W: usize>(
-                program: &$crate::step::Pointwise,
-                tile: $crate::step::Tile,
-                work: &mut $crate::step::Workspace<'_>,
-            ) {
-                program.block_of::<W>(tile, work);
-            }
-            // SAFETY: as above.
-            unsafe { compiled::<W>(program, tile, work) }
-        }
-
-        #[inline(always)]
-        fn alone<L: $crate::step::Loop>(work: L) {
-            #[inline(never)]
-            #[target_feature(enable = $features)]
-            fn compiled<L: $crate::step::Loop>(work: L) {
+            fn compiled<W: $crate::step::Work>(work: W) {
                 work.run();
             }
-            // SAFETY: as above.
+            // SAFETY: only `run` of this module gets here, after it has asked for the features.
             unsafe { compiled(work) }
         }
     };
@@ -61,9 +30,11 @@ mod ending;
 mod portable;
 mod starts;
 
+use std::marker::PhantomData;
+
 use crate::{
     program::{Env, Program},
-    step::{BlockLanes, Compute, Loop, Pointwise, Tile, Workspace},
+    step::{BlockLanes, Compute, Pointwise, Tile, Work, Workspace},
 };
 pub(crate) use ending::{Back, Codes, Elements, Ending, Memory, Scale, Then};
 pub(crate) use starts::{SomeStarts, Starts};
@@ -274,12 +245,18 @@ impl Quads {
 /// What an instruction set compiles for itself: steps, and the inner products. `out` is `[pixels][groups × LANES]`, with room for whole
 /// tiles of pixels.
 pub(crate) trait Kernels: Sized {
+    /// Runs work as a function of its own with the set's features, so that the compiler looks at it by itself and takes it in nowhere.
+    fn alone<W: Work>(work: W);
     /// Runs a step.
-    fn step<S: Compute>(step: &S, env: &mut Env<'_>);
+    #[inline(always)]
+    fn step<S: Compute>(step: &S, env: &mut Env<'_>) {
+        Self::alone(Running { step, env, set: PhantomData::<Self> });
+    }
     /// Runs an element-wise program on one tile, as wide as `W` says, or as the tile says where that is 0.
-    fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>);
-    /// Runs a loop as a function of its own, so that the compiler does not take it apart for what is around it.
-    fn alone<L: Loop>(work: L);
+    #[inline(always)]
+    fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>) {
+        Self::alone(Blocked::<W> { program, tile, work });
+    }
     /// f32 by f32, channels by quads; of each pixel's `width` elements of `out` the first `quads × QUAD` are written.
     #[inline(always)]
     fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {
@@ -306,6 +283,34 @@ pub(crate) trait Kernels: Sized {
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]);
     /// u8 by i8, summed in i32; run lengths are multiples of four.
     fn dot_u8i8<const G: usize>(dot: Dot<'_, u8, i8>, out: &mut [f32]);
+}
+
+/// A step on an instruction set.
+struct Running<'r, 'e, S, K> {
+    step: &'r S,
+    env: &'r mut Env<'e>,
+    set: PhantomData<K>,
+}
+
+impl<S: Compute, K: Kernels> Work for Running<'_, '_, S, K> {
+    #[inline(always)]
+    fn run(self) {
+        self.step.run::<K>(self.env);
+    }
+}
+
+/// An element-wise program on one tile of this width.
+struct Blocked<'r, 'w, const W: usize> {
+    program: &'r Pointwise,
+    tile: Tile,
+    work: &'r mut Workspace<'w>,
+}
+
+impl<const W: usize> Work for Blocked<'_, '_, W> {
+    #[inline(always)]
+    fn run(self) {
+        self.program.block_of::<W>(self.tile, self.work);
+    }
 }
 
 #[cfg(test)]

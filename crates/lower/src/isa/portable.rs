@@ -5,22 +5,14 @@ use std::ops::AddAssign;
 use super::{Dot, Kernels, LANES, QUAD, Quads};
 use crate::{
     program::{Env, Program, interpret},
-    step::{Compute, Loop, Pointwise, Tile, Workspace},
+    step::Work,
 };
 
 pub(super) struct Portable;
 
 impl Kernels for Portable {
-    fn step<S: Compute>(step: &S, env: &mut Env<'_>) {
-        step.run::<Self>(env);
-    }
-
-    fn block<const W: usize>(program: &Pointwise, tile: Tile, work: &mut Workspace<'_>) {
-        program.block_of::<W>(tile, work);
-    }
-
     #[inline(never)]
-    fn alone<L: Loop>(work: L) {
+    fn alone<W: Work>(work: W) {
         work.run();
     }
 

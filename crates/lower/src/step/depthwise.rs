@@ -1,6 +1,6 @@
 //! Depthwise convolution: each channel by itself, channels in the lanes. Bytes are widened to f32, where their products are exact.
 
-use super::{BLOCK, Compute, Lanes, Loop, Pointwise, Tile, Workspace};
+use super::{BLOCK, Compute, Lanes, Pointwise, Tile, Work, Workspace};
 use crate::{
     isa::{Kernels, LANES},
     program::{Aligned, Buffer, Env, View},
@@ -65,7 +65,7 @@ struct Windows<'a, T, const V: usize> {
     out: &'a mut [Lanes],
 }
 
-impl<T: Copy + Into<f32>, const V: usize> Loop for Windows<'_, T, V> {
+impl<T: Copy + Into<f32>, const V: usize> Work for Windows<'_, T, V> {
     #[inline(always)]
     fn run(self) {
         let Self { step, x, bases, column, out } = self;

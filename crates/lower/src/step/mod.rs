@@ -29,8 +29,8 @@ pub(crate) use tile::{Lanes, Tile};
 
 use crate::{isa::Kernels, program::Env};
 
-/// A loop of a step. Always inlined: [`Kernels::alone`] has the features of the instruction set.
-pub(crate) trait Loop {
+/// Work that is a function of its own. Always inlined: [`Kernels::alone`] has the features of the instruction set.
+pub(crate) trait Work {
     fn run(self);
 }
 

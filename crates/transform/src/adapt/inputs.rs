@@ -12,7 +12,7 @@ use super::{
     steps::{self, Step},
 };
 use time::{Gaps, fill_gaps, gaps, rate, resample, window};
-use values::{affine, bits, coding, dtype, per_window};
+use values::{affine, coding, dtype, per_window};
 
 /// Plans one input; `None` where it cannot be, which the points say.
 pub(super) fn plan(
@@ -138,7 +138,7 @@ fn source_steps(source: &InputSpec, target: &Target<'_>, points: &mut Points<'_>
     let per_window = per_window(source, target, points)?;
     let filled = gaps.as_ref().is_some_and(|g| g.fill.is_some());
     let computes = rate > 1 || affine.is_some() || per_window || filled;
-    let narrow = bits(from) > bits(target.dtype);
+    let narrow = from.bits() > target.dtype.bits();
     let work = if computes {
         DType::F32
     } else if gaps.as_ref().is_some_and(Gaps::recodes) {

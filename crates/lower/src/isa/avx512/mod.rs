@@ -15,7 +15,7 @@ use finish::{Finish, Prepared};
 pub(super) struct Avx512;
 
 impl Kernels for Avx512 {
-    compiled!(Avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
+    compiled!("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2,fma");
 
     #[inline(always)]
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {

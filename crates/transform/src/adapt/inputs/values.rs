@@ -194,13 +194,9 @@ pub(super) fn coding(from: DType, to: DType) -> DType {
     match (from, to) {
         (DType::F64, _) | (_, DType::F64) => DType::F64,
         _ if float(from) || float(to) => DType::F32,
-        _ if bits(from).max(bits(to)) > 32 || from == DType::U32 || to == DType::U32 => DType::I64,
+        _ if from.bits().max(to.bits()) > 32 || from == DType::U32 || to == DType::U32 => DType::I64,
         _ => DType::I32,
     }
-}
-
-pub(super) fn bits(dtype: DType) -> usize {
-    dtype.bits()
 }
 
 /// The smallest and the largest whole number.
