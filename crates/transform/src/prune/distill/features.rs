@@ -60,23 +60,22 @@ impl Feature {
         Some(Self { kept, count, inner, sums: Sums { error: 0.0, channels } })
     }
 
-    /// The elements of the original's value that are left, in order.
-    fn left<'v>(&'v self, original: &'v [f32]) -> impl Iterator<Item = f32> + 'v {
-        let block = move |block: &'v [f32]| {
-            self.kept.iter().flat_map(move |k| block[k * self.inner..(k + 1) * self.inner].iter().copied())
-        };
-        original.chunks_exact((self.count * self.inner).max(1)).flat_map(block)
+    /// Channel by channel what is left of the original's value, with its place among the channels that are left.
+    fn left<'v>(&'v self, original: &'v [f32]) -> impl Iterator<Item = (usize, &'v [f32])> {
+        let channel = move |block: &'v [f32], k: usize| &block[k * self.inner..(k + 1) * self.inner];
+        let kept = move |block: &'v [f32]| self.kept.iter().map(move |k| channel(block, *k)).enumerate();
+        original.chunks_exact((self.count * self.inner).max(1)).flat_map(kept)
     }
 
     /// Takes note of a run of both models.
     pub(super) fn see(&mut self, original: &[f32], pruned: &[f32]) {
         let mut sums = std::mem::take(&mut self.sums);
-        for (i, (t, s)) in self.left(original).zip(pruned).enumerate() {
-            let place = i / self.inner.max(1) % self.kept.len().max(1);
-            let (t, s) = (f64::from(t), f64::from(*s));
-            sums.error += (s - t).powi(2);
+        for ((place, t), s) in self.left(original).zip(pruned.chunks_exact(self.inner.max(1))) {
             let [n, sum, squares] = &mut sums.channels[place];
-            (*n, *sum, *squares) = (*n + 1.0, *sum + t, *squares + t * t);
+            for (t, s) in t.iter().zip(s).map(|(t, s)| (f64::from(*t), f64::from(*s))) {
+                sums.error += (s - t).powi(2);
+                (*n, *sum, *squares) = (*n + 1.0, *sum + t, *squares + t * t);
+            }
         }
         self.sums = sums;
     }
@@ -99,6 +98,10 @@ impl Feature {
     pub(super) fn gradient(&self, original: &[f32], pruned: &[f32], weight: f64) -> Vec<f32> {
         let Some(variance) = self.variance() else { return vec![] };
         let by = (2.0 * weight / (variance * pruned.len().max(1) as f64)) as f32;
-        self.left(original).zip(pruned).map(|(t, s)| by * (s - t)).collect()
+        let mut found = Vec::with_capacity(pruned.len());
+        for ((_, t), s) in self.left(original).zip(pruned.chunks_exact(self.inner.max(1))) {
+            found.extend(t.iter().zip(s).map(|(t, s)| by * (s - t)));
+        }
+        found
     }
 }

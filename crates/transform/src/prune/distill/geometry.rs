@@ -65,10 +65,50 @@ impl Geometry {
         Some(at as u32)
     }
 
-    /// Tap by tap the input position of every window.
-    pub(super) fn windows(&self) -> Vec<Option<u32>> {
+    /// Tap by tap, then window by window: which input position each reads.
+    pub(super) fn stretches(&self) -> Vec<Stretch> {
         let (taps, places): (usize, usize) = (self.kernel.iter().product(), self.output.iter().product());
-        (0..taps).flat_map(|tap| (0..places).map(move |place| self.at(tap, place))).collect()
+        let mut found: Vec<Stretch> = Vec::new();
+        for tap in 0..taps {
+            let mut open: Option<Stretch> = None;
+            for place in 0..places {
+                let Some(from) = self.at(tap, place).map(|from| from as usize) else {
+                    found.extend(open.take());
+                    continue;
+                };
+                if !open.as_mut().is_some_and(|stretch| stretch.takes(from)) {
+                    found.extend(open.replace(Stretch { to: tap * places + place, from, length: 1, step: 1 }));
+                }
+            }
+            found.extend(open);
+        }
+        found
+    }
+}
+
+/// Windows side by side that read, by one tap, input positions at one distance from each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    /// The first of them, in a table of taps by windows.
+    pub(super) to: usize,
+    /// The input position that it reads.
+    pub(super) from: usize,
+    pub(super) length: usize,
+    /// From one input position to the next.
+    pub(super) step: usize,
+}
+
+impl Stretch {
+    /// Takes the next window in, where it reads what the stretch goes on with.
+    fn takes(&mut self, from: usize) -> bool {
+        let Some(step) = from.checked_sub(self.from + (self.length - 1) * self.step).filter(|s| *s > 0) else {
+            return false;
+        };
+        let fits = self.length == 1 || step == self.step;
+        if fits {
+            (self.length, self.step) = (self.length + 1, step);
+        }
+        fits
     }
 }
 

@@ -2,7 +2,10 @@
 
 use faer::{Accum, MatMut, MatRef, Par, linalg::matmul::matmul};
 
-use super::tape::{Layout, Op};
+use super::{
+    geometry::Stretch,
+    tape::{Layout, Op},
+};
 
 /// c = a·b or c += a·b, all row-major; `a` is rows × inner, `b` inner × columns, each given as it lies or transposed.
 fn product(c: &mut [f32], add: bool, a: MatRef<'_, f32>, b: MatRef<'_, f32>) {
@@ -93,8 +96,8 @@ pub(super) struct Convolution {
     pub(super) areas: [usize; 2],
     /// Elements of the kernel.
     pub(super) taps: usize,
-    /// For each tap and output position the input position, or none in the padding.
-    pub(super) windows: Vec<Option<u32>>,
+    /// Which input position each tap reads for each output position; none where it lies in the padding.
+    pub(super) stretches: Vec<Stretch>,
     pub(super) bias: bool,
 }
 
@@ -105,28 +108,34 @@ impl Convolution {
 
     /// Whether each window is one element, in order: then the input is its own column matrix.
     fn plain(&self) -> bool {
-        self.taps == 1
-            && self.areas[0] == self.areas[1]
-            && self.windows.iter().enumerate().all(|(i, w)| *w == Some(i as u32))
+        let whole = Stretch { to: 0, from: 0, length: self.areas[0], step: 1 };
+        self.taps == 1 && self.areas[0] == self.areas[1] && self.stretches == [whole]
     }
 
+    /// The windows of a sample's group as columns; what lies in the padding stays as it is.
     fn columns(&self, x: &[f32], out: &mut [f32]) {
-        let (area, places) = (self.areas[0], self.areas[1]);
-        for (channel, x) in x.chunks_exact(area).enumerate() {
-            let out = &mut out[channel * self.taps * places..(channel + 1) * self.taps * places];
-            for (o, w) in out.iter_mut().zip(&self.windows) {
-                *o = w.map_or(0.0, |w| x[w as usize]);
+        let (area, size) = (self.areas[0], self.taps * self.areas[1]);
+        for (x, out) in x.chunks_exact(area).zip(out.chunks_exact_mut(size)) {
+            for &Stretch { to, from, length, step } in &self.stretches {
+                let out = &mut out[to..to + length];
+                if step == 1 {
+                    out.copy_from_slice(&x[from..from + length]);
+                } else {
+                    out.iter_mut().zip(x[from..].iter().step_by(step)).for_each(|(o, x)| *o = *x);
+                }
             }
         }
     }
 
     fn scatter(&self, columns: &[f32], dx: &mut [f32]) {
-        let (area, places) = (self.areas[0], self.areas[1]);
-        for (channel, dx) in dx.chunks_exact_mut(area).enumerate() {
-            let columns = &columns[channel * self.taps * places..(channel + 1) * self.taps * places];
-            for (c, w) in columns.iter().zip(&self.windows) {
-                if let Some(w) = w {
-                    dx[*w as usize] += c;
+        let (area, size) = (self.areas[0], self.taps * self.areas[1]);
+        for (columns, dx) in columns.chunks_exact(size).zip(dx.chunks_exact_mut(area)) {
+            for &Stretch { to, from, length, step } in &self.stretches {
+                let columns = &columns[to..to + length];
+                if step == 1 {
+                    dx[from..from + length].iter_mut().zip(columns).for_each(|(x, c)| *x += c);
+                } else {
+                    dx[from..].iter_mut().step_by(step).zip(columns).for_each(|(x, c)| *x += c);
                 }
             }
         }
@@ -160,10 +169,11 @@ impl Op for Convolution {
     fn backward(&self, x: &[&[f32]], _: &[f32], dy: &[f32], asked: &[bool]) -> Vec<Vec<f32>> {
         let [cin, cout] = self.channels.map(|c| c / self.groups);
         let (inner, places, plain) = (self.inner(), self.areas[1], self.plain());
-        let mut columns = vec![0f32; inner * places];
         let (x_block, y_block) = (cin * self.areas[0], cout * places);
         let mut found = vec![Vec::new(); asked.len()];
         let ask = |slot: usize| asked.get(slot) == Some(&true);
+        let table = |slot: usize| vec![0f32; if ask(slot) && !plain { inner * places } else { 0 }];
+        let (mut by_columns, mut columns) = (table(0), table(1));
         (0..x.len()).filter(|&s| ask(s)).for_each(|s| found[s] = vec![0f32; x[s].len()]);
         for block in 0..self.samples * self.groups {
             let group = block % self.groups;
@@ -183,8 +193,8 @@ impl Op for Convolution {
                 if plain {
                     product(dx, false, weight, rows(dy, cout, places));
                 } else {
-                    product(&mut columns, false, weight, rows(dy, cout, places));
-                    self.scatter(&columns, dx);
+                    product(&mut by_columns, false, weight, rows(dy, cout, places));
+                    self.scatter(&by_columns, dx);
                 }
             }
             if ask(2) {

@@ -151,7 +151,7 @@ fn convolution(n: &NodeProto, inputs: &[Input], output: &[usize]) -> Option<Made
         channels: [x[1], output[1]],
         areas: [x[2..].iter().product(), output[2..].iter().product()],
         taps: w[2..].iter().product(),
-        windows: geometry.windows(),
+        stretches: geometry.stretches(),
         bias,
     };
     let reads = if bias { vec![0, 1, 2] } else { vec![0, 1] };

@@ -68,6 +68,32 @@ fn gradients_of_random_graphs_are_those_of_differences() {
     }
 }
 
+/// Two samples, so that what one leaves in a table of windows is seen by the next.
+#[test]
+fn gradients_of_windows_of_any_kind_are_those_of_differences() {
+    let ints = attr::from_ints;
+    let cases: [(&[usize], &[usize], &[usize], Vec<_>); 5] = [
+        (&[2, 3, 9], &[4, 3, 3], &[2, 4, 5], vec![ints("strides", &[2]), ints("pads", &[1, 1])]),
+        (&[2, 3, 9], &[4, 3, 3], &[2, 4, 6], vec![ints("dilations", &[2]), ints("pads", &[0, 1])]),
+        (&[2, 2, 6, 5], &[4, 2, 3, 2], &[2, 4, 3, 3], vec![ints("strides", &[2, 2]), ints("pads", &[0, 0, 1, 1])]),
+        (&[2, 4, 5, 5], &[6, 2, 1, 1], &[2, 6, 5, 5], vec![attr::from_int("group", 2)]),
+        (&[2, 1, 3, 4, 5], &[2, 1, 2, 2, 2], &[2, 2, 2, 3, 4], vec![]),
+    ];
+    for (seed, (input, weight, output, attributes)) in cases.into_iter().enumerate() {
+        let whole = |shape: &[usize]| shape.iter().map(|d| *d as i64).collect::<Vec<_>>();
+        let mut b = Builder::new(seed as u64, &whole(input));
+        // Twice, so that there is a gradient by the input of one.
+        let scale = b.weight(&[1]);
+        let x = b.add("Mul", &["x", &scale], vec![]);
+        let first =
+            b.weight(&[input[1], input[1], 1].iter().copied().chain(input[3..].iter().map(|_| 1)).collect::<Vec<_>>());
+        let x = b.add("Conv", &[&x, &first], vec![]);
+        let (w, bias) = (b.weight(weight), b.weight(&weight[..1]));
+        let y = b.add("Conv", &[&x, &w, &bias], attributes);
+        check(&b.finish(&y, &whole(output)), input, seed as u64);
+    }
+}
+
 #[test]
 fn gradients_of_other_operators_are_those_of_differences() {
     for (seed, op) in

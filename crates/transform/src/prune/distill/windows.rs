@@ -167,9 +167,9 @@ pub(super) struct BatchNorm {
 }
 
 impl BatchNorm {
-    /// For each element its channel.
-    fn channel(&self, i: usize) -> usize {
-        i / self.area.max(1) % self.channels.max(1)
+    /// The elements of one channel of a sample after the other, each with its channel.
+    fn areas<'v>(&self, values: &'v [f32]) -> impl Iterator<Item = (usize, &'v [f32])> {
+        (0..self.channels).cycle().zip(values.chunks_exact(self.area.max(1)))
     }
 
     fn spread(&self, variance: f32) -> f32 {
@@ -179,26 +179,28 @@ impl BatchNorm {
 
 impl Op for BatchNorm {
     fn forward(&self, x: &[&[f32]], y: &mut [f32]) {
-        for (i, y) in y.iter_mut().enumerate() {
-            let c = self.channel(i);
-            *y = (x[0][i] - x[3][c]) * self.spread(x[4][c]) * x[1][c] + x[2][c];
+        for ((c, x_area), y_area) in self.areas(x[0]).zip(y.chunks_exact_mut(self.area.max(1))) {
+            let (scale, mean) = (self.spread(x[4][c]) * x[1][c], x[3][c]);
+            let shift = x[2][c];
+            y_area.iter_mut().zip(x_area).for_each(|(y, x)| *y = (x - mean) * scale + shift);
         }
     }
 
     fn backward(&self, x: &[&[f32]], _: &[f32], dy: &[f32], asked: &[bool]) -> Vec<Vec<f32>> {
         let ask = |slot: usize| asked.get(slot) == Some(&true);
-        let mut found: Vec<Vec<f32>> = (0..x.len()).map(|s| vec![0f32; if ask(s) { x[s].len() } else { 0 }]).collect();
-        for (i, d) in dy.iter().enumerate() {
-            let c = self.channel(i);
-            let spread = self.spread(x[4][c]);
+        let size = |slot: usize| if ask(slot) { x[slot].len() } else { 0 };
+        let mut found: Vec<Vec<f32>> = (0..x.len()).map(|s| Vec::with_capacity(size(s))).collect();
+        (1..x.len()).for_each(|s| found[s].resize(size(s), 0.0));
+        for ((c, x_area), (_, dy_area)) in self.areas(x[0]).zip(self.areas(dy)) {
+            let (spread, mean) = (self.spread(x[4][c]), x[3][c]);
             if ask(0) {
-                found[0][i] = d * spread * x[1][c];
+                found[0].extend(dy_area.iter().map(|d| d * spread * x[1][c]));
             }
             if ask(1) {
-                found[1][c] += d * (x[0][i] - x[3][c]) * spread;
+                found[1][c] += dy_area.iter().zip(x_area).map(|(d, x)| d * (x - mean) * spread).sum::<f32>();
             }
             if ask(2) {
-                found[2][c] += d;
+                found[2][c] += dy_area.iter().sum::<f32>();
             }
         }
         found
