@@ -97,25 +97,56 @@ fn released(cells: &[Cell], parts: &[f64], power: f64) -> Result<Vec<Unit>, NoIn
     Ok(units)
 }
 
+/// How a variance is found, and how sure it is.
+#[derive(Clone, Copy)]
+struct Method {
+    /// The power of what a group leaves to the others, by which its influence is divided.
+    power: f64,
+    /// The score interval of shares knows its own small samples: independent ones are left as they are.
+    as_they_are: bool,
+    /// Whether the fourth moment of the influences limits the degrees of freedom.
+    limited: bool,
+}
+
+const OF_SHARES: Method = Method { power: 0.5, as_they_are: true, limited: false };
+const OF_HEAVY_TAILS: Method = Method { power: 1.0, as_they_are: false, limited: true };
+/// Few samples may have most of the differences, but a group pulls no more than its share.
+const OF_DIFFERENT_ERRORS: Method = Method { power: 0.5, as_they_are: false, limited: true };
+/// The same; but how unsure it is of few samples the limits of those lost and won say, and the degrees of freedom do not say it again.
+const OF_DIFFERENT_AREAS: Method = Method { power: 0.5, as_they_are: false, limited: false };
+
+impl Method {
+    fn df(self, df: f64, units: &[Unit]) -> f64 {
+        if self.limited { limited(df, units) } else { df }
+    }
+}
+
 pub(crate) fn spread(
     terms: &[Term],
     tail: Tail,
     groups: Option<&Groups>,
     bent: impl Fn(f64) -> f64,
 ) -> Result<Spread, NoInterval> {
-    with_leverage(terms, tail, if tail == Tail::Heavy { 1.0 } else { 0.5 }, groups, bent)
+    let method = match tail {
+        Tail::Bounded => OF_SHARES,
+        Tail::Heavy => OF_HEAVY_TAILS,
+    };
+    spread_by(method, terms, groups, bent)
 }
 
-/// Of differences of errors: few samples may have most of them, but a group pulls no more than its share.
-pub(crate) fn spread_of_differences(terms: &[Term], groups: Option<&Groups>) -> Result<Spread, NoInterval> {
-    with_leverage(terms, Tail::Heavy, 0.5, groups, |u| u)
+/// Of a difference of two errors.
+pub(crate) fn spread_of_errors(terms: &[Term], groups: Option<&Groups>) -> Result<Spread, NoInterval> {
+    spread_by(OF_DIFFERENT_ERRORS, terms, groups, |u| u)
 }
 
-/// `power` is that of what a group leaves to the others, by which its influence is divided.
-fn with_leverage(
+/// Of a difference of two areas under ROC curves.
+pub(crate) fn spread_of_areas(terms: &[Term], groups: Option<&Groups>) -> Result<Spread, NoInterval> {
+    spread_by(OF_DIFFERENT_AREAS, terms, groups, |u| u)
+}
+
+fn spread_by(
+    method: Method,
     terms: &[Term],
-    tail: Tail,
-    power: f64,
     groups: Option<&Groups>,
     bent: impl Fn(f64) -> f64,
 ) -> Result<Spread, NoInterval> {
@@ -131,19 +162,18 @@ fn with_leverage(
         if own.len() < 2 {
             return Err(NoInterval::Samples(own.len()));
         }
-        if tail == Tail::Bounded {
-            // The score interval of shares knows its own small samples.
+        if method.as_they_are {
             let variance = squares(&own);
             return Ok(Spread { variance, independent: variance, fourth, df: f64::INFINITY, carried_by });
         }
         // A class of a single sample shows no spread: its own is left as it is.
         let units = released(&samples, &parts, 0.5).unwrap_or(own);
         let variance = squares(&units);
-        let df = limited(effective(units.iter().map(|u| u.1 * u.1)), &units);
+        let df = method.df(effective(units.iter().map(|u| u.1 * u.1)), &units);
         return Ok(Spread { variance, independent: variance, fourth, df, carried_by });
     };
     let grouped = cells(terms, |s| groups.of(s as usize));
-    let units = released(&grouped, &parts, power);
+    let units = released(&grouped, &parts, method.power);
     let touched = grouped.chunk_by(|a, b| a.unit == b.unit).count();
     if touched < FEWEST_GROUPS {
         return Err(NoInterval::Groups(touched));
@@ -164,8 +194,7 @@ fn with_leverage(
     }
     let apart = apart.into_iter().filter(|a| *a > 0.0);
     let df = effective(units.iter().zip(apart).map(|(u, a)| (1.0 - alike) * a + alike * u.1 * u.1));
-    let df = if tail == Tail::Heavy { limited(df, &units) } else { df };
-    Ok(Spread { variance, independent, fourth, df, carried_by })
+    Ok(Spread { variance, independent, fourth, df: method.df(df, &units), carried_by })
 }
 
 /// Degrees of freedom of a sum of squares whose terms have these expectations, the mean being estimated.

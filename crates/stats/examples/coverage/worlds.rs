@@ -166,10 +166,7 @@ impl World {
                 ("kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::None)),
                 ("linear kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Linear)),
                 ("quadratic kappa", |d| metrics::kappa(&d.labels, &d.predicted(0), metrics::Weights::Quadratic)),
-                ("AUC, one vs rest", |d| {
-                    let column = |c: usize| d.scores[0].chunks_exact(d.classes).map(|row| row[c]).collect();
-                    metrics::auc_one_vs_rest(column, &d.labels, d.classes)
-                }),
+                ("AUC, one vs rest", |d| d.one_vs_rest(0)),
                 ("top-2", |d| {
                     let rows = d.scores[0].chunks_exact(d.classes);
                     let hits: Vec<bool> = rows.zip(&d.labels).map(|(row, &l)| metrics::in_top(row, l, 2)).collect();
@@ -213,6 +210,7 @@ impl World {
                     let of = |i| metrics::f1(&d.labels, &d.predicted(i), metrics::Average::Macro);
                     Some(Loss::of_merit(&of(1)?, &of(0)?))
                 }),
+                ("AUC, one vs rest", |d| Some(Loss::of_merit(&d.one_vs_rest(1)?, &d.one_vs_rest(0)?))),
             ],
             Self::Values => vec![
                 ("MAE", |d| {
@@ -259,6 +257,11 @@ impl Data {
 
     pub(super) fn positive(&self) -> Vec<bool> {
         self.labels.iter().map(|l| *l == 1).collect()
+    }
+
+    fn one_vs_rest(&self, i: usize) -> Option<Estimate> {
+        let column = |c: usize| self.scores[i].chunks_exact(self.classes).map(|row| row[c]).collect();
+        metrics::auc_one_vs_rest(column, &self.labels, self.classes)
     }
 
     fn first(&self, table: &[f64]) -> Vec<f64> {
