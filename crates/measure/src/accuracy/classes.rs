@@ -129,7 +129,7 @@ fn losses(
         && let Some(auc) = auc
     {
         let loss = before.auc().map(|before| Loss::of_merit(&before, &auc));
-        judge.add_loss("auc-drop", "share", loss, "baseline's minus the model's, paired (DeLong)")?;
+        judge.add_loss("auc-drop", "share", loss, "baseline's minus the model's, paired (DeLong's variance)")?;
     }
     Ok(())
 }

@@ -36,9 +36,12 @@ fn of_others(sets: usize) {
     let designs =
         [Design::Samples(150), Design::Samples(700), Design::Groups(8), Design::Groups(18), Design::UnequalGroups(16)];
     let rare = World::Binary { model: 1.5, baseline: 1.5, prevalence: 0.15 };
+    let rarer = World::Binary { model: 1.42, baseline: 1.5, prevalence: 0.08 };
+    let few = [Design::Samples(400), Design::Groups(12), Design::Groups(40)];
     let hard = World::Binary { model: 0.6, baseline: 0.75, prevalence: 0.5 };
     let many = World::Classes { classes: 7, model: 2.6, baseline: 2.6 };
     of_world("others: the rarer class is 15 %, no loss", rare, &designs, sets, OTHER_SEED);
+    of_world("others: the rarer class is 8 %, a loss", rarer, &few, sets, OTHER_SEED);
     of_world("others: hard, and a clear loss", hard, &designs, sets, OTHER_SEED);
     of_world("others: seven classes, no loss", many, &designs, sets, OTHER_SEED);
 }
