@@ -16,7 +16,7 @@ use super::{
 use crate::{Context, Refusal, draw::Dice};
 
 /// The largest step, relative to a tensor's magnitude.
-const RATE: f64 = 0.016;
+const RATE: f64 = 0.01;
 /// With fewer samples in all steps together these are smaller, by the root of the share: few samples tell a direction from noise
 /// less well.
 const ENOUGH: f64 = 12_800.0;
@@ -26,8 +26,8 @@ const RISE: f64 = 0.05;
 const TEMPERATURE: f32 = 2.0;
 /// Share of samples that are changed and mixed with others.
 const MIXED: f64 = 0.9;
-/// How much the inner values count at the start, relative to the outputs; in the end nothing.
-const INNER: f64 = 15.0;
+/// How much the inner values count at the start, relative to the outputs; in the end half as much.
+const INNER: f64 = 40.0;
 /// Batches on which it is seen what layers read, and how far the student is from the teacher.
 const SURVEYED: usize = 12;
 
@@ -204,7 +204,7 @@ impl Lesson {
         for step in 0..steps {
             let batches: Vec<Inputs> =
                 (0..grains).map(|_| self.samples.drawn(&mut dice, MIXED, &self.allowed)).collect();
-            let inner = 1.0 - step as f64 / steps as f64;
+            let inner = 1.0 - 0.5 * step as f64 / steps as f64;
             let parts: Vec<Tensors> =
                 batches.par_iter().map(|b| self.gradient(&weights, b, inner)).collect::<Result<_, _>>()?;
             self.descent.step(&mut weights, &parts, largest * rate(step, steps));

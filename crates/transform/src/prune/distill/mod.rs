@@ -4,7 +4,7 @@
 //!
 //! Whether that helps is rehearsed: a model refitted and trained without a part of the samples is judged on these. Samples that the refit
 //! has seen would not do: it is nearer to the original on them than on any other. Only then, and as far as it helped, is the model
-//! trained on all samples. Knows neither scores nor groups.
+//! trained on all samples, and for longer. Knows neither scores nor groups.
 
 mod augment;
 mod batches;
@@ -36,8 +36,10 @@ type Tensors = Vec<Vec<f32>>;
 const GRAIN: usize = 8;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps of one training together may take: one to two minutes on one core.
-const WORK: f64 = 1e12;
+/// Multiply-accumulates that all steps of the training together may take: about two minutes on one core.
+const WORK: f64 = 2e12;
+/// The share of it that the rehearsal takes.
+const REHEARSED: f64 = 0.5;
 const STEPS: [usize; 2] = [50, 2500];
 /// The most grains in a step; fewer where there would not be so many steps.
 const GRAINS: usize = 4;
@@ -82,15 +84,17 @@ pub(super) fn distill(
     }
     let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
     let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * grain as f64;
-    let afforded = (WORK / each) as usize;
-    let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
-    let length = [(afforded / grains).clamp(STEPS[0], STEPS[1]), grains];
+    let length = |work: f64| {
+        let afforded = (work / each) as usize;
+        let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
+        [(afforded / grains).clamp(STEPS[0], STEPS[1]), grains]
+    };
     let (fit, held) = runs.clone().held_back(HELD_BACK);
     let rehearsed = refitted(fit.clone())?;
     let lesson = |model: &Model, runs: &Runs<'_>| {
         Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
     };
-    let (rehearsal, end) = lesson(&rehearsed, &fit)?.train(length, context)?;
+    let (rehearsal, end) = lesson(&rehearsed, &fit)?.train(length(REHEARSED * WORK), context)?;
     let start = rehearsal.start();
     let exam = rehearsal.exam(&Samples::of(context, &held, grain)?)?;
     let before = rehearsal.distances(&exam, &start)?;
@@ -107,7 +111,7 @@ pub(super) fn distill(
     if after + error >= before {
         return Ok(none);
     }
-    let (lesson, end) = lesson(pruned.model, &runs)?.train(length, context)?;
+    let (lesson, end) = lesson(pruned.model, &runs)?.train(length(WORK), context)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);
