@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use plimsoll_dataset::Dataset;
-use plimsoll_onnx::{DType, Model, Tensor, Tensors, attr};
+use plimsoll_onnx::{DType, Model, Tensor, Tensors, attr, proto::AttributeProto};
 
 use super::{
     Pruned,
@@ -68,30 +68,27 @@ fn gradients_of_random_graphs_are_those_of_differences() {
     }
 }
 
-/// Two samples, so that what one leaves in a table of windows is seen by the next.
+/// A convolution of a computed input, so that there is a gradient by it too.
+fn check_windows(input: &[usize], weight: &[usize], output: &[usize], attributes: Vec<AttributeProto>) {
+    let whole = |shape: &[usize]| shape.iter().map(|d| *d as i64).collect::<Vec<_>>();
+    let mut b = Builder::new(weight.len() as u64, &whole(input));
+    let scale = b.weight(&[1, input[1]].into_iter().chain(input[2..].iter().map(|_| 1)).collect::<Vec<_>>());
+    let x = b.add("Mul", &["x", &scale], vec![]);
+    let (w, bias) = (b.weight(weight), b.weight(&weight[..1]));
+    let y = b.add("Conv", &[&x, &w, &bias], attributes);
+    check(&b.finish(&y, &whole(output)), input, 1);
+}
+
+/// Two samples each, so that what one leaves in a table of windows is seen by the next.
 #[test]
 fn gradients_of_windows_of_any_kind_are_those_of_differences() {
     let ints = attr::from_ints;
-    let cases: [(&[usize], &[usize], &[usize], Vec<_>); 5] = [
-        (&[2, 3, 9], &[4, 3, 3], &[2, 4, 5], vec![ints("strides", &[2]), ints("pads", &[1, 1])]),
-        (&[2, 3, 9], &[4, 3, 3], &[2, 4, 6], vec![ints("dilations", &[2]), ints("pads", &[0, 1])]),
-        (&[2, 2, 6, 5], &[4, 2, 3, 2], &[2, 4, 3, 3], vec![ints("strides", &[2, 2]), ints("pads", &[0, 0, 1, 1])]),
-        (&[2, 4, 5, 5], &[6, 2, 1, 1], &[2, 6, 5, 5], vec![attr::from_int("group", 2)]),
-        (&[2, 1, 3, 4, 5], &[2, 1, 2, 2, 2], &[2, 2, 2, 3, 4], vec![]),
-    ];
-    for (seed, (input, weight, output, attributes)) in cases.into_iter().enumerate() {
-        let whole = |shape: &[usize]| shape.iter().map(|d| *d as i64).collect::<Vec<_>>();
-        let mut b = Builder::new(seed as u64, &whole(input));
-        // Twice, so that there is a gradient by the input of one.
-        let scale = b.weight(&[1]);
-        let x = b.add("Mul", &["x", &scale], vec![]);
-        let first =
-            b.weight(&[input[1], input[1], 1].iter().copied().chain(input[3..].iter().map(|_| 1)).collect::<Vec<_>>());
-        let x = b.add("Conv", &[&x, &first], vec![]);
-        let (w, bias) = (b.weight(weight), b.weight(&weight[..1]));
-        let y = b.add("Conv", &[&x, &w, &bias], attributes);
-        check(&b.finish(&y, &whole(output)), input, seed as u64);
-    }
+    check_windows(&[2, 3, 9], &[4, 3, 3], &[2, 4, 5], vec![ints("strides", &[2]), ints("pads", &[1, 1])]);
+    check_windows(&[2, 3, 9], &[4, 3, 3], &[2, 4, 6], vec![ints("dilations", &[2]), ints("pads", &[0, 1])]);
+    let late = vec![ints("strides", &[2, 2]), ints("pads", &[0, 0, 1, 1])];
+    check_windows(&[2, 2, 6, 5], &[4, 2, 3, 2], &[2, 4, 3, 3], late);
+    check_windows(&[2, 4, 5, 5], &[6, 2, 1, 1], &[2, 6, 5, 5], vec![attr::from_int("group", 2)]);
+    check_windows(&[2, 1, 3, 4, 5], &[2, 1, 2, 2, 2], &[2, 2, 2, 3, 4], vec![]);
 }
 
 #[test]
