@@ -13,7 +13,7 @@ use super::{
     steps::{Steps, measured},
     tape::{Inputs, Tape},
 };
-use crate::{Context, Refusal, draw::Dice};
+use crate::{Progress, Refusal, draw::Dice};
 
 /// The largest step, relative to a tensor's magnitude.
 const RATE: f64 = 0.01;
@@ -23,7 +23,7 @@ const ENOUGH: f64 = 12_800.0;
 /// Share of the steps over which the rate rises; it falls over the rest.
 const RISE: f64 = 0.05;
 /// What class scores are divided by in training.
-const TEMPERATURE: f32 = 2.0;
+const TEMPERATURE: f32 = 4.0;
 /// Share of samples that are changed and mixed with others.
 const MIXED: f64 = 0.9;
 /// How much the inner values count at the start, relative to the outputs; in the end half as much.
@@ -193,13 +193,14 @@ impl Lesson {
 
     /// The weights after so many steps of so many grains. The same seed gives the same ones on any number of threads.
     pub(super) fn train(
-        mut self,
+        &self,
         [steps, grains]: [usize; 2],
-        context: &Context<'_>,
-    ) -> Result<(Self, Tensors), Refusal> {
-        context.progress.start("distil", steps);
-        let mut dice = Dice::new(context.seed);
-        let mut weights = self.start();
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<Tensors, Refusal> {
+        progress.start("distil", steps);
+        let mut dice = Dice::new(seed);
+        let (mut weights, mut descent) = (self.start(), self.descent.clone());
         let largest = RATE * ((steps * grains * self.samples.batch) as f64 / ENOUGH).min(1.0).sqrt();
         for step in 0..steps {
             let batches: Vec<Inputs> =
@@ -207,11 +208,11 @@ impl Lesson {
             let inner = 1.0 - 0.5 * step as f64 / steps as f64;
             let parts: Vec<Tensors> =
                 batches.par_iter().map(|b| self.gradient(&weights, b, inner)).collect::<Result<_, _>>()?;
-            self.descent.step(&mut weights, &parts, largest * rate(step, steps));
-            context.progress.advance(1);
+            descent.step(&mut weights, &parts, largest * rate(step, steps));
+            progress.advance(1);
         }
-        context.progress.finish();
-        Ok((self, weights))
+        progress.finish();
+        Ok(weights)
     }
 }
 

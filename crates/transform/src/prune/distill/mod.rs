@@ -36,11 +36,15 @@ type Tensors = Vec<Vec<f32>>;
 const GRAIN: usize = 8;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps of the training together may take: about two minutes on one core.
+/// Multiply-accumulates that all steps may take: about two minutes on one core.
 const WORK: f64 = 2e12;
 /// The share of it that the rehearsal takes.
 const REHEARSED: f64 = 0.5;
-const STEPS: [usize; 2] = [50, 2500];
+/// So many trainings, each by its own draws, whose weights are averaged: what one has learnt of the draws alone the others have not
+/// (Wortsman et al., "Model soups", arXiv 2203.05482).
+const TRAININGS: u64 = 2;
+/// The least and the most steps of a training.
+const STEPS: [usize; 2] = [50, 2000];
 /// The most grains in a step; fewer where there would not be so many steps.
 const GRAINS: usize = 4;
 const ENOUGH_STEPS: usize = 400;
@@ -84,17 +88,18 @@ pub(super) fn distill(
     }
     let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
     let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * grain as f64;
-    let length = |work: f64| {
-        let afforded = (work / each) as usize;
+    let length = |share: f64| {
+        let afforded = (share * WORK / TRAININGS as f64 / each) as usize;
         let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
-        [(afforded / grains).clamp(STEPS[0], STEPS[1]), grains]
+        [(afforded / grains).clamp(STEPS[0], (share * STEPS[1] as f64) as usize), grains]
     };
     let (fit, held) = runs.clone().held_back(HELD_BACK);
     let rehearsed = refitted(fit.clone())?;
     let lesson = |model: &Model, runs: &Runs<'_>| {
         Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
     };
-    let (rehearsal, end) = lesson(&rehearsed, &fit)?.train(length(REHEARSED * WORK), context)?;
+    let rehearsal = lesson(&rehearsed, &fit)?;
+    let end = trained(&rehearsal, length(REHEARSED), context)?;
     let start = rehearsal.start();
     let exam = rehearsal.exam(&Samples::of(context, &held, grain)?)?;
     let before = rehearsal.distances(&exam, &start)?;
@@ -111,12 +116,23 @@ pub(super) fn distill(
     if after + error >= before {
         return Ok(none);
     }
-    let (lesson, end) = lesson(pruned.model, &runs)?.train(length(WORK), context)?;
+    let lesson = lesson(pruned.model, &runs)?;
+    let end = trained(&lesson, length(1.0), context)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);
     }
     Ok(Distilled { model: Some(with(pruned.model, &lesson, &weights)?), ..none })
+}
+
+/// The mean of the weights that the trainings end with.
+fn trained(lesson: &Lesson, length: [usize; 2], context: &Context<'_>) -> Result<Tensors, Refusal> {
+    let mut mean = lesson.train(length, context.seed, context.progress)?;
+    for training in 1..TRAININGS {
+        let end = lesson.train(length, context.seed.wrapping_add(training), context.progress)?;
+        mean = between(&mean, &end, 1.0 / (training + 1) as f32);
+    }
+    Ok(mean)
 }
 
 /// What lies between two states.

@@ -16,6 +16,7 @@ const DAMPING: f64 = 0.03;
 const WIDEST: usize = 2048;
 
 /// What a step of one tensor is measured by.
+#[derive(Clone)]
 enum Measure {
     /// A magnitude: its own, or how far the outputs of its layer spread.
     Magnitude(f32),
@@ -24,6 +25,7 @@ enum Measure {
 }
 
 /// The state of a descent.
+#[derive(Clone)]
 pub(super) struct Steps {
     measures: Vec<Measure>,
     momentum: Tensors,
