@@ -109,7 +109,7 @@ impl Emitter<'_> {
                 padded: per_group,
                 pixels: rows,
                 runs: &runs,
-                quads: self.isa.has_quads(),
+                isa: self.isa,
             };
             let (blocks, weights) = match &integers {
                 Some(whole) if bytes => {
@@ -158,8 +158,8 @@ impl Emitter<'_> {
             None => None,
         };
         let runs = vec![Run { offset: 0, len: padded }];
-        let (outputs, quads) = (*columns, self.isa.has_quads());
-        let packing = Packing { groups: 1, inputs: depth, outputs, padded, pixels: rows, runs: &runs, quads };
+        let (outputs, isa) = (*columns, self.isa);
+        let packing = Packing { groups: 1, inputs: depth, outputs, padded, pixels: rows, runs: &runs, isa };
         let (blocks, weights) = match &integers {
             Some(whole) if bytes => {
                 let (blocks, packed) = packing.pack(4, |o, i, _| whole.numbers[o][i]);

@@ -1,7 +1,7 @@
 //! Weights in the order in which the inner products read them.
 
 use crate::{
-    isa::{LANES, MAX_GROUPS, QUAD, Run},
+    isa::{Isa, LANES, MAX_GROUPS, QUAD, Run},
     program::Aligned,
     step::{Block, BlockLanes},
 };
@@ -18,8 +18,8 @@ pub(super) struct Packing<'r> {
     pub(super) pixels: usize,
     /// The windows' elements, all taps one after the other.
     pub(super) runs: &'r [Run],
-    /// Whether channels may go by quads.
-    pub(super) quads: bool,
+    /// Whose kernels read them.
+    pub(super) isa: Isa,
 }
 
 /// Fewer pixels are not worth adding up partial sums for.
@@ -73,11 +73,20 @@ impl Packing<'_> {
         let wide = if self.pixels <= 4 { MAX_GROUPS } else { 2 };
         let needed = left.div_ceil(LANES).min(wide);
         let groups = if needed == 3 { 2 } else { needed };
-        let quads = left.div_ceil(QUAD);
         let units: usize = self.runs.iter().map(|r| r.len / unit).sum();
         let rounded: usize = self.runs.iter().map(|r| (r.len / unit).next_multiple_of(QUAD)).sum();
-        let (by_groups, by_quads) = (units * groups * LANES, (rounded + ADDING) * quads * QUAD);
-        let few = self.quads && self.pixels >= QUAD_PIXELS && matches!(quads, 1..=3 | 5 | 6);
-        if few && by_quads < by_groups { BlockLanes::Quads(quads) } else { BlockLanes::Groups(groups) }
+        let by_groups = |groups: usize| units * groups * LANES;
+        let by_quads = |quads: usize| (rounded + ADDING) * quads * QUAD;
+        let takes = |quads: usize| self.pixels >= QUAD_PIXELS && self.isa.quads(unit > 1).contains(&quads);
+        let quads = left.div_ceil(QUAD);
+        if takes(quads) && by_quads(quads) < by_groups(groups) {
+            return BlockLanes::Quads(quads);
+        }
+        // The last whole group by itself, and what is behind it by quads.
+        let rest = quads.saturating_sub(LANES / QUAD);
+        if groups == 2 && self.isa.takes_single_groups() && takes(rest) && by_quads(rest) < by_groups(1) {
+            return BlockLanes::Groups(1);
+        }
+        BlockLanes::Groups(groups)
     }
 }

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Dot, Kernels, LANES, avx2::Avx2};
+use super::{Dot, Kernels, LANES, Quads, avx2::Avx2};
 use crate::program::{Env, Program, interpret};
 
 pub(super) struct AvxVnni;
@@ -14,6 +14,11 @@ impl Kernels for AvxVnni {
     #[inline(always)]
     fn dot_f32<const G: usize>(dot: Dot<'_, f32, f32>, out: &mut [f32]) {
         Avx2::dot_f32::<G>(dot, out);
+    }
+
+    #[inline(always)]
+    fn quads_f32(dot: Dot<'_, f32, f32>, tile: Quads, out: &mut [f32]) {
+        Avx2::quads_f32(dot, tile, out);
     }
 
     #[inline(always)]

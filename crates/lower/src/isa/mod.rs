@@ -133,9 +133,18 @@ impl Isa {
         self.has_f32() && matches!(self, Self::Portable | Self::Avx512Vnni)
     }
 
-    /// Whether its kernels take blocks of a few quads of channels faster than whole vector groups.
-    pub(crate) fn has_quads(self) -> bool {
-        self == Self::Avx512Vnni
+    /// The numbers of quads of channels that its kernels take faster than whole vector groups, of f32 or of bytes.
+    pub(crate) fn quads(self, bytes: bool) -> &'static [usize] {
+        match (self, bytes) {
+            (Self::Avx512Vnni, _) => &[1, 2, 3, 5, 6],
+            (Self::Avx2 | Self::AvxVnni, false) => &[1, 2, 3],
+            _ => &[],
+        }
+    }
+
+    /// Whether its kernels take vector groups one by one: its registers hold the sums of no more.
+    pub(crate) fn takes_single_groups(self) -> bool {
+        self != Self::Avx512Vnni
     }
 
     /// Runs a program. The program must have been compiled for this set.
@@ -227,7 +236,7 @@ impl<X, W> Dot<'_, X, W> {
 /// Channels that go by quads.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Quads {
-    /// Quads of channels: 1, 2, 3, 5 or 6.
+    /// Quads of channels: one of [`Isa::quads`].
     pub(crate) quads: usize,
     /// Elements from one pixel's results to the next's.
     pub(crate) width: usize,

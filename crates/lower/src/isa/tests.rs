@@ -94,6 +94,10 @@ fn by_quads(isa: Isa, f: Option<Dot<'_, f32, f32>>, b: Option<Dot<'_, u8, i8>>, 
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni => on::<avx512::Avx512>(f, b, tile, &mut out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::AvxVnni if isa.quads(false).contains(&tile.quads) => on::<avxvnni::AvxVnni>(f, b, tile, &mut out),
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 if isa.quads(false).contains(&tile.quads) => on::<avx2::Avx2>(f, b, tile, &mut out),
         _ => on::<portable::Portable>(f, b, tile, &mut out),
     }
     let columns = tile.quads * QUAD;
