@@ -70,6 +70,10 @@ impl Executor for Until<'_> {
         // Sessions outlive borrows: they carry the time, and the flag is looked at when the next model is loaded.
         Ok(Box::new(Ending { inner, end: deadline.end, executor: self.name().to_owned() }))
     }
+
+    fn hold(&self) -> Option<Box<dyn Send>> {
+        self.inner.hold()
+    }
 }
 
 fn over(executor: &str) -> ExecError {
@@ -92,6 +96,11 @@ impl Session for Ending {
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
         self.check()?;
         self.inner.run(inputs)
+    }
+
+    fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
+        self.check()?;
+        self.inner.run_each(inputs)
     }
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {

@@ -144,6 +144,11 @@ pub trait Executor: Send + Sync {
     fn version(&self) -> String;
     /// Loads an encoded model (external data taken in) for concrete shapes.
     fn load(&self, model: &[u8], options: &LoadOptions) -> Result<Box<dyn Session>, ExecError>;
+    /// Keeps alive what the sessions of this thread run in, until the result is dropped: a process ends with its last session, and takes
+    /// longer to start than a small model to load. `None` where there is nothing to keep; what is wrong shows at the next load.
+    fn hold(&self) -> Option<Box<dyn Send>> {
+        None
+    }
 }
 
 /// A loaded model.
@@ -151,6 +156,12 @@ pub trait Session: Send {
     /// Runs once. Inputs must have the dtypes of the model and the shapes it was loaded for; returns the outputs and whatever
     /// was to be captured.
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError>;
+    /// Runs once on each of these inputs, in their order, and returns as many results. The first error ends it; what was computed
+    /// before is lost. To another process this is one request, which short runs gain by; all inputs and results of a call are in memory
+    /// together. A time limit holds for all runs of a call together, as many times as long.
+    fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
+        inputs.iter().map(|inputs| self.run(inputs)).collect()
+    }
     /// What was kept so far of the values that were to be summarised.
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError>;
     /// Runs `runs` times and returns the wall time of each, in nanoseconds. Conversion of inputs and outputs is left out as far

@@ -1,15 +1,16 @@
 //! Any executor in a child process, with memory and time limits: models are hostile.
 //!
 //! Sessions that one thread loads share a child, so that a model and its baseline are timed in one process; each thread has its
-//! own, so that samples can be spread. A child that dies takes its sessions with it; the next load starts another. The time
+//! own, so that samples can be spread. A child ends with its last session, unless it is held. A child that dies takes its sessions with it; the next load starts another. The time
 //! limit is kept by the parent and works everywhere; the memory limit needs Unix.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ffi::OsString,
-    io::{BufReader, Read},
+    io::{BufReader, BufWriter, Read},
     path::PathBuf,
     process::{self, Command, ExitStatus, Stdio},
+    slice,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, mpsc},
     thread::{self, JoinHandle, ThreadId},
     time::{Duration, Instant},
@@ -20,7 +21,7 @@ use plimsoll_onnx::Tensors;
 
 use crate::{
     Allocated, ExecError, Executor, LoadOptions, Session, Summary,
-    protocol::{Reply, Request, pack, read_frame, unpack, write_frame},
+    protocol::{AT_ONCE, Reply, Request, pack, pack_each, read_frame, unpack_each, write_frame},
 };
 
 /// How to start a worker: a program whose main function calls [`worker::serve`](crate::worker::serve).
@@ -37,7 +38,7 @@ pub struct WorkerCommand {
 pub struct Limits {
     /// Address space of the whole worker, in bytes (about 100 MB go to the program itself).
     pub memory_bytes: u64,
-    /// Time for one load, run, or call of `time`.
+    /// Time for one load, run, or call of `time`; for several runs together as many times that.
     pub time: Duration,
 }
 
@@ -104,6 +105,10 @@ impl Executor for Isolated {
             other => Err(lock(&child).confused(&other.0)),
         }
     }
+
+    fn hold(&self) -> Option<Box<dyn Send>> {
+        Some(Box::new(self.child().ok()?))
+    }
 }
 
 struct Remote {
@@ -113,10 +118,16 @@ struct Remote {
 
 impl Session for Remote {
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
-        let (metas, parts) = pack(inputs);
+        Ok(self.run_each(slice::from_ref(inputs))?.pop().unwrap_or_default())
+    }
+
+    fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
+        let (metas, parts) = pack_each(inputs);
         let mut child = lock(&self.child);
-        match child.ask(&Request::Run { session: self.session, inputs: metas }, &parts)? {
-            (Reply::Ran { outputs }, payload) => unpack(outputs, &payload).map_err(|reason| child.failed(reason)),
+        match child.ask_for(&Request::Run { session: self.session, inputs: metas }, &parts, inputs.len())? {
+            (Reply::Ran { outputs }, payload) if outputs.len() == inputs.len() => {
+                unpack_each(outputs, &payload).map_err(|reason| child.failed(reason))
+            }
             other => Err(child.confused(&other.0)),
         }
     }
@@ -185,7 +196,7 @@ type Frames = mpsc::Receiver<std::io::Result<(Reply, Vec<u8>)>>;
 #[derive(Debug)]
 struct Child {
     process: process::Child,
-    stdin: process::ChildStdin,
+    stdin: BufWriter<process::ChildStdin>,
     frames: Frames,
     stderr: Option<JoinHandle<String>>,
     limits: Limits,
@@ -218,9 +229,10 @@ impl Child {
         #[cfg(target_os = "linux")]
         {
             // Captured activations are large; a refusal only costs speed.
-            rustix::pipe::fcntl_setpipe_size(&stdin, 1 << 20).ok();
-            rustix::pipe::fcntl_setpipe_size(&stdout, 1 << 20).ok();
+            rustix::pipe::fcntl_setpipe_size(&stdin, AT_ONCE).ok();
+            rustix::pipe::fcntl_setpipe_size(&stdout, AT_ONCE).ok();
         }
+        let stdin = BufWriter::with_capacity(AT_ONCE, stdin);
         let (sender, frames) = mpsc::channel();
         thread::spawn(move || {
             let mut stdout = BufReader::with_capacity(64 << 10, stdout);
@@ -250,6 +262,11 @@ impl Child {
 
     /// One request and its reply; errors of the worker come out as errors.
     fn ask(&mut self, request: &Request, parts: &[&[u8]]) -> Result<(Reply, Vec<u8>), ExecError> {
+        self.ask_for(request, parts, 1)
+    }
+
+    /// The same with time for so many runs.
+    fn ask_for(&mut self, request: &Request, parts: &[&[u8]], runs: usize) -> Result<(Reply, Vec<u8>), ExecError> {
         if let Some(end) = &self.end {
             return Err(end.clone());
         }
@@ -260,7 +277,8 @@ impl Child {
         if write_frame(&mut self.stdin, request, parts).is_err() {
             return Err(self.ended());
         }
-        match self.frames.recv_timeout(self.limits.time) {
+        let time = self.limits.time.saturating_mul(u32::try_from(runs.max(1)).unwrap_or(u32::MAX));
+        match self.frames.recv_timeout(time) {
             // tract says so in a panic, which its executor turns into an error.
             Ok(Ok((Reply::Error(ExecError::Crash { reason, .. }), _))) if reason.contains("failed to allocate") => {
                 Err(self.out_of_memory())

@@ -36,11 +36,11 @@ pub(crate) enum Request {
         summarise: BTreeMap<String, Keep>,
         threads: usize,
     },
-    /// The payload is the tensors, one after the other.
-    Run { session: u64, inputs: Vec<Meta> },
-    /// As `Run`.
+    /// Several runs; the payload is the tensors, one after the other.
+    Run { session: u64, inputs: Vec<Vec<Meta>> },
+    /// The payload is the tensors of one run.
     Time { session: u64, runs: usize, inputs: Vec<Meta> },
-    /// As `Run`: what one run allocates.
+    /// As `Time`: what one run allocates.
     Allocations { session: u64, inputs: Vec<Meta> },
     /// What a session kept of the values that were to be summarised.
     Summaries { session: u64 },
@@ -61,9 +61,9 @@ pub(crate) enum Reply {
     Loaded {
         session: u64,
     },
-    /// The payload is the tensors.
+    /// Of each run, in their order; the payload is the tensors.
     Ran {
-        outputs: Vec<Meta>,
+        outputs: Vec<Vec<Meta>>,
     },
     Timed {
         nanoseconds: Vec<u64>,
@@ -91,20 +91,46 @@ pub(crate) fn pack(tensors: &Tensors) -> (Vec<Meta>, Vec<&[u8]>) {
     (tensors.iter().map(meta).collect(), tensors.values().map(Tensor::bytes).collect())
 }
 
+/// The headers of the tensors of several runs, and their data.
+pub(crate) fn pack_each(runs: &[Tensors]) -> (Vec<Vec<Meta>>, Vec<&[u8]>) {
+    let (metas, parts): (Vec<_>, Vec<_>) = runs.iter().map(pack).unzip();
+    (metas, parts.concat())
+}
+
 /// The tensors of headers and payload.
 pub(crate) fn unpack(metas: Vec<Meta>, payload: &[u8]) -> Result<Tensors, String> {
     let mut rest = payload;
+    let tensors = take(metas, &mut rest)?;
+    used_up(rest).map(|()| tensors)
+}
+
+/// The tensors of several runs.
+pub(crate) fn unpack_each(runs: Vec<Vec<Meta>>, payload: &[u8]) -> Result<Vec<Tensors>, String> {
+    let mut rest = payload;
+    let runs = runs.into_iter().map(|metas| take(metas, &mut rest)).collect::<Result<_, _>>()?;
+    used_up(rest).map(|()| runs)
+}
+
+fn used_up(rest: &[u8]) -> Result<(), String> {
+    if rest.is_empty() { Ok(()) } else { Err(format!("{} bytes are left over", rest.len())) }
+}
+
+/// Takes the tensors of one run off a payload.
+fn take(metas: Vec<Meta>, rest: &mut &[u8]) -> Result<Tensors, String> {
     let mut tensors = Tensors::new();
     for meta in metas {
         let dtype = DType::from_name(&meta.dtype).ok_or_else(|| format!("unknown dtype `{}`", meta.dtype))?;
         let elements = meta.shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         let bytes = elements.and_then(|n| dtype.bytes_of(n)).filter(|&n| n <= rest.len());
         let (data, after) = rest.split_at(bytes.ok_or_else(|| format!("`{}` is cut off", meta.name))?);
-        rest = after;
+        *rest = after;
         tensors.insert(meta.name, Tensor::new(dtype, meta.shape, data.to_vec()).map_err(|e| e.to_string())?);
     }
-    if rest.is_empty() { Ok(tensors) } else { Err(format!("{} bytes are left over", rest.len())) }
+    Ok(tensors)
 }
+
+/// Bytes of a frame that are written at once, so that whoever waits for it is woken up once; as many as a pipe may hold.
+pub(crate) const AT_ONCE: usize = 1 << 20;
 
 /// Writes one frame and flushes.
 pub(crate) fn write_frame(out: &mut impl Write, header: &impl Serialize, parts: &[&[u8]]) -> io::Result<()> {
@@ -166,7 +192,8 @@ mod tests {
 
     fn frame() -> Vec<u8> {
         let tensors = Tensors::from([("x".to_owned(), Tensor::vector(&[1f32, 2.0]))]);
-        let (inputs, parts) = pack(&tensors);
+        let runs = [tensors];
+        let (inputs, parts) = pack_each(&runs);
         let mut bytes = Vec::new();
         write_frame(&mut bytes, &Request::Run { session: 3, inputs }, &parts).unwrap();
         bytes
@@ -177,7 +204,19 @@ mod tests {
         let Some((Request::Run { session: 3, inputs }, payload)) = check(&frame()).unwrap() else {
             panic!("not a run")
         };
-        assert_eq!(unpack(inputs, &payload).unwrap()["x"], Tensor::vector(&[1f32, 2.0]));
+        assert_eq!(unpack_each(inputs, &payload).unwrap()[0]["x"], Tensor::vector(&[1f32, 2.0]));
+    }
+
+    #[test]
+    fn several_runs_share_a_payload_in_their_order() {
+        let of = |values: &[f32]| Tensors::from([("x".to_owned(), Tensor::vector(values))]);
+        let runs = [of(&[1.0]), Tensors::new(), of(&[2.0, 3.0])];
+        let (metas, parts) = pack_each(&runs);
+        assert_eq!(unpack_each(metas, &parts.concat()).unwrap(), runs);
+        let (metas, _) = pack_each(&runs);
+        assert!(unpack_each(metas, &[0; 8]).is_err());
+        let (metas, _) = pack_each(&runs);
+        assert!(unpack_each(metas, &[0; 16]).is_err());
     }
 
     #[test]

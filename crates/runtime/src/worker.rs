@@ -5,17 +5,18 @@
 
 use std::{
     collections::HashMap,
-    io::{self, BufWriter, Read, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
 };
 
 use crate::{
     ExecError, Executor, LoadOptions, Session, kernel, machine,
-    protocol::{Reply, Request, pack, read_frame, unpack, write_frame},
+    protocol::{AT_ONCE, Reply, Request, pack_each, read_frame, unpack, unpack_each, write_frame},
 };
 
 /// Serves one parent until it closes the pipe. `input` and `output` are the process's stdin and stdout.
-pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) -> io::Result<()> {
-    let mut output = BufWriter::with_capacity(1 << 20, output);
+pub fn serve(executor: &dyn Executor, input: impl Read, output: impl Write) -> io::Result<()> {
+    let (mut input, mut output) =
+        (BufReader::with_capacity(64 << 10, input), BufWriter::with_capacity(AT_ONCE, output));
     let mut sessions: HashMap<u64, Box<dyn Session>> = HashMap::new();
     let mut next = 0u64;
     let mut most = u64::MAX;
@@ -35,13 +36,13 @@ pub fn serve(executor: &dyn Executor, mut input: impl Read, output: impl Write) 
             }
             Request::Run { session, inputs } => {
                 let ran = find(&mut sessions, session, executor).and_then(|found| {
-                    let inputs = unpack(inputs, &payload).map_err(|reason| failed(executor, reason))?;
-                    found.run(&inputs)
+                    let inputs = unpack_each(inputs, &payload).map_err(|reason| failed(executor, reason))?;
+                    drop(payload);
+                    found.run_each(&inputs)
                 });
-                drop(payload);
                 match ran {
-                    Ok(tensors) => {
-                        let (outputs, parts) = pack(&tensors);
+                    Ok(runs) => {
+                        let (outputs, parts) = pack_each(&runs);
                         write_frame(&mut output, &Reply::Ran { outputs }, &parts)?;
                         continue;
                     }

@@ -1,6 +1,9 @@
 //! tract in this process and in a child: results, captured values, hostile models, limits.
 
-use std::{env, time::Duration};
+use std::{
+    env,
+    time::{Duration, Instant},
+};
 
 use plimsoll_onnx::{
     Model, Tensor, Tensors, attr, node,
@@ -151,6 +154,67 @@ fn a_child_that_dies_is_a_crash_and_the_next_load_works() {
     assert!(!cfg!(unix) || crash.to_string().contains("signal 6"), "{crash}");
     assert!(matches!(bystander.run(&input()), Err(ExecError::Crash { .. })));
     assert!(check(&executor, &small(), &[]).is_ok());
+}
+
+/// Five inputs that differ.
+fn several() -> Vec<Tensors> {
+    let x = |i: usize| Tensor::from_elements(&[2, 3], &[i as f32, 2.0, 3.0, -1.0, 0.0, 0.5]).unwrap();
+    (0..5).map(|i| Tensors::from([("x".to_owned(), x(i))])).collect()
+}
+
+#[test]
+fn several_runs_in_a_request_give_what_each_alone_does() {
+    for executor in [&TractExecutor as &dyn Executor, &usual()] {
+        let options = LoadOptions::for_inputs(&input()).capturing(["h".to_owned()]);
+        let mut session = executor.load(&small(), &options).unwrap();
+        let alone: Vec<Tensors> = several().iter().map(|inputs| session.run(inputs).unwrap()).collect();
+        assert_eq!(session.run_each(&several()).unwrap(), alone);
+        assert!(session.run_each(&[]).unwrap().is_empty());
+    }
+}
+
+#[test]
+fn an_error_among_several_runs_is_that_of_the_run_and_the_session_goes_on() {
+    for executor in [&TractExecutor as &dyn Executor, &usual()] {
+        let mut session = executor.load(&small(), &LoadOptions::for_inputs(&input())).unwrap();
+        let mut inputs = several();
+        inputs[2].clear();
+        assert!(matches!(session.run_each(&inputs), Err(ExecError::BadInput { input, .. }) if input == "x"));
+        assert_eq!(session.run_each(&several()).unwrap().len(), 5);
+    }
+}
+
+#[test]
+fn a_child_that_dies_among_several_runs_is_a_crash() {
+    let executor = usual();
+    let mut session = executor.load(b"!third run aborts", &LoadOptions::default()).unwrap();
+    assert!(matches!(session.run_each(&several()), Err(ExecError::Crash { .. })));
+    assert!(matches!(session.run(&input()), Err(ExecError::Crash { .. })));
+    assert!(check(&executor, &small(), &[]).is_ok());
+}
+
+#[test]
+fn several_runs_have_the_time_of_all_of_them() {
+    let executor = isolated(2 << 30, Duration::from_millis(300));
+    let mut session = executor.load(b"!third run hangs", &LoadOptions::default()).unwrap();
+    let start = Instant::now();
+    assert!(matches!(session.run_each(&several()), Err(ExecError::TimeLimit { .. })));
+    assert!(start.elapsed() >= Duration::from_millis(1500));
+    assert!(check(&executor, &small(), &[]).is_ok());
+}
+
+#[test]
+fn a_child_that_is_held_outlives_its_last_session() {
+    let executor = usual();
+    let process = || check(&executor, b"!process", &[]).unwrap();
+    assert_ne!(process(), process());
+    let held = executor.hold();
+    assert_eq!(process(), process());
+    // One that dies is replaced all the same.
+    error(&executor, b"!abort");
+    assert!(check(&executor, &small(), &[]).is_ok());
+    drop(held);
+    assert_ne!(process(), process());
 }
 
 #[test]
