@@ -297,8 +297,7 @@ fn seen(model: &Model, context: &Context<'_>, pairs: &[Pair<'_>]) -> Result<Vec<
     let shares = runs.shared(|span| {
         let mut session = part.load(context, &options)?;
         let mut found: Vec<Seen> = pairs.iter().map(|p| Seen::new(p.channels)).collect();
-        for run in span {
-            let captured = session.run(&feed(run))?;
+        session.each(span, feed, |_, _, captured| {
             for (pair, found) in pairs.iter().zip(&mut found) {
                 let tensor = captured.get(pair.value).ok_or_else(|| {
                     Refusal::CheckFailed(format!("the executor did not return the captured value `{}`", pair.value))
@@ -306,7 +305,8 @@ fn seen(model: &Model, context: &Context<'_>, pairs: &[Pair<'_>]) -> Result<Vec<
                 let of_run = of_channels(pair, tensor)?;
                 *found = std::mem::replace(found, Seen::new(0)).merge(&of_run);
             }
-        }
+            Ok(())
+        })?;
         Ok(found)
     })?;
     let join = |a: Vec<Seen>, b: Vec<Seen>| a.into_iter().zip(&b).map(|(a, b)| a.merge(b)).collect();

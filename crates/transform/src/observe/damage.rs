@@ -4,7 +4,7 @@
 use plimsoll_onnx::{DType, Model, Tensor};
 use plimsoll_runtime::LoadOptions;
 
-use super::Runs;
+use super::{Runs, each};
 use crate::{Context, Refusal};
 
 /// Output elements that are kept of the original; of models with large outputs fewer samples are compared.
@@ -127,11 +127,17 @@ impl<'r> Reference<'r> {
                 return Ok(vec![]);
             }
             let mut session = self.context.executor.load(&bytes, &options)?;
-            let one = |run| {
-                let mut found = session.run(&self.runs.feed(run))?;
-                Ok(self.outputs.iter().filter_map(|name| found.remove(name)).collect())
-            };
-            span.map(one).collect::<Result<Vec<Vec<Tensor>>, Refusal>>()
+            let mut outputs: Vec<Vec<Tensor>> = Vec::with_capacity(span.len());
+            each(
+                session.as_mut(),
+                span,
+                |run| self.runs.feed(run),
+                |_, _, mut found| {
+                    outputs.push(self.outputs.iter().filter_map(|name| found.remove(name)).collect());
+                    Ok(())
+                },
+            )?;
+            Ok(outputs)
         })?;
         Ok(parts.into_iter().flatten().collect())
     }

@@ -64,12 +64,17 @@ impl<'j> Judge<'j> {
         let options = LoadOptions::for_inputs(&self.runs.feed(0));
         let parts = self.runs.shared(|span| {
             let mut session = part.load(self.context, &options)?;
-            span.map(|run| {
-                let mut found = session.run(&self.runs.feed(run))?;
-                // An output that is also an input is not computed at all.
-                Ok(names.iter().filter_map(|n| found.remove(*n)).collect())
-            })
-            .collect::<Result<Vec<Vec<Tensor>>, Refusal>>()
+            let mut outputs: Vec<Vec<Tensor>> = Vec::with_capacity(span.len());
+            session.each(
+                span,
+                |run| self.runs.feed(run),
+                |_, _, mut found| {
+                    // An output that is also an input is not computed at all.
+                    outputs.push(names.iter().filter_map(|n| found.remove(*n)).collect());
+                    Ok(())
+                },
+            )?;
+            Ok(outputs)
         })?;
         Ok(parts.into_iter().flatten().collect())
     }

@@ -2,6 +2,7 @@
 //! original. Knows executors by their trait; must not know what passes make of it.
 
 mod damage;
+mod each;
 mod judge;
 mod part;
 mod reading;
@@ -11,6 +12,7 @@ mod study;
 
 pub(crate) use self::{
     damage::Reference,
+    each::{each, held},
     judge::Judge,
     part::Part,
     reading::Reading,

@@ -1,6 +1,6 @@
 //! The part of a model that leads to some values, and running it. Knows graphs and executors, not what the values are for.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range as Span};
 
 use plimsoll_onnx::{
     Model, NodeId, Tensors, captured_names,
@@ -8,6 +8,7 @@ use plimsoll_onnx::{
 };
 use plimsoll_runtime::{LoadOptions, Session};
 
+use super::each;
 use crate::{Context, Refusal};
 
 /// The part of a model that leads to some values; nothing where these are inputs.
@@ -84,8 +85,17 @@ impl Part {
 pub(crate) struct Loaded(Option<Box<dyn Session>>);
 
 impl Loaded {
-    pub(crate) fn run(&mut self, fed: &Tensors) -> Result<Tensors, Refusal> {
-        Ok(self.0.as_mut().map(|session| session.run(fed)).transpose()?.unwrap_or_default())
+    /// [`each`] of the runs; nothing is computed where the part is empty.
+    pub(crate) fn each(
+        &mut self,
+        mut runs: Span<usize>,
+        feed: impl Fn(usize) -> Tensors,
+        mut take: impl FnMut(usize, &Tensors, Tensors) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        match &mut self.0 {
+            Some(session) => each(session.as_mut(), runs, feed, take),
+            None => runs.try_for_each(|run| take(run, &feed(run), Tensors::new())),
+        }
     }
 }
 

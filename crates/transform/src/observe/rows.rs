@@ -93,7 +93,7 @@ pub(super) fn gathered<'w>(parts: Vec<(&Wanted<'w>, Targets)>) -> BTreeMap<NodeI
     let mut all: BTreeMap<NodeId, Targets> = BTreeMap::new();
     for (w, found) in parts {
         let entry = all.entry(w.id).or_default();
-        entry.rows.extend(found.rows);
+        append(&mut entry.rows, found.rows);
         entry.runs += found.runs;
         // A worker may have had no run.
         if !found.shape.is_empty() {
@@ -101,6 +101,15 @@ pub(super) fn gathered<'w>(parts: Vec<(&Wanted<'w>, Targets)>) -> BTreeMap<NodeI
         }
     }
     all
+}
+
+/// Puts the share of a worker behind those of others; the first needs no copy.
+fn append<T>(all: &mut Vec<T>, more: Vec<T>) {
+    if all.is_empty() {
+        *all = more;
+    } else {
+        all.extend(more);
+    }
 }
 
 /// Values of a partly changed model that later calls can start from: what layers read there, run by run.
@@ -171,8 +180,8 @@ pub(crate) fn inputs(
     let known = resumed.as_deref().map(Resumed::by_name).unwrap_or_default();
     for (w, (rows, whole)) in stream(changed, context, runs, wanted, &known, take)? {
         let (all_rows, all_whole) = all.entry(w.id).or_default();
-        all_rows.extend(rows);
-        all_whole.extend(whole);
+        append(all_rows, rows);
+        append(all_whole, whole);
     }
     let keep = |(id, (rows, whole)): (NodeId, (Vec<f32>, Vec<Tensor>))| {
         if let Some(resumed) = resumed.as_deref_mut().filter(|_| whole.len() == runs.len()) {
@@ -205,14 +214,13 @@ fn stream<'w, T: Default + Send>(
     let parts = runs.shared(|span| {
         let mut session = part.load(context, &options)?;
         let mut found: Vec<T> = wanted.iter().map(|_| T::default()).collect();
-        for run in span {
-            let fed = feed(run);
-            let captured = session.run(&fed)?;
+        session.each(span, feed, |run, fed, captured| {
             for (w, found) in wanted.iter().zip(&mut found) {
-                take(w, value(&w.value, &captured, &fed)?, run, found)?;
+                take(w, value(&w.value, &captured, fed)?, run, found)?;
             }
             context.progress.advance(1);
-        }
+            Ok(())
+        })?;
         Ok(found)
     })?;
     Ok(parts.into_iter().flat_map(|part| wanted.iter().zip(part)).collect())

@@ -7,7 +7,7 @@ use plimsoll_onnx::{Model, NodeId, Tensor};
 use plimsoll_runtime::{Keep, Kept, LoadOptions, Session, Summary};
 
 use super::{
-    Judge, Runs, Targets, Wanted,
+    Judge, Runs, Targets, Wanted, each,
     rows::{self, gathered},
 };
 use crate::{Context, Refusal};
@@ -72,20 +72,25 @@ pub(crate) fn study<'d>(
         let mut session = context.executor.load(&bytes, &options)?;
         let mut rows: Vec<Targets> = layers.iter().map(|_| Targets::default()).collect();
         let (mut outputs, first) = (Vec::new(), span.start);
-        for run in span {
-            let mut computed = session.run(&runs.feed(run))?;
-            if let Some(at) = parted.and_then(|p| p.fit.place(runs, run)) {
-                for (w, found) in layers.iter().zip(&mut rows) {
-                    let tensor = computed.get(&w.value).ok_or_else(|| rows::missing(&w.value))?;
-                    rows::observe(w, tensor, wish.each, context.seed ^ at as u64, found)?;
+        each(
+            session.as_mut(),
+            span,
+            |run| runs.feed(run),
+            |run, _, mut computed| {
+                if let Some(at) = parted.and_then(|p| p.fit.place(runs, run)) {
+                    for (w, found) in layers.iter().zip(&mut rows) {
+                        let tensor = computed.get(&w.value).ok_or_else(|| rows::missing(&w.value))?;
+                        rows::observe(w, tensor, wish.each, context.seed ^ at as u64, found)?;
+                    }
                 }
-            }
-            if parted.is_some_and(|p| p.held.place(runs, run).is_some()) {
-                // An output that is also an input is not computed at all.
-                outputs.push(names.iter().filter_map(|n| computed.remove(n)).collect());
-            }
-            context.progress.advance(runs.batch);
-        }
+                if parted.is_some_and(|p| p.held.place(runs, run).is_some()) {
+                    // An output that is also an input is not computed at all.
+                    outputs.push(names.iter().filter_map(|n| computed.remove(n)).collect());
+                }
+                context.progress.advance(runs.batch);
+                Ok(())
+            },
+        )?;
         Ok(Part { summaries: session.summaries()?, rows, outputs, first, session })
     };
     context.progress.start("calibrate", runs.len() * runs.batch);

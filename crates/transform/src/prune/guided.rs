@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     Context, Refusal,
-    observe::{Reference, Runs},
+    observe::{Reference, Runs, held},
 };
 
 /// Multiply-accumulates that allocation and search may take: under a minute on one core.
@@ -71,6 +71,8 @@ pub(super) fn choose(
     let layers = layers(model, groups, &sizes(model, context))?;
     let runs = Runs::of(model, context, options.samples)?;
     let samples = runs.len() * runs.batch;
+    // Hundreds of models are loaded, one after the other.
+    let _processes = held(context, &runs);
     let observed = Observed::of(model, context, &layers, runs.clone())?;
     let wanted = choices.score != Score::Magnitude || choices.allocation >= Allocation::Sensitivity;
     let moments: BTreeMap<NodeId, Moments> = if wanted { observed.moments(&view)? } else { BTreeMap::new() };

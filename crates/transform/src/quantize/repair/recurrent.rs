@@ -106,16 +106,15 @@ pub(super) fn observed(
         let mut session = part.load(context, &options)?;
         let mut sums: Vec<Vec<Mat<f64>>> =
             watched.iter().map(|w| vec![Mat::zeros(w.width, w.width); w.directions]).collect();
-        for run in span {
-            let fed = feed(run);
-            let captured = session.run(&fed)?;
+        session.each(span, feed, |_, fed, captured| {
             for (w, sums) in watched.iter().zip(&mut sums) {
                 let tensor = captured.get(&w.value).or_else(|| fed.get(&w.value)).ok_or_else(|| {
                     Refusal::CheckFailed(format!("the executor did not return the captured value `{}`", w.value))
                 })?;
                 count(w, tensor, each, sums)?;
             }
-        }
+            Ok(())
+        })?;
         Ok(sums)
     })?;
     for share in shares {
