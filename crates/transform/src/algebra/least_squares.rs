@@ -31,7 +31,7 @@ impl Fitted {
     pub(crate) fn of_rows(&self, x: &[f32], n: usize) -> Vec<f32> {
         let (channels, width) = (self.weights.nrows(), self.weights.ncols());
         let weights = Mat::<f32>::from_fn(width, channels, |k, o| self.weights[(o, k)] as f32);
-        let mut out: Vec<f32> = (0..n).flat_map(|_| self.centre.iter().map(|c| *c as f32)).collect();
+        let mut out: Vec<f32> = self.centre.iter().map(|c| *c as f32).collect::<Vec<_>>().repeat(n);
         let x = MatRef::from_row_major_slice(x, n, width);
         matmul(MatMut::from_row_major_slice_mut(&mut out, n, channels), Accum::Add, x, &weights, 1.0, Par::Seq);
         out

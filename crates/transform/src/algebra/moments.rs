@@ -43,7 +43,7 @@ pub(crate) struct Columns<'r> {
 }
 
 impl Columns<'_> {
-    fn each(&self) -> impl Iterator<Item = &[f32]> {
+    fn each(&self) -> impl ExactSizeIterator<Item = &[f32]> {
         self.rows.chunks_exact(self.width.max(1)).map(|row| &row[self.from..self.from + self.count])
     }
 
@@ -60,8 +60,13 @@ impl Columns<'_> {
 
     /// The rows of which this is true, centred, row-major.
     pub(crate) fn taken(&self, centre: &[f64], which: impl Fn(usize) -> bool) -> Vec<f32> {
-        let rows = self.each().enumerate().filter(|(i, _)| which(*i));
-        rows.flat_map(|(_, row)| row.iter().zip(centre).map(|(v, m)| (f64::from(*v) - m) as f32)).collect()
+        // The copies of all layers together are most of what a refit moves: none of them grows piece by piece.
+        let n = (0..self.each().len()).filter(|i| which(*i)).count();
+        let mut taken = Vec::with_capacity(n * self.count);
+        for (_, row) in self.each().enumerate().filter(|(i, _)| which(*i)) {
+            taken.extend(row.iter().zip(centre).map(|(v, m)| (f64::from(*v) - m) as f32));
+        }
+        taken
     }
 }
 
@@ -77,7 +82,7 @@ pub(crate) struct Split {
 impl Split {
     /// `together` rows in a row come from one run. Of fewer than five runs, all rows do both.
     pub(crate) fn of(x: Columns<'_>, t: Columns<'_>, together: usize, centred: bool) -> Self {
-        let parted = (x.each().count() >= UNSEEN * together.max(1)).then(|| together.max(1));
+        let parted = (x.each().len() >= UNSEEN * together.max(1)).then(|| together.max(1));
         let fitted = |row: usize| fitted(parted, row);
         let mean = |c: &Columns<'_>| if centred { c.mean(fitted) } else { vec![0.0; c.count] };
         let (mean_x, mean_t) = (mean(&x), mean(&t));

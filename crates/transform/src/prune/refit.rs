@@ -131,8 +131,9 @@ fn one_level(
         if added.is_empty() { BTreeMap::new() } else { targets(model, observed.context, runs, &added, observed.each)? };
     let one = |(layer, now): &(&Layer<'_>, Pruned)| -> Option<(Vec<f32>, Option<Vec<f32>>)> {
         let (rows, wanted) = (rows.get(&layer.id)?, observed.targets.get(&layer.id)?);
-        let mut target: Vec<f32> =
-            wanted.rows.chunks_exact(layer.channels).flat_map(|row| now.kept.iter().map(|&c| row[c])).collect();
+        let each = wanted.rows.chunks_exact(layer.channels);
+        let mut target: Vec<f32> = Vec::with_capacity(each.len() * now.kept.len());
+        each.for_each(|row| target.extend(now.kept.iter().map(|&c| row[c])));
         let other = layer.sum.and_then(|_| Some(others.get(&layer.id)?.rows.as_slice()));
         if layer.sum.is_some() {
             let other = other.filter(|o| o.len() == target.len())?;
