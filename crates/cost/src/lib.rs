@@ -153,5 +153,20 @@ pub fn analyse(model: &Model, shapes: &Shapes) -> Cost {
     }
 }
 
+/// The nodes of [`analyse`] alone: it lays out memory besides, which takes most of its time.
+pub fn nodes(model: &Model, shapes: &Shapes) -> Vec<NodeCost> {
+    walk::nodes(&Scope::of_model(model, shapes))
+}
+
+/// The multiply-accumulates of [`analyse`] alone.
+pub fn macs(model: &Model, shapes: &Shapes) -> u64 {
+    walk::sums(&nodes(model, shapes)).0.total()
+}
+
+/// The parameters of [`analyse`] alone.
+pub fn params(model: &Model, shapes: &Shapes) -> u64 {
+    walk::held(&Scope::of_model(model, shapes)).params()
+}
+
 #[cfg(test)]
 mod tests;

@@ -54,7 +54,10 @@ pub(super) fn model(input: &[i64], weights: &[(&str, &[usize])], nodes: Vec<Node
 }
 
 pub(super) fn costs(model: &Model, batch: u64) -> Cost {
-    analyse(model, &infer(model, &Bindings::batch(batch)))
+    let shapes = infer(model, &Bindings::batch(batch));
+    let costs = analyse(model, &shapes);
+    assert_eq!((macs(model, &shapes), params(model, &shapes)), (costs.macs, costs.params));
+    costs
 }
 
 /// One layer at batch 1: multiply-accumulates and parameters.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_cost::analyse;
+use plimsoll_cost::macs;
 use plimsoll_onnx::{Model, NodeId, View, shape::infer};
 
 use super::{
@@ -93,7 +93,7 @@ pub(super) fn choose(
     } else {
         let limited = |order: &Order| magnitude::limited(groups, order.iter().map(|(c, _)| *c), options.least_channels);
         let lists: Vec<Vec<usize>> = ranked.iter().map(limited).collect();
-        let macs = analyse(model, &infer(model, &sizes(model, context))).macs;
+        let macs = macs(model, &infer(model, &sizes(model, context)));
         let fit: f64 = layers.iter().map(|l| (l.width * l.width / l.groups.max(1)) as f64).sum();
         let fit = fit * (observed.each * runs.len()) as f64;
         let effort = Effort::of(macs, fit, groups.groups.len(), samples);
@@ -162,7 +162,7 @@ fn repaired(
         let observed = Observed::of(model, context, observed.layers, runs)?;
         Ok(refit(&observed, groups, &chosen.channels, pruned.clone())?.0)
     };
-    let macs = [model, &fitted].map(|m| analyse(m, &infer(m, &sizes(m, context))).macs);
+    let macs = [model, &fitted].map(|m| macs(m, &infer(m, &sizes(m, context))));
     let gone = |label: &usize| chosen.channels.contains(&groups.labels.root(*label));
     let left = |labels: &Vec<usize>| (0..labels.len()).filter(|i| !gone(&labels[*i])).collect();
     let kept = groups.tracked.iter().map(|(value, labels)| ((*value).to_owned(), left(labels))).collect();

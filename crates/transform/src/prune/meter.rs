@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, str::FromStr};
 
-use plimsoll_cost::{NodeCost, analyse};
+use plimsoll_cost::{NodeCost, macs, nodes, params};
 use plimsoll_dataset::Samples as _;
 use plimsoll_onnx::{
     DimSpec, Model, ValueSpec,
@@ -108,10 +108,10 @@ impl<'a, 'm> Meter<'a, 'm> {
     }
 
     fn cost(&self, model: &Model) -> u64 {
-        let counted = || analyse(model, &infer(model, &self.sizes));
+        let shapes = || infer(model, &self.sizes);
         match self.target {
-            Target::Macs(_) | Target::Latency(_) => counted().macs,
-            Target::Params(_) => counted().params,
+            Target::Macs(_) | Target::Latency(_) => macs(model, &shapes()),
+            Target::Params(_) => params(model, &shapes()),
             Target::Bytes(_) => model.encoded_len() as u64,
         }
     }
@@ -126,7 +126,7 @@ impl<'a, 'm> Meter<'a, 'm> {
     /// What is left for vectors to do without these channels: multiply-accumulates, those in lanes without a channel included.
     pub(super) fn lanes(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
         let model = self.without(channels)?;
-        let counted = analyse(&model, &infer(&model, &self.sizes));
+        let counted = nodes(&model, &infer(&model, &self.sizes));
         let filled = |node: &NodeCost| -> f64 {
             let made = node.shape.as_deref().and_then(|shape| match node.op.as_str() {
                 "Conv" | "ConvTranspose" => shape.get(1),
@@ -135,12 +135,22 @@ impl<'a, 'm> Meter<'a, 'm> {
             let macs = node.macs.unwrap_or(0) as f64;
             made.filter(|n| **n > 0).map_or(macs, |n| macs * n.next_multiple_of(KERNEL) as f64 / *n as f64)
         };
-        Ok(counted.nodes.iter().map(filled).sum())
+        Ok(counted.iter().map(filled).sum())
     }
 
     /// The share that is gone without these channels.
     pub(super) fn share(&self, channels: &BTreeSet<usize>) -> Result<f64, Refusal> {
-        Ok(1.0 - self.cost(&self.without(channels)?) as f64 / self.whole as f64)
+        Ok(self.gone(self.left(channels)?))
+    }
+
+    /// The cost without these channels.
+    pub(super) fn left(&self, channels: &BTreeSet<usize>) -> Result<u64, Refusal> {
+        Ok(self.cost(&self.without(channels)?))
+    }
+
+    /// The share that is gone where so much is left.
+    pub(super) fn gone(&self, left: u64) -> f64 {
+        1.0 - left as f64 / self.whole as f64
     }
 }
 

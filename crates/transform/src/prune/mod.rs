@@ -20,6 +20,7 @@ mod norms;
 mod observed;
 mod orders;
 mod picking;
+mod price;
 mod propagate;
 mod recurrent;
 mod refit;

@@ -15,8 +15,9 @@ use super::{
     allocate::{Allocator, Curve, slopes},
     choose::{Chosen, nearest},
     gain::Gain,
-    meter::{KERNEL, TOLERANCE},
+    meter::{KERNEL, TOLERANCE, Target},
     observed::Observed,
+    price::Price,
     refit::refit,
     removal::{apply, remove},
 };
@@ -53,6 +54,8 @@ pub(super) struct Search<'a, 'o, 'm> {
     alone: Vec<Vec<f64>>,
     /// How much of that each group does among others.
     weights: Vec<f64>,
+    /// What counts cost, where it pays to work that out and as long as it is true.
+    price: Option<Price>,
     /// What goes with counts that were asked for already.
     shares: RefCell<BTreeMap<Vec<usize>, f64>>,
 }
@@ -89,7 +92,7 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         };
         let alone: Vec<Vec<f64>> = curves.iter().zip(&allocator.lists).map(sums).collect();
         let weights = vec![1.0; alone.len()];
-        Self { allocator, folds, alone, weights, shares: RefCell::default() }
+        Self { allocator, folds, alone, weights, price: None, shares: RefCell::default() }
     }
 
     /// Tries at most `tries` sets of counts, starting from the best of some.
@@ -117,9 +120,14 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             return Err(Refusal::CheckFailed("there is nothing to start the search from".into()));
         };
         let mut tried = 0;
+        self.price = self.priced(tries)?;
         while tried < tries {
             self.learn(&known);
             let Some(next) = self.drawn(&best, &known, &mut dice)? else { break };
+            if self.price.is_some() && self.allocator.meter.share(&next.channels)? != next.share {
+                self.price = None;
+                continue;
+            }
             tried += 1;
             progress.advance(1);
             let counts = self.allocator.counts(&next.channels);
@@ -200,8 +208,19 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         self.weights = (0..n).map(|i| alike * (1.0 + change[(i, 0)]).max(0.1)).collect();
     }
 
+    /// What counts cost; `None` where there are so many groups that fewer models are measured without it. The bytes of a file are no
+    /// polynomial: lengths are written with them.
+    fn priced(&self, tries: usize) -> Result<Option<Price>, Refusal> {
+        let Allocator { meter, lists, .. } = self.allocator;
+        let pays = 4 * Price::models(lists.len()) <= tries * DRAWS && !matches!(meter.target, Target::Bytes(_));
+        pays.then(|| Price::of(lists.len(), |counts| meter.left(&self.allocator.channels(counts)))).transpose()
+    }
+
     /// The share of the target's measure that is gone.
     fn share(&self, counts: &[usize]) -> Result<f64, Refusal> {
+        if let Some(price) = &self.price {
+            return Ok(self.allocator.meter.gone(price.at(counts)));
+        }
         if let Some(known) = self.shares.borrow().get(counts) {
             return Ok(*known);
         }
