@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// Multiply-accumulates that allocation and search may take: under a minute on one core.
-const EFFORT: f64 = 8e11;
+const EFFORT: f64 = 6.5e11;
 /// What running the model takes beyond its multiply-accumulates, a sample, expressed in these.
 const OVERHEAD: f64 = 2e6;
 /// The least samples that allocation and search judge by, where there are so many.
@@ -95,7 +95,8 @@ pub(super) fn choose(
         let lists: Vec<Vec<usize>> = ranked.iter().map(limited).collect();
         let macs = macs(model, &infer(model, &sizes(model, context)));
         let fit: f64 = layers.iter().map(|l| (l.width * l.width / l.groups.max(1)) as f64).sum();
-        let fit = fit * (observed.each * runs.len()) as f64;
+        // Each half of the samples is fitted to as many rows as all of them.
+        let fit = 2.0 * fit * (observed.each * runs.len()) as f64;
         let effort = Effort::of(macs, fit, groups.groups.len(), samples);
         let few = runs.thinned((effort.samples / observed.runs.batch.max(1)).max(1));
         let reference = Reference::on(model, context, few.clone())?;
