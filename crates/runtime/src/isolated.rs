@@ -1,8 +1,8 @@
 //! Any executor in a child process, with memory and time limits: models are hostile.
 //!
 //! Sessions that one thread loads share a child, so that a model and its baseline are timed in one process; each thread has its
-//! own, so that samples can be spread. A child ends with its last session, unless it is held. A child that dies takes its sessions with it; the next load starts another. The time
-//! limit is kept by the parent and works everywhere; the memory limit needs Unix.
+//! own, so that samples can be spread. A child ends with its last session, unless it is held. A child that dies takes its sessions
+//! with it; the next load starts another. The time limit is kept by the parent and works everywhere; the memory limit needs Unix.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
