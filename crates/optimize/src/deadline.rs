@@ -86,6 +86,9 @@ struct Ending {
     executor: String,
 }
 
+/// Runs between two looks at the clock.
+const FEW: usize = 8;
+
 impl Ending {
     fn check(&self) -> Result<(), ExecError> {
         if Instant::now() >= self.end { Err(over(&self.executor)) } else { Ok(()) }
@@ -99,8 +102,12 @@ impl Session for Ending {
     }
 
     fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
-        self.check()?;
-        self.inner.run_each(inputs)
+        let mut found = Vec::with_capacity(inputs.len());
+        for some in inputs.chunks(FEW) {
+            self.check()?;
+            found.extend(self.inner.run_each(some)?);
+        }
+        Ok(found)
     }
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {

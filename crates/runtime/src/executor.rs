@@ -157,8 +157,8 @@ pub trait Session: Send {
     /// was to be captured.
     fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError>;
     /// Runs once on each of these inputs, in their order, and returns as many results. The first error ends it; what was computed
-    /// before is lost. To another process this is one request, which short runs gain by; all inputs and results of a call are in memory
-    /// together. A time limit holds for all runs of a call together, as many times as long.
+    /// before is lost. Short runs gain by it where they go to another process, several in a request, whose time limit is as many times as
+    /// long; all inputs and results of a call are in memory together.
     fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
         inputs.iter().map(|inputs| self.run(inputs)).collect()
     }

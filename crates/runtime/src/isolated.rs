@@ -101,7 +101,7 @@ impl Executor for Isolated {
         let child = self.child()?;
         let loaded = lock(&child).ask(&Request::Load { shapes, capture, summarise, threads }, &[model])?;
         match loaded {
-            (Reply::Loaded { session }, _) => Ok(Box::new(Remote { child, session })),
+            (Reply::Loaded { session }, _) => Ok(Box::new(Remote { child, session, together: 1 })),
             other => Err(lock(&child).confused(&other.0)),
         }
     }
@@ -111,17 +111,21 @@ impl Executor for Isolated {
     }
 }
 
+/// Runs of a request, at most.
+const MOST: usize = 64;
+/// Requests of runs that take longer do not grow: they would gain nothing, and one that hangs would be noticed late.
+const SHORT: Duration = Duration::from_millis(20);
+
 struct Remote {
     child: Arc<Mutex<Child>>,
     session: u64,
+    /// Runs of the next request, where there are so many.
+    together: usize,
 }
 
-impl Session for Remote {
-    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
-        Ok(self.run_each(slice::from_ref(inputs))?.pop().unwrap_or_default())
-    }
-
-    fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
+impl Remote {
+    /// All of these runs by one request.
+    fn request(&self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
         let (metas, parts) = pack_each(inputs);
         let mut child = lock(&self.child);
         match child.ask_for(&Request::Run { session: self.session, inputs: metas }, &parts, inputs.len())? {
@@ -130,6 +134,25 @@ impl Session for Remote {
             }
             other => Err(child.confused(&other.0)),
         }
+    }
+}
+
+impl Session for Remote {
+    fn run(&mut self, inputs: &Tensors) -> Result<Tensors, ExecError> {
+        Ok(self.request(slice::from_ref(inputs))?.pop().unwrap_or_default())
+    }
+
+    fn run_each(&mut self, inputs: &[Tensors]) -> Result<Vec<Tensors>, ExecError> {
+        let mut found = Vec::with_capacity(inputs.len());
+        while found.len() < inputs.len() {
+            let left = &inputs[found.len()..];
+            let start = Instant::now();
+            found.extend(self.request(&left[..self.together.min(left.len())])?);
+            if start.elapsed() <= SHORT {
+                self.together = (2 * self.together).min(MOST);
+            }
+        }
+        Ok(found)
     }
 
     fn summaries(&mut self) -> Result<BTreeMap<String, Summary>, ExecError> {

@@ -194,12 +194,13 @@ fn a_child_that_dies_among_several_runs_is_a_crash() {
 }
 
 #[test]
-fn several_runs_have_the_time_of_all_of_them() {
+fn runs_of_a_request_have_the_time_of_all_of_them() {
     let executor = isolated(2 << 30, Duration::from_millis(300));
     let mut session = executor.load(b"!third run hangs", &LoadOptions::default()).unwrap();
     let start = Instant::now();
     assert!(matches!(session.run_each(&several()), Err(ExecError::TimeLimit { .. })));
-    assert!(start.elapsed() >= Duration::from_millis(1500));
+    // The first run goes alone, the second and the third together.
+    assert!(start.elapsed() >= Duration::from_millis(600));
     assert!(check(&executor, &small(), &[]).is_ok());
 }
 

@@ -1,10 +1,7 @@
-//! A session on one run after the other, several in a request where they are short: what a request to another process takes beyond the
-//! run itself is as much as a small model. Knows no model.
+//! A session on one run after the other, several handed over at once where they are small: what a request to another process takes
+//! beyond the run itself is as much as a small model. Knows no model.
 
-use std::{
-    ops::Range as Span,
-    time::{Duration, Instant},
-};
+use std::ops::Range as Span;
 
 use plimsoll_onnx::{Tensor, Tensors};
 use plimsoll_runtime::Session;
@@ -12,12 +9,10 @@ use plimsoll_runtime::Session;
 use super::Runs;
 use crate::{Context, Refusal};
 
-/// Runs of a request, at most.
+/// Runs that are handed over at once, at most.
 const MOST: usize = 64;
-/// Bytes that go in and out with a request; one with more does not grow. Twice as many fit into a pipe.
+/// Bytes that go in and out with them; where there are more, their number does not grow. Twice as many fit into a pipe.
 const BYTES: usize = 512 << 10;
-/// A request that takes longer does not grow: it would gain nothing, and a search could not end in time.
-const TIME: Duration = Duration::from_millis(20);
 
 /// Runs a session on what `feed` gives for each run, and hands this and what was computed to `take`, in the order of the runs.
 pub(crate) fn each(
@@ -30,9 +25,8 @@ pub(crate) fn each(
     while from < runs.end {
         let to = (from + many).min(runs.end);
         let fed: Vec<Tensors> = (from..to).map(&feed).collect();
-        let start = Instant::now();
         let computed = session.run_each(&fed)?;
-        if start.elapsed() <= TIME && bytes(&fed) + bytes(&computed) <= BYTES {
+        if bytes(&fed) + bytes(&computed) <= BYTES {
             many = (2 * many).min(MOST);
         }
         for ((run, fed), computed) in (from..to).zip(&fed).zip(computed) {
@@ -61,7 +55,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives back what it is fed, and remembers how many runs each request had.
+    /// Gives back what it is fed, and remembers how many were handed over at once.
     #[derive(Default)]
     struct Echo(Vec<usize>);
 
@@ -84,7 +78,7 @@ mod tests {
         }
     }
 
-    /// Runs on tensors of so many elements that hold the number of the run; how many runs each request had.
+    /// Runs on tensors of so many elements that hold the number of the run; how many were handed over at once.
     fn check(runs: Span<usize>, elements: usize) -> Vec<usize> {
         let feed = |run: usize| Tensors::from([("x".to_owned(), Tensor::vector(&vec![run as f32; elements]))]);
         let (mut echo, mut seen) = (Echo::default(), Vec::new());
@@ -99,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn short_runs_share_requests_in_their_order() {
+    fn small_runs_are_handed_over_together_in_their_order() {
         let requests = check(3..400, 1);
         assert!(requests.len() < 50 && requests.iter().all(|n| *n <= MOST), "{requests:?}");
     }
