@@ -2,6 +2,9 @@
 
 use plimsoll_stats::{Scale, metrics};
 
+/// A divergence, in nats, that is little: the outputs' probabilities move by five points at most (Pinsker's inequality).
+pub(super) const LITTLE: f64 = 0.005;
+
 /// How much less the same samples lose.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Gain {

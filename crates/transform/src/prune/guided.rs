@@ -168,8 +168,11 @@ fn repaired(
     let left = |labels: &Vec<usize>| (0..labels.len()).filter(|i| !gone(&labels[*i])).collect();
     let kept = groups.tracked.iter().map(|(value, labels)| ((*value).to_owned(), left(labels))).collect();
     let found = distill(&Pruned { original: model, model: &fitted, kept, macs }, refitted, context, options.samples)?;
-    let [before, after] = found.held;
-    let far = format!("divergence on samples held back {before:.4} → {after:.4}, standard error {:.4}", found.error);
+    let ([before, after], [was, is], error) = (found.held, found.own, found.error);
+    let far = format!(
+        "divergence on samples held back {before:.4} → {after:.4}, standard error {error:.4}; without other views of \
+         them {was:.4} → {is:.4}"
+    );
     reasons.push(match found.model {
         Some(_) => format!("distilled: {far}"),
         None => format!("not distilled: training does not clearly bring the outputs nearer: {far}"),

@@ -14,7 +14,7 @@ use faer::{Mat, Side, linalg::solvers::Llt, prelude::Solve};
 use super::{
     allocate::{Allocator, Curve, slopes},
     choose::{Chosen, nearest},
-    gain::Gain,
+    gain::{Gain, LITTLE},
     meter::{KERNEL, TOLERANCE, Target},
     observed::Observed,
     price::Price,
@@ -31,8 +31,6 @@ const FARTHEST: u64 = 3;
 const TRUST: f64 = 2.0;
 /// How many standard errors better something has to be.
 const CLEAR: f64 = 0.5;
-/// A divergence, in nats, that is not worth less work: the outputs' probabilities move by five points at most (Pinsker's inequality).
-const LITTLE: f64 = 0.005;
 /// What is fitted to some samples is judged on others.
 pub(super) struct Fold<'o, 'm> {
     pub(super) fit: Observed<'o, 'm>,

@@ -49,6 +49,11 @@ impl Allowed {
         Ok(found)
     }
 
+    /// Whether there are any.
+    pub(super) fn any(&self) -> bool {
+        self.moved.iter().chain(&self.mirrored).any(|allowed| *allowed)
+    }
+
     /// One of the allowed changes.
     pub(super) fn drawn(&self, dice: &mut Dice) -> Change {
         let by = self.moved.iter().map(|m| (2.0 * dice.unit() - 1.0) * f64::from(u8::from(*m))).collect();

@@ -86,13 +86,23 @@ impl Samples {
 
     /// The same batch with changed samples.
     pub(super) fn changed(&self, from: usize, change: &Change) -> Inputs {
-        let mut batch = self.batch(from);
-        for (name, values) in &mut batch {
-            let shape = self.shape(name);
-            let length = (values.len() / self.batch.max(1)).max(1);
-            *values = values.chunks_exact(length).flat_map(|sample| change.apply(sample, shape)).collect();
-        }
-        batch
+        self.with(&self.batch(from), |_| change)
+    }
+
+    /// A batch whose samples go through these changes.
+    fn with<'c>(&self, batch: &Inputs, change: impl Fn(usize) -> &'c Change) -> Inputs {
+        let one = |(name, values): (&String, &Vec<f32>)| {
+            let (shape, length) = (self.shape(name), (values.len() / self.batch.max(1)).max(1));
+            let samples = values.chunks_exact(length).enumerate();
+            (name.clone(), samples.flat_map(|(at, sample)| change(at).apply(sample, shape)).collect())
+        };
+        batch.iter().map(one).collect()
+    }
+
+    /// A batch with each of its samples changed as drawn.
+    pub(super) fn viewed(&self, batch: &Inputs, dice: &mut Dice, allowed: &Allowed) -> Inputs {
+        let changes: Vec<Change> = (0..self.batch).map(|_| allowed.drawn(dice)).collect();
+        self.with(batch, |sample| &changes[sample])
     }
 
     /// A batch of drawn samples, `share` of them changed and mixed with others.

@@ -28,6 +28,9 @@ const TEMPERATURE: f32 = 4.0;
 const MIXED: f64 = 0.9;
 /// How much the inner values count at the start, relative to the outputs; in the end half as much.
 const INNER: f64 = 40.0;
+/// So many other views of each sample the teacher's outputs are averaged over: where it hardly notices a change, its mean is right more
+/// often than it is itself (Radosavovic et al., "Data Distillation", arXiv 1712.04440).
+const VIEWS: usize = 2;
 /// Batches on which it is seen what layers read, and how far the student is from the teacher.
 const SURVEYED: usize = 12;
 
@@ -46,11 +49,26 @@ pub(super) struct Lesson {
     descent: Steps,
 }
 
-/// Samples to judge by, with the teacher's outputs.
+/// Samples to judge by.
 pub(super) struct Exam {
-    batches: Vec<(Inputs, Tensors)>,
+    batches: Vec<Questions>,
     batch: usize,
     count: usize,
+}
+
+/// A batch, with the teacher's outputs and their mean over other views.
+struct Questions {
+    batch: Inputs,
+    own: Tensors,
+    mean: Tensors,
+}
+
+/// How far a student is from its teacher on each of some samples.
+pub(super) struct Distances {
+    /// From the teacher's outputs.
+    pub(super) own: Vec<f64>,
+    /// From their mean over other views, which is what is learnt.
+    pub(super) mean: Vec<f64>,
 }
 
 impl Lesson {
@@ -106,11 +124,8 @@ impl Lesson {
         let samples = &self.samples;
         let places: Vec<usize> =
             (0..(samples.count / samples.batch).clamp(1, SURVEYED)).map(|b| b * samples.batch).collect();
-        let answers = |batch: Inputs| -> Result<Tensors, Refusal> {
-            let values = self.teacher.forward(&self.taught, &batch)?;
-            Ok(self.teacher.outputs(&values)[..self.kinds.len()].iter().map(|v| v.to_vec()).collect())
-        };
-        let known: Vec<Tensors> = places.par_iter().map(|&p| answers(samples.batch(p))).collect::<Result<_, _>>()?;
+        let known: Vec<Tensors> =
+            places.par_iter().map(|&p| self.answers(&samples.batch(p))).collect::<Result<_, _>>()?;
         let apart = |a: &Tensors, b: &Tensors| -> f64 {
             self.each(a, &b.iter().map(Vec::as_slice).collect::<Vec<_>>(), samples.batch).iter().sum()
         };
@@ -131,11 +146,40 @@ impl Lesson {
         };
         let different: f64 = known.iter().enumerate().map(next).sum();
         Allowed::found(samples.axes(), |change: &Change| {
-            let one = |(place, known): (&usize, &Tensors)| Ok(apart(known, &answers(samples.changed(*place, change))?));
+            let one =
+                |(place, known): (&usize, &Tensors)| Ok(apart(known, &self.answers(&samples.changed(*place, change))?));
             let all: Vec<f64> = places.par_iter().zip(&known).map(one).collect::<Result<_, Refusal>>()?;
             let noticed = all.iter().sum::<f64>() / different;
             Ok(if noticed.is_nan() { f64::INFINITY } else { noticed })
         })
+    }
+
+    /// How many other views of a sample the teacher is asked for; none where it would notice.
+    pub(super) fn views(&self) -> usize {
+        if self.allowed.any() { VIEWS } else { 0 }
+    }
+
+    /// Other views of a batch.
+    fn viewed(&self, batch: &Inputs, dice: &mut Dice) -> Vec<Inputs> {
+        (0..self.views()).map(|_| self.samples.viewed(batch, dice, &self.allowed)).collect()
+    }
+
+    /// The teacher's outputs.
+    fn answers(&self, batch: &Inputs) -> Result<Tensors, Refusal> {
+        let values = self.teacher.forward(&self.taught, batch)?;
+        Ok(self.teacher.outputs(&values)[..self.kinds.len()].iter().map(|v| v.to_vec()).collect())
+    }
+
+    /// The mean of these outputs of the teacher and those on other views.
+    fn mean(&self, own: Tensors, views: &[Inputs]) -> Result<Tensors, Refusal> {
+        let mut mean = own;
+        for (n, view) in views.iter().enumerate() {
+            let part = 1.0 / (n + 2) as f32;
+            for (mean, other) in mean.iter_mut().zip(self.answers(view)?) {
+                mean.iter_mut().zip(other).for_each(|(m, o)| *m += part * (o - *m));
+            }
+        }
+        Ok(mean)
     }
 
     /// The distance of each sample of a batch of so many.
@@ -150,35 +194,54 @@ impl Lesson {
         found
     }
 
-    /// Samples to judge by.
-    pub(super) fn exam(&self, held: &Samples) -> Result<Exam, Refusal> {
-        let batches: Vec<Inputs> = (0..held.count.div_ceil(held.batch)).map(|b| held.batch(b * held.batch)).collect();
-        let one = |batch: Inputs| -> Result<(Inputs, Tensors), Refusal> {
-            let values = self.teacher.forward(&self.taught, &batch)?;
-            let outputs = self.teacher.outputs(&values)[..self.kinds.len()].iter().map(|v| v.to_vec()).collect();
-            Ok((batch, outputs))
+    /// Samples to judge by, other views of them drawn by a seed.
+    pub(super) fn exam(&self, held: &Samples, seed: u64) -> Result<Exam, Refusal> {
+        let mut dice = Dice::new(seed);
+        let mut asked = |b: usize| {
+            let batch = held.batch(b * held.batch);
+            let views = self.viewed(&batch, &mut dice);
+            (batch, views)
+        };
+        let batches: Vec<(Inputs, Vec<Inputs>)> = (0..held.count.div_ceil(held.batch)).map(&mut asked).collect();
+        let one = |(batch, views): (Inputs, Vec<Inputs>)| -> Result<Questions, Refusal> {
+            let own = self.answers(&batch)?;
+            let mean = self.mean(own.clone(), &views)?;
+            Ok(Questions { batch, own, mean })
         };
         let batches = batches.into_par_iter().map(one).collect::<Result<_, _>>()?;
         Ok(Exam { batches, batch: held.batch, count: held.count })
     }
 
     /// How far the student under these weights is from the teacher on each of the samples.
-    pub(super) fn distances(&self, exam: &Exam, weights: &Tensors) -> Result<Vec<f64>, Refusal> {
-        let one = |(batch, expected): &(Inputs, Tensors)| -> Result<Vec<f64>, Refusal> {
-            let values = self.student.forward(weights, batch)?;
-            Ok(self.each(expected, &self.student.outputs(&values), exam.batch))
+    pub(super) fn distances(&self, exam: &Exam, weights: &Tensors) -> Result<Distances, Refusal> {
+        let one = |asked: &Questions| -> Result<[Vec<f64>; 2], Refusal> {
+            let values = self.student.forward(weights, &asked.batch)?;
+            let outputs = self.student.outputs(&values);
+            Ok([&asked.own, &asked.mean].map(|expected| self.each(expected, &outputs, exam.batch)))
         };
-        let all: Vec<Vec<f64>> = exam.batches.par_iter().map(one).collect::<Result<_, _>>()?;
-        Ok(all.into_iter().flatten().take(exam.count).map(|d| if d.is_nan() { f64::INFINITY } else { d }).collect())
+        let all: Vec<[Vec<f64>; 2]> = exam.batches.par_iter().map(one).collect::<Result<_, _>>()?;
+        let of = |which: usize| -> Vec<f64> {
+            let found = all.iter().flat_map(|both| &both[which]).take(exam.count);
+            found.map(|d| if d.is_nan() { f64::INFINITY } else { *d }).collect()
+        };
+        Ok(Distances { own: of(0), mean: of(1) })
     }
 
     /// The gradient of one grain by each weight, with this part of the weight of inner values.
-    fn gradient(&self, weights: &Tensors, batch: &Inputs, inner: f64) -> Result<Tensors, Refusal> {
+    fn gradient(
+        &self,
+        weights: &Tensors,
+        (batch, views): &(Inputs, Vec<Inputs>),
+        inner: f64,
+    ) -> Result<Tensors, Refusal> {
         let taught = self.teacher.forward(&self.taught, batch)?;
         let values = self.student.forward(weights, batch)?;
-        let mut pairs = self.teacher.outputs(&taught).into_iter().zip(self.student.outputs(&values));
-        let mut by: Tensors =
-            self.kinds.iter().zip(pairs.by_ref()).map(|(k, (t, s))| k.loss(t, s, TEMPERATURE).1).collect();
+        let (taught, outputs) = (self.teacher.outputs(&taught), self.student.outputs(&values));
+        let outer = self.kinds.len();
+        let mean = self.mean(taught[..outer].iter().map(|v| v.to_vec()).collect(), views)?;
+        let loss = |((kind, t), s): ((&Kind, &Vec<f32>), &&[f32])| kind.loss(t, s, TEMPERATURE).1;
+        let mut by: Tensors = self.kinds.iter().zip(&mean).zip(&outputs).map(loss).collect();
+        let pairs = taught.into_iter().zip(outputs).skip(outer);
         let one = |(feature, (t, s)): (&Option<Feature>, (&[f32], &[f32]))| {
             feature.as_ref().map_or(vec![], |f| f.gradient(t, s, inner * self.weight))
         };
@@ -203,8 +266,12 @@ impl Lesson {
         let (mut weights, mut descent) = (self.start(), self.descent.clone());
         let largest = RATE * ((steps * grains * self.samples.batch) as f64 / ENOUGH).min(1.0).sqrt();
         for step in 0..steps {
-            let batches: Vec<Inputs> =
-                (0..grains).map(|_| self.samples.drawn(&mut dice, MIXED, &self.allowed)).collect();
+            let mut drawn = || {
+                let batch = self.samples.drawn(&mut dice, MIXED, &self.allowed);
+                let views = self.viewed(&batch, &mut dice);
+                (batch, views)
+            };
+            let batches: Vec<(Inputs, Vec<Inputs>)> = (0..grains).map(|_| drawn()).collect();
             let inner = 1.0 - 0.5 * step as f64 / steps as f64;
             let parts: Vec<Tensors> =
                 batches.par_iter().map(|b| self.gradient(&weights, b, inner)).collect::<Result<_, _>>()?;

@@ -1,10 +1,11 @@
-//! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, and what its layers read, on the
-//! calibration samples and mixtures of them, without labels (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv
-//! 1503.02531). Each step changes what a layer gives by the same small part ([`steps`]).
+//! Repair by distillation: all weights of the pruned model are trained to give the original's outputs, averaged over other views of a
+//! sample where it hardly notices these, and what its layers read, on the calibration samples and mixtures of them, without labels
+//! (Hinton et al., "Distilling the Knowledge in a Neural Network", arXiv 1503.02531; Radosavovic et al., "Data Distillation", arXiv
+//! 1712.04440). Each step changes what a layer gives by the same small part ([`steps`]).
 //!
 //! Whether that helps is rehearsed: a model refitted and trained without a part of the samples is judged on these. Samples that the refit
-//! has seen would not do: it is nearer to the original on them than on any other. Only then, and as far as it helped, is the model
-//! trained on all samples, and for longer. Knows neither scores nor groups.
+//! has seen would not do: it is nearer to the original on them than on any other. Only then, and as far as it helped without leaving the
+//! original's own outputs, is the model trained on all samples, and for longer. Knows neither scores nor groups.
 
 mod augment;
 mod batches;
@@ -25,8 +26,15 @@ mod windows;
 use plimsoll_onnx::{Model, Patch, Tensor};
 
 pub(super) use self::features::Kept;
-use self::{batches::Samples, lesson::Lesson};
-use super::{gain::Gain, layers::set_constant, removal::apply};
+use self::{
+    batches::Samples,
+    lesson::{Distances, Lesson},
+};
+use super::{
+    gain::{Gain, LITTLE},
+    layers::set_constant,
+    removal::apply,
+};
 use crate::{Context, Refusal, observe::Runs};
 
 /// The values of several tensors.
@@ -36,13 +44,10 @@ type Tensors = Vec<Vec<f32>>;
 const GRAIN: usize = 8;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps may take: about two minutes on one core.
-const WORK: f64 = 2e12;
+/// Multiply-accumulates that all steps may take: about three minutes on one core.
+const WORK: f64 = 3e12;
 /// The share of it that the rehearsal takes.
-const REHEARSED: f64 = 0.5;
-/// So many trainings, each by its own draws, whose weights are averaged: what one has learnt of the draws alone the others have not
-/// (Wortsman et al., "Model soups", arXiv 2203.05482).
-const TRAININGS: u64 = 2;
+const REHEARSED: f64 = 0.4;
 /// The least and the most steps of a training.
 const STEPS: [usize; 2] = [50, 2000];
 /// The most grains in a step; fewer where there would not be so many steps.
@@ -51,6 +56,8 @@ const ENOUGH_STEPS: usize = 400;
 /// Parts of the way from the start to the end of training that are judged (as in "Robust Fine-Tuning of Zero-Shot Models", Wortsman
 /// et al., arXiv 2109.01903).
 const PARTS: [f32; 7] = [1.0, 0.85, 0.7, 0.5, 0.3, 0.15, 0.05];
+/// So many standard errors nearer is clearly nearer.
+const CLEAR: f64 = 1.0;
 
 /// A pruned model that is to be trained.
 pub(super) struct Pruned<'p> {
@@ -67,10 +74,12 @@ pub(super) struct Pruned<'p> {
 pub(super) struct Distilled {
     /// The trained model, where training clearly helps.
     pub(super) model: Option<Model>,
-    /// Mean distance of the rehearsed model from the original on the samples held back, before and after training.
+    /// Mean distance of the rehearsed model from what is learnt, on the samples held back, before and after training.
     pub(super) held: [f64; 2],
     /// The standard error of what lies between them.
     pub(super) error: f64,
+    /// Mean distance from the original's own outputs, likewise.
+    pub(super) own: [f64; 2],
 }
 
 /// Trains a pruned model; `refitted` gives it as it is when only some runs of the original are fitted to.
@@ -87,9 +96,10 @@ pub(super) fn distill(
         return Err(Refusal::CheckFailed(reason));
     }
     let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
-    let each = (pruned.macs[0] as f64 + 3.0 * pruned.macs[1] as f64).max(1.0) * grain as f64;
-    let length = |share: f64| {
-        let afforded = (share * WORK / TRAININGS as f64 / each) as usize;
+    let length = |lesson: &Lesson, share: f64| {
+        let [teacher, student] = pruned.macs.map(|m| m as f64);
+        let each = ((1 + lesson.views()) as f64 * teacher + 3.0 * student).max(1.0) * grain as f64;
+        let afforded = (share * WORK / each) as usize;
         let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
         [(afforded / grains).clamp(STEPS[0], (share * STEPS[1] as f64) as usize), grains]
     };
@@ -99,25 +109,21 @@ pub(super) fn distill(
         Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
     };
     let rehearsal = lesson(&rehearsed, &fit)?;
-    let end = trained(&rehearsal, length(REHEARSED), context)?;
+    let end = rehearsal.train(length(&rehearsal, REHEARSED), context.seed, context.progress)?;
     let start = rehearsal.start();
-    let exam = rehearsal.exam(&Samples::of(context, &held, grain)?)?;
+    let exam = rehearsal.exam(&Samples::of(context, &held, grain)?, context.seed)?;
     let before = rehearsal.distances(&exam, &start)?;
-    let mut best: (f64, f32, f64) = (f64::INFINITY, 0.0, 0.0);
-    for part in PARTS {
-        let after = rehearsal.distances(&exam, &between(&start, &end, part))?;
-        let mean = mean(&after);
-        if mean < best.0 {
-            best = (mean, part, Gain::of(&before, &after).error);
-        }
-    }
-    let (before, (after, part, error)) = (mean(&before), best);
-    let none = Distilled { model: None, held: [before, after], error };
-    if after + error >= before {
+    let judge = |part: f32| Ok((part, rehearsal.distances(&exam, &between(&start, &end, part))?));
+    let judged: Vec<(f32, Distances)> = PARTS.into_iter().map(judge).collect::<Result<_, Refusal>>()?;
+    let (part, after) = farthest(&before, &judged);
+    let gain = Gain::of(&before.mean, &after.mean);
+    let [held, own] = [[&before.mean, &after.mean], [&before.own, &after.own]].map(|both| both.map(|d| mean(d)));
+    let none = Distilled { model: None, held, error: gain.error, own };
+    if !gain.is_beyond(CLEAR) || goes_astray(&before, after) {
         return Ok(none);
     }
     let lesson = lesson(pruned.model, &runs)?;
-    let end = trained(&lesson, length(1.0), context)?;
+    let end = lesson.train(length(&lesson, 1.0), context.seed, context.progress)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);
@@ -125,14 +131,25 @@ pub(super) fn distill(
     Ok(Distilled { model: Some(with(pruned.model, &lesson, &weights)?), ..none })
 }
 
-/// The mean of the weights that the trainings end with.
-fn trained(lesson: &Lesson, length: [usize; 2], context: &Context<'_>) -> Result<Tensors, Refusal> {
-    let mut mean = lesson.train(length, context.seed, context.progress)?;
-    for training in 1..TRAININGS {
-        let end = lesson.train(length, context.seed.wrapping_add(training), context.progress)?;
-        mean = between(&mean, &end, 1.0 / (training + 1) as f32);
-    }
-    Ok(mean)
+/// Of parts of the way and the distances that they lead to, the longest that is clearly nearer than the start and not clearly farther
+/// than the nearest: with fewer samples and steps the rehearsal's way is worth less than that of the training it stands for. The
+/// nearest where there is none.
+fn farthest<'j>(start: &'j Distances, judged: &'j [(f32, Distances)]) -> (f32, &'j Distances) {
+    let faithful = judged.iter().any(|(_, d)| !goes_astray(start, d));
+    let open = || judged.iter().filter(|(_, d)| !faithful || !goes_astray(start, d));
+    let Some((part, nearest)) = open().min_by(|a, b| mean(&a.1.mean).total_cmp(&mean(&b.1.mean))) else {
+        return (0.0, start);
+    };
+    let is_good = |d: &Distances| {
+        Gain::of(&start.mean, &d.mean).is_beyond(CLEAR) && !Gain::of(&d.mean, &nearest.mean).is_beyond(CLEAR)
+    };
+    let good = open().filter(|(_, d)| is_good(d)).max_by(|a, b| a.0.total_cmp(&b.0));
+    good.map_or((*part, nearest), |(part, distances)| (*part, distances))
+}
+
+/// Whether what comes of the training is clearly farther from the original's own outputs than the start, and not a little only.
+fn goes_astray(start: &Distances, end: &Distances) -> bool {
+    mean(&end.own) > LITTLE && Gain::of(&end.own, &start.own).is_beyond(CLEAR)
 }
 
 /// What lies between two states.

@@ -6,11 +6,13 @@ use plimsoll_dataset::Dataset;
 use plimsoll_onnx::{DType, Model, Tensor, Tensors, attr, proto::AttributeProto};
 
 use super::{
-    Pruned,
+    PARTS, Pruned,
     augment::Allowed,
     batches::Samples,
-    distill,
+    distill, farthest,
     features::Feature,
+    goes_astray,
+    lesson::{Distances, Lesson},
     tape::{Inputs, Tape},
 };
 use crate::prune::testing::{Builder, Dice, output, random};
@@ -231,4 +233,65 @@ fn the_rehearsal_is_not_fitted_to_the_samples_that_judge_it() {
 fn samples_too_few_to_hold_some_back_are_refused() {
     let error = rehearsed(4).unwrap_err().to_string();
     assert!(error.contains("holds back"), "{error}");
+}
+
+/// How far a model is from itself, asked without and with other views of 16 samples, and how many views there are.
+fn from_itself(flat: bool) -> (f64, f64, usize) {
+    let mut b = Builder::new(5, &[-1, 3, 8, 8]);
+    let x = b.conv("x", 3, 4, 3);
+    let y = if flat { b.add("Flatten", &[&x], vec![]) } else { b.add("GlobalAveragePool", &[&x], vec![]) };
+    let model = b.finish(&y, if flat { &[-1, 256] } else { &[-1, 4, 1, 1] });
+    let x = Dice(1).tensor(&[16, 3, 8, 8]);
+    let data = Dataset::new(Path::new("calib.npz"), Tensors::from([("x".to_owned(), x)]), None, None).unwrap();
+    let context = context().with_data(&data);
+    let runs = Runs::of(&model, &context, 16).unwrap();
+    let samples = || Samples::of(&context, &runs, 8).unwrap();
+    let lesson = Lesson::of(&model, &model, &BTreeMap::new(), samples()).unwrap();
+    let exam = lesson.exam(&samples(), 0).unwrap();
+    let found = lesson.distances(&exam, &lesson.start()).unwrap();
+    assert_eq!((found.own.len(), found.mean.len()), (16, 16));
+    (found.own.iter().sum(), found.mean.iter().sum(), lesson.views())
+}
+
+#[test]
+fn the_original_is_asked_about_other_views_only_where_it_hardly_notices() {
+    let (own, mean, views) = from_itself(true);
+    assert!(own < 1e-9 && mean < 1e-9 && views == 0, "{own} {mean} {views}");
+    // Means over all places hardly change when an image is mirrored or moved.
+    let (own, mean, views) = from_itself(false);
+    assert!(own < 1e-9 && mean > 1e-6 && views > 0, "{own} {mean} {views}");
+}
+
+/// Distances that differ from sample to sample about a mean, by more than their mean difference from others with another phase.
+fn about(mean: f64, spread: f64, phase: usize) -> Vec<f64> {
+    (0..40).map(|i| mean + spread * f64::from(u8::from((i + phase).is_multiple_of(2))) - spread / 2.0).collect()
+}
+
+#[test]
+fn training_goes_as_far_as_is_not_clearly_worse() {
+    let both = |d: Vec<f64>| Distances { own: d.clone(), mean: d };
+    let start = both(about(1.0, 0.02, 0));
+    let judged = |ends: [Vec<f64>; 3]| PARTS.into_iter().zip(ends.map(both)).collect::<Vec<_>>();
+    // The second is the nearest; the first is farther by less than noise, or by more.
+    let within = judged([about(0.51, 0.2, 1), about(0.50, 0.2, 0), about(0.6, 0.2, 0)]);
+    assert_eq!(farthest(&start, &within).0, PARTS[0]);
+    let beyond = judged([about(0.6, 0.2, 1), about(0.50, 0.2, 0), about(0.6, 0.2, 0)]);
+    assert_eq!(farthest(&start, &beyond).0, PARTS[1]);
+    // What is not clearly better than the start is not gone to, even if it is within the noise of the nearest.
+    let noisy = judged([about(0.99, 2.0, 1), about(0.98, 0.02, 0), about(0.98, 0.02, 0)]);
+    assert_eq!(farthest(&start, &noisy).0, PARTS[1]);
+    let worse = judged([about(1.2, 0.02, 0), about(1.1, 0.02, 0), about(1.05, 0.02, 0)]);
+    assert_eq!(farthest(&start, &worse).0, PARTS[2]);
+}
+
+#[test]
+fn what_leaves_the_original_s_own_outputs_is_not_gone_to() {
+    let start = Distances { own: about(0.1, 0.02, 0), mean: about(1.0, 0.02, 0) };
+    let end = |own: f64, mean: f64| Distances { own: about(own, 0.02, 0), mean: about(mean, 0.02, 0) };
+    let judged: Vec<_> = PARTS.into_iter().zip([end(0.2, 0.5), end(0.1, 0.6), end(0.05, 0.7)]).collect();
+    assert!(goes_astray(&start, &judged[0].1));
+    assert_eq!(farthest(&start, &judged).0, PARTS[1]);
+    // A little is nothing.
+    let start = Distances { own: about(0.001, 0.0, 0), mean: about(1.0, 0.02, 0) };
+    assert!(!goes_astray(&start, &Distances { own: about(0.004, 0.0, 0), mean: vec![] }));
 }
