@@ -168,10 +168,11 @@ fn repaired(
     let left = |labels: &Vec<usize>| (0..labels.len()).filter(|i| !gone(&labels[*i])).collect();
     let kept = groups.tracked.iter().map(|(value, labels)| ((*value).to_owned(), left(labels))).collect();
     let found = distill(&Pruned { original: model, model: &fitted, kept, macs }, refitted, context, options.samples)?;
-    let ([before, after], [was, is], error) = (found.held, found.own, found.error);
+    let ([before, after], error) = (found.held, found.error);
+    let own = found.own.map(|[was, is]| format!("; without other views of them {was:.4} → {is:.4}"));
     let far = format!(
-        "divergence on samples held back {before:.4} → {after:.4}, standard error {error:.4}; without other views of \
-         them {was:.4} → {is:.4}"
+        "divergence on samples held back {before:.4} → {after:.4}, standard error {error:.4}{}",
+        own.unwrap_or_default()
     );
     reasons.push(match found.model {
         Some(_) => format!("distilled: {far}"),

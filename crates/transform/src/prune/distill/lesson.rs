@@ -46,6 +46,8 @@ pub(super) struct Lesson {
     weight: f64,
     samples: Samples,
     allowed: Allowed,
+    /// How many other views of each sample the teacher is asked for.
+    pub(super) views: usize,
     descent: Steps,
 }
 
@@ -114,8 +116,10 @@ impl Lesson {
         let weight = if inner > 0.0 && outer.is_finite() { INNER * outer / inner } else { 0.0 };
         let descent = Steps::of(&start, &layouts, &student.biases(), &grams);
         let allowed = Allowed::default();
-        let mut lesson = Self { teacher, student, taught, kinds, features, weight, samples, allowed, descent };
+        let mut lesson =
+            Self { teacher, student, taught, kinds, features, weight, samples, allowed, views: 0, descent };
         lesson.allowed = lesson.allowed()?;
+        lesson.views = if lesson.allowed.any() { VIEWS } else { 0 };
         Ok(lesson)
     }
 
@@ -154,14 +158,9 @@ impl Lesson {
         })
     }
 
-    /// How many other views of a sample the teacher is asked for; none where it would notice.
-    pub(super) fn views(&self) -> usize {
-        if self.allowed.any() { VIEWS } else { 0 }
-    }
-
     /// Other views of a batch.
     fn viewed(&self, batch: &Inputs, dice: &mut Dice) -> Vec<Inputs> {
-        (0..self.views()).map(|_| self.samples.viewed(batch, dice, &self.allowed)).collect()
+        (0..self.views).map(|_| self.samples.viewed(batch, dice, &self.allowed)).collect()
     }
 
     /// The teacher's outputs.

@@ -44,10 +44,10 @@ type Tensors = Vec<Vec<f32>>;
 const GRAIN: usize = 8;
 /// One run in so many is held back to judge by.
 const HELD_BACK: usize = 5;
-/// Multiply-accumulates that all steps may take: about three minutes on one core.
-const WORK: f64 = 3e12;
+/// Multiply-accumulates that all steps may take: about two minutes on one core.
+const WORK: f64 = 2e12;
 /// The share of it that the rehearsal takes.
-const REHEARSED: f64 = 0.4;
+const REHEARSED: f64 = 0.5;
 /// The least and the most steps of a training.
 const STEPS: [usize; 2] = [50, 2000];
 /// The most grains in a step; fewer where there would not be so many steps.
@@ -78,8 +78,8 @@ pub(super) struct Distilled {
     pub(super) held: [f64; 2],
     /// The standard error of what lies between them.
     pub(super) error: f64,
-    /// Mean distance from the original's own outputs, likewise.
-    pub(super) own: [f64; 2],
+    /// Mean distance from the original's own outputs, likewise, where these are not what is learnt.
+    pub(super) own: Option<[f64; 2]>,
 }
 
 /// Trains a pruned model; `refitted` gives it as it is when only some runs of the original are fitted to.
@@ -98,37 +98,50 @@ pub(super) fn distill(
     let grain = if runs.batch > 1 { runs.batch } else { GRAIN };
     let length = |lesson: &Lesson, share: f64| {
         let [teacher, student] = pruned.macs.map(|m| m as f64);
-        let each = ((1 + lesson.views()) as f64 * teacher + 3.0 * student).max(1.0) * grain as f64;
+        let each = ((1 + lesson.views) as f64 * teacher + 3.0 * student).max(1.0) * grain as f64;
         let afforded = (share * WORK / each) as usize;
         let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
         [(afforded / grains).clamp(STEPS[0], (share * STEPS[1] as f64) as usize), grains]
     };
-    let (fit, held) = runs.clone().held_back(HELD_BACK);
-    let rehearsed = refitted(fit.clone())?;
     let lesson = |model: &Model, runs: &Runs<'_>| {
         Lesson::of(pruned.original, model, &pruned.kept, Samples::of(context, runs, grain)?)
     };
-    let rehearsal = lesson(&rehearsed, &fit)?;
-    let end = rehearsal.train(length(&rehearsal, REHEARSED), context.seed, context.progress)?;
-    let start = rehearsal.start();
-    let exam = rehearsal.exam(&Samples::of(context, &held, grain)?, context.seed)?;
-    let before = rehearsal.distances(&exam, &start)?;
-    let judge = |part: f32| Ok((part, rehearsal.distances(&exam, &between(&start, &end, part))?));
-    let judged: Vec<(f32, Distances)> = PARTS.into_iter().map(judge).collect::<Result<_, Refusal>>()?;
-    let (part, after) = farthest(&before, &judged);
-    let gain = Gain::of(&before.mean, &after.mean);
-    let [held, own] = [[&before.mean, &after.mean], [&before.own, &after.own]].map(|both| both.map(|d| mean(d)));
-    let none = Distilled { model: None, held, error: gain.error, own };
-    if !gain.is_beyond(CLEAR) || goes_astray(&before, after) {
-        return Ok(none);
+    let (fit, held) = runs.clone().held_back(HELD_BACK);
+    let (mut rehearsal, held) = (lesson(&refitted(fit.clone())?, &fit)?, Samples::of(context, &held, grain)?);
+    let (mut part, mut none) = rehearse(&rehearsal, length(&rehearsal, REHEARSED), &held, context)?;
+    if part.is_none() && rehearsal.views > 0 {
+        rehearsal.views = 0;
+        (part, none) = rehearse(&rehearsal, length(&rehearsal, REHEARSED), &held, context)?;
     }
-    let lesson = lesson(pruned.model, &runs)?;
+    let Some(part) = part else { return Ok(none) };
+    let mut lesson = lesson(pruned.model, &runs)?;
+    lesson.views = lesson.views.min(rehearsal.views);
     let end = lesson.train(length(&lesson, 1.0), context.seed, context.progress)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);
     }
     Ok(Distilled { model: Some(with(pruned.model, &lesson, &weights)?), ..none })
+}
+
+/// How far the training is to go, if it helps at all, and what says so.
+fn rehearse(
+    lesson: &Lesson,
+    length: [usize; 2],
+    held: &Samples,
+    context: &Context<'_>,
+) -> Result<(Option<f32>, Distilled), Refusal> {
+    let end = lesson.train(length, context.seed, context.progress)?;
+    let (start, exam) = (lesson.start(), lesson.exam(held, context.seed)?);
+    let before = lesson.distances(&exam, &start)?;
+    let judge = |part: f32| Ok((part, lesson.distances(&exam, &between(&start, &end, part))?));
+    let judged: Vec<(f32, Distances)> = PARTS.into_iter().map(judge).collect::<Result<_, Refusal>>()?;
+    let (part, after) = farthest(&before, &judged);
+    let gain = Gain::of(&before.mean, &after.mean);
+    let helps = gain.is_beyond(CLEAR) && !goes_astray(&before, after);
+    let [held, own] = [[&before.mean, &after.mean], [&before.own, &after.own]].map(|both| both.map(|d| mean(d)));
+    let told = Distilled { model: None, held, error: gain.error, own: (lesson.views > 0).then_some(own) };
+    Ok((helps.then_some(part), told))
 }
 
 /// Of parts of the way and the distances that they lead to, the longest that is clearly nearer than the start and not clearly farther

@@ -250,7 +250,7 @@ fn from_itself(flat: bool) -> (f64, f64, usize) {
     let exam = lesson.exam(&samples(), 0).unwrap();
     let found = lesson.distances(&exam, &lesson.start()).unwrap();
     assert_eq!((found.own.len(), found.mean.len()), (16, 16));
-    (found.own.iter().sum(), found.mean.iter().sum(), lesson.views())
+    (found.own.iter().sum(), found.mean.iter().sum(), lesson.views)
 }
 
 #[test]
