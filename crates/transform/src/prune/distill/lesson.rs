@@ -16,7 +16,7 @@ use super::{
 use crate::{Progress, Refusal, draw::Dice};
 
 /// The largest step, relative to a tensor's magnitude.
-const RATE: f64 = 0.01;
+const RATE: f64 = 0.02;
 /// With fewer samples in all steps together these are smaller, by the root of the share: few samples tell a direction from noise
 /// less well.
 const ENOUGH: f64 = 12_800.0;
@@ -28,8 +28,8 @@ const TEMPERATURE: f32 = 4.0;
 const MIXED: f64 = 0.9;
 /// How much the inner values count at the start, relative to the outputs; in the end half as much.
 const INNER: f64 = 40.0;
-/// So many other views of each sample the teacher's outputs are averaged over: where it hardly notices a change, its mean is right more
-/// often than it is itself (Radosavovic et al., "Data Distillation", arXiv 1712.04440).
+/// So many other views of each sample the teacher's outputs are averaged over: where it hardly notices a change, their mean is usually
+/// nearer to the truth (Radosavovic et al., "Data Distillation", arXiv 1712.04440).
 const VIEWS: usize = 2;
 /// Batches on which it is seen what layers read, and how far the student is from the teacher.
 const SURVEYED: usize = 12;
