@@ -263,7 +263,9 @@ impl Lesson {
         progress.start("distil", steps);
         let mut dice = Dice::new(seed);
         let (mut weights, mut descent) = (self.start(), self.descent.clone());
-        let largest = RATE * ((steps * grains * self.samples.batch) as f64 / ENOUGH).min(1.0).sqrt();
+        // Without other views the samples are learnt by heart sooner.
+        let rate_at_most = if self.views > 0 { RATE } else { RATE / 2.0 };
+        let largest = rate_at_most * ((steps * grains * self.samples.batch) as f64 / ENOUGH).min(1.0).sqrt();
         for step in 0..steps {
             let mut drawn = || {
                 let batch = self.samples.drawn(&mut dice, MIXED, &self.allowed);

@@ -99,7 +99,7 @@ pub(super) fn distill(
     let length = |lesson: &Lesson, share: f64| {
         let [teacher, student] = pruned.macs.map(|m| m as f64);
         let each = ((1 + lesson.views) as f64 * teacher + 3.0 * student).max(1.0) * grain as f64;
-        let afforded = (share * WORK / each) as usize;
+        let afforded = (share * WORK / trainings(lesson) as f64 / each) as usize;
         let grains = (afforded / ENOUGH_STEPS).clamp(1, GRAINS);
         [(afforded / grains).clamp(STEPS[0], (share * STEPS[1] as f64) as usize), grains]
     };
@@ -116,12 +116,28 @@ pub(super) fn distill(
     let Some(part) = part else { return Ok(none) };
     let mut lesson = lesson(pruned.model, &runs)?;
     lesson.views = lesson.views.min(rehearsal.views);
-    let end = lesson.train(length(&lesson, 1.0), context.seed, context.progress)?;
+    let end = trained(&lesson, length(&lesson, 1.0), context)?;
     let weights = between(&lesson.start(), &end, part);
     if weights.iter().flatten().any(|w| !w.is_finite()) {
         return Ok(none);
     }
     Ok(Distilled { model: Some(with(pruned.model, &lesson, &weights)?), ..none })
+}
+
+/// How many trainings, each by its own draws, are averaged (Wortsman et al., "Model soups", arXiv 2203.05482): two where no other views keep
+/// the one from learning its draws by heart.
+fn trainings(lesson: &Lesson) -> u64 {
+    if lesson.views > 0 { 1 } else { 2 }
+}
+
+/// The mean of the weights that the trainings end with.
+fn trained(lesson: &Lesson, length: [usize; 2], context: &Context<'_>) -> Result<Tensors, Refusal> {
+    let mut mean = lesson.train(length, context.seed, context.progress)?;
+    for training in 1..trainings(lesson) {
+        let end = lesson.train(length, context.seed.wrapping_add(training), context.progress)?;
+        mean = between(&mean, &end, 1.0 / (training + 1) as f32);
+    }
+    Ok(mean)
 }
 
 /// How far the training is to go, if it helps at all, and what says so.
@@ -131,12 +147,13 @@ fn rehearse(
     held: &Samples,
     context: &Context<'_>,
 ) -> Result<(Option<f32>, Distilled), Refusal> {
-    let end = lesson.train(length, context.seed, context.progress)?;
+    let end = trained(lesson, length, context)?;
     let (start, exam) = (lesson.start(), lesson.exam(held, context.seed)?);
     let before = lesson.distances(&exam, &start)?;
     let judge = |part: f32| Ok((part, lesson.distances(&exam, &between(&start, &end, part))?));
     let judged: Vec<(f32, Distances)> = PARTS.into_iter().map(judge).collect::<Result<_, Refusal>>()?;
-    let (part, after) = farthest(&before, &judged);
+    // Without other views only what is nearest is safe.
+    let (part, after) = farthest(&before, &judged, if lesson.views > 0 { CLEAR } else { 0.0 });
     let gain = Gain::of(&before.mean, &after.mean);
     let helps = gain.is_beyond(CLEAR) && !goes_astray(&before, after);
     let [held, own] = [[&before.mean, &after.mean], [&before.own, &after.own]].map(|both| both.map(|d| mean(d)));
@@ -147,14 +164,14 @@ fn rehearse(
 /// Of parts of the way and the distances that they lead to, the longest that is clearly nearer than the start and not clearly farther
 /// than the nearest: with fewer samples and steps the rehearsal's way is worth less than that of the training it stands for. The
 /// nearest where there is none.
-fn farthest<'j>(start: &'j Distances, judged: &'j [(f32, Distances)]) -> (f32, &'j Distances) {
+fn farthest<'j>(start: &'j Distances, judged: &'j [(f32, Distances)], clear: f64) -> (f32, &'j Distances) {
     let faithful = judged.iter().any(|(_, d)| !goes_astray(start, d));
     let open = || judged.iter().filter(|(_, d)| !faithful || !goes_astray(start, d));
     let Some((part, nearest)) = open().min_by(|a, b| mean(&a.1.mean).total_cmp(&mean(&b.1.mean))) else {
         return (0.0, start);
     };
     let is_good = |d: &Distances| {
-        Gain::of(&start.mean, &d.mean).is_beyond(CLEAR) && !Gain::of(&d.mean, &nearest.mean).is_beyond(CLEAR)
+        Gain::of(&start.mean, &d.mean).is_beyond(CLEAR) && !Gain::of(&d.mean, &nearest.mean).is_beyond(clear)
     };
     let good = open().filter(|(_, d)| is_good(d)).max_by(|a, b| a.0.total_cmp(&b.0));
     good.map_or((*part, nearest), |(part, distances)| (*part, distances))

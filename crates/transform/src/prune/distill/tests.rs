@@ -274,14 +274,14 @@ fn training_goes_as_far_as_is_not_clearly_worse() {
     let judged = |ends: [Vec<f64>; 3]| PARTS.into_iter().zip(ends.map(both)).collect::<Vec<_>>();
     // The second is the nearest; the first is farther by less than noise, or by more.
     let within = judged([about(0.51, 0.2, 1), about(0.50, 0.2, 0), about(0.6, 0.2, 0)]);
-    assert_eq!(farthest(&start, &within).0, PARTS[0]);
+    assert_eq!(farthest(&start, &within, 1.0).0, PARTS[0]);
     let beyond = judged([about(0.6, 0.2, 1), about(0.50, 0.2, 0), about(0.6, 0.2, 0)]);
-    assert_eq!(farthest(&start, &beyond).0, PARTS[1]);
+    assert_eq!(farthest(&start, &beyond, 1.0).0, PARTS[1]);
     // What is not clearly better than the start is not gone to, even if it is within the noise of the nearest.
     let noisy = judged([about(0.99, 2.0, 1), about(0.98, 0.02, 0), about(0.98, 0.02, 0)]);
-    assert_eq!(farthest(&start, &noisy).0, PARTS[1]);
+    assert_eq!(farthest(&start, &noisy, 1.0).0, PARTS[1]);
     let worse = judged([about(1.2, 0.02, 0), about(1.1, 0.02, 0), about(1.05, 0.02, 0)]);
-    assert_eq!(farthest(&start, &worse).0, PARTS[2]);
+    assert_eq!(farthest(&start, &worse, 1.0).0, PARTS[2]);
 }
 
 #[test]
@@ -290,7 +290,7 @@ fn what_leaves_the_original_s_own_outputs_is_not_gone_to() {
     let end = |own: f64, mean: f64| Distances { own: about(own, 0.02, 0), mean: about(mean, 0.02, 0) };
     let judged: Vec<_> = PARTS.into_iter().zip([end(0.2, 0.5), end(0.1, 0.6), end(0.05, 0.7)]).collect();
     assert!(goes_astray(&start, &judged[0].1));
-    assert_eq!(farthest(&start, &judged).0, PARTS[1]);
+    assert_eq!(farthest(&start, &judged, 1.0).0, PARTS[1]);
     // A little is nothing.
     let start = Distances { own: about(0.001, 0.0, 0), mean: about(1.0, 0.02, 0) };
     assert!(!goes_astray(&start, &Distances { own: about(0.004, 0.0, 0), mean: vec![] }));
