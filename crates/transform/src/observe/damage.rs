@@ -9,6 +9,8 @@ use crate::{Context, Refusal};
 
 /// Output elements that are kept of the original; of models with large outputs fewer samples are compared.
 const ELEMENTS: usize = 32 << 20;
+/// What class scores are divided by where losses are softened.
+const TEMPERATURE: f64 = 4.0;
 
 /// How far the outputs of two models are from each other on the same samples.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -50,6 +52,16 @@ pub(crate) struct Reference<'r> {
     classes: Option<Scores>,
 }
 
+/// What a changed model loses, in the order of the samples.
+pub(crate) struct Losses {
+    /// What [`Damage::cost`] is the mean of: the divergence of each row of scores, or the noise of each run over the mean energy of one.
+    pub(crate) plain: Vec<f64>,
+    /// The divergence at a temperature, times its square (Hinton et al., arXiv 1503.02531), where there are scores: a few samples near the
+    /// border of two classes make up most of the plain one, so models that are hardly apart are told apart better by this. Else the
+    /// same.
+    pub(crate) softened: Vec<f64>,
+}
+
 /// How far the outputs of two models lie apart.
 struct Apart {
     /// Of each output: the energy of the difference by run, and that of the original in all runs.
@@ -60,6 +72,8 @@ struct Apart {
 
 struct Row {
     divergence: f64,
+    /// At a temperature.
+    softened: f64,
     /// Class by the original.
     before: usize,
     class: usize,
@@ -162,24 +176,22 @@ impl<'r> Reference<'r> {
         Ok((damage, rows.into_iter().map(|r| r.class).collect()))
     }
 
-    /// What [`Damage::cost`] is the mean of, in the order of the samples: the divergence of each row of scores, or the noise of each
-    /// run over the mean energy of one.
-    pub(crate) fn losses(&self, model: &Model) -> Result<Vec<f64>, Refusal> {
+    /// What a changed model loses on each sample, or, where there are no scores, in each run.
+    pub(crate) fn losses(&self, model: &Model) -> Result<Losses, Refusal> {
         let apart = self.apart(model)?;
-        let mut losses: Vec<f64> = match apart.rows {
-            Some(rows) => rows.iter().map(|r| r.divergence).collect(),
-            None => {
-                let mut losses = vec![0.0; self.compared];
-                for (by_run, energy) in &apart.outputs {
-                    let mean =
-                        (energy / by_run.len().max(1) as f64).max(f64::MIN_POSITIVE) * apart.outputs.len() as f64;
-                    losses.iter_mut().zip(by_run).filter(|(_, d)| **d != 0.0).for_each(|(l, d)| *l += d / mean);
-                }
-                losses
-            }
-        };
-        losses.iter_mut().filter(|l| l.is_nan()).for_each(|l| *l = f64::INFINITY);
-        Ok(losses)
+        let settled =
+            |losses: Vec<f64>| losses.into_iter().map(|l| if l.is_nan() { f64::INFINITY } else { l }).collect();
+        if let Some(rows) = apart.rows {
+            let plain = settled(rows.iter().map(|r| r.divergence).collect());
+            return Ok(Losses { plain, softened: settled(rows.iter().map(|r| r.softened).collect()) });
+        }
+        let mut losses = vec![0.0; self.compared];
+        for (by_run, energy) in &apart.outputs {
+            let mean = (energy / by_run.len().max(1) as f64).max(f64::MIN_POSITIVE) * apart.outputs.len() as f64;
+            losses.iter_mut().zip(by_run).filter(|(_, d)| **d != 0.0).for_each(|(l, d)| *l += d / mean);
+        }
+        let plain: Vec<f64> = settled(losses);
+        Ok(Losses { softened: plain.clone(), plain })
     }
 
     /// Runs a changed model and compares run by run.
@@ -204,7 +216,8 @@ impl<'r> Reference<'r> {
             let (a, b) = (a.to_f32()?, b.to_f32()?);
             for (a, b) in a.chunks_exact(scores.columns).zip(b.chunks_exact(scores.columns)) {
                 let (p, q) = (scores.logs(a), scores.logs(b));
-                rows.push(Row { divergence: divergence(&p, &q), before: best(&p), class: best(&q) });
+                let (divergence, softened) = (divergence(&p, &q), softened(&p, &q));
+                rows.push(Row { divergence, softened, before: best(&p), class: best(&q) });
             }
         }
         Ok(Apart { outputs, rows: Some(rows) })
@@ -233,10 +246,16 @@ impl Scores {
             let total = row.iter().map(|p| p.max(1e-9)).sum::<f64>().max(f64::MIN_POSITIVE);
             return row.iter().map(|p| (p.max(1e-9) / total).ln()).collect();
         }
-        let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        let total = row.iter().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest;
-        row.iter().map(|v| v - total).collect()
+        normalised(row)
     }
+}
+
+/// Logarithms of what a softmax makes of these scores.
+fn normalised(mut scores: Vec<f64>) -> Vec<f64> {
+    let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let total = scores.iter().map(|v| (v - largest).exp()).sum::<f64>().ln() + largest;
+    scores.iter_mut().for_each(|v| *v -= total);
+    scores
 }
 
 /// Σ p (ln p − ln q).
@@ -244,7 +263,35 @@ fn divergence(p: &[f64], q: &[f64]) -> f64 {
     p.iter().zip(q).map(|(p, q)| p.exp() * (p - q)).sum()
 }
 
+/// The divergence at a temperature, times its square.
+fn softened(p: &[f64], q: &[f64]) -> f64 {
+    let soft = |row: &[f64]| normalised(row.iter().map(|v| v / TEMPERATURE).collect());
+    TEMPERATURE * TEMPERATURE * divergence(&soft(p), &soft(q))
+}
+
 /// The class of the highest score, of equal ones the first.
 fn best(row: &[f64]) -> usize {
     row.iter().enumerate().fold((0, f64::NEG_INFINITY), |best, (i, &v)| if v > best.1 { (i, v) } else { best }).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_changes_of_even_scores_cost_half_their_variance() {
+        let (p, q) = (normalised(vec![0.0, 0.0]), normalised(vec![0.02, -0.02]));
+        for found in [divergence(&p, &q), softened(&p, &q)] {
+            assert!((found / (0.02f64.powi(2) / 2.0) - 1.0).abs() < 1e-3, "{found}");
+        }
+    }
+
+    #[test]
+    fn softened_the_scores_of_other_classes_count() {
+        let p = normalised(vec![9.0, 1.0, 0.0]);
+        let swapped = normalised(vec![9.0, 0.0, 1.0]);
+        assert!(divergence(&p, &swapped) < 1e-3);
+        assert!(softened(&p, &swapped) > 0.1);
+        assert_eq!(softened(&p, &p), 0.0);
+    }
 }

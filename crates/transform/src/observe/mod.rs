@@ -11,7 +11,7 @@ mod runs;
 mod study;
 
 pub(crate) use self::{
-    damage::Reference,
+    damage::{Losses, Reference},
     each::{each, held},
     judge::Judge,
     part::Part,

@@ -5,6 +5,11 @@ use plimsoll_stats::{Scale, metrics};
 /// A divergence, in nats, that is little: the outputs' probabilities move by five points at most (Pinsker's inequality).
 pub(super) const LITTLE: f64 = 0.005;
 
+/// The mean of what samples lose.
+pub(super) fn mean(losses: &[f64]) -> f64 {
+    losses.iter().sum::<f64>() / losses.len().max(1) as f64
+}
+
 /// How much less the same samples lose.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Gain {

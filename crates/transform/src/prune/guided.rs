@@ -11,6 +11,7 @@ use super::{
     allocate::{Allocator, POINTS},
     choose::{self, Chosen},
     distill::{Pruned, distill},
+    fold::Fold,
     groups::{Group, Groups},
     layers::{Layer, layers},
     magnitude,
@@ -19,7 +20,7 @@ use super::{
     orders::{Order, orders},
     refit::refit,
     removal::{apply, remove},
-    search::{Fold, Search},
+    search::Search,
     structured::Choices,
 };
 use crate::{
@@ -28,7 +29,7 @@ use crate::{
 };
 
 /// Multiply-accumulates that allocation and search may take: under a minute on one core.
-const EFFORT: f64 = 6.5e11;
+const EFFORT: f64 = 5.4e11;
 /// What running the model takes beyond its multiply-accumulates, a sample, expressed in these.
 const OVERHEAD: f64 = 2e6;
 /// The least samples that allocation and search judge by, where there are so many.
@@ -37,9 +38,12 @@ const FEWEST: usize = 48;
 const TRIES: usize = 64;
 /// How often a model is run where it is refitted and judged.
 const RUNS: f64 = 2.5;
+/// The share of the effort that goes into the curves.
+const FOR_CURVES: f64 = 0.45;
 
 /// How many samples allocation and search take, and how many counts are tried.
 struct Effort {
+    curves: usize,
     samples: usize,
     tries: usize,
 }
@@ -47,14 +51,20 @@ struct Effort {
 impl Effort {
     /// For a model of so many multiply-accumulates, whose refit takes `fit` more, and so many groups.
     fn of(macs: u64, fit: f64, groups: usize, samples: usize) -> Self {
-        let each = macs as f64 + OVERHEAD;
-        let curves = (groups * POINTS.len()) as f64;
-        // Half for the curves and as many tries as there are groups, or fewer samples.
-        let wanted = each * (curves + RUNS * groups as f64);
-        let samples = ((EFFORT / wanted) as usize).clamp(FEWEST.min(samples), samples);
-        let left = EFFORT - each * curves * samples as f64;
-        let tries = left / (RUNS * each * samples as f64 + fit);
-        Self { samples, tries: (tries.max(0.0) as usize).min(TRIES) }
+        let each = RUNS * (macs as f64 + OVERHEAD);
+        // The samples on which so many models can be fitted and judged.
+        let afforded = |effort: f64, models: f64| {
+            let most = (effort / models - fit) / each;
+            (most.max(0.0) as usize).clamp(FEWEST.min(samples), samples)
+        };
+        // A point of a curve is judged on one half alone.
+        let points = (groups * POINTS.len()) as f64 / 2.0;
+        let curves = afforded(FOR_CURVES * EFFORT, points);
+        // As many tries as there are groups, or fewer samples.
+        let left = EFFORT - points * (each * curves as f64 + fit);
+        let samples = afforded(left, groups as f64);
+        let tries = left / (each * samples as f64 + fit);
+        Self { curves, samples, tries: (tries.max(0.0) as usize).min(TRIES) }
     }
 }
 
@@ -98,24 +108,22 @@ pub(super) fn choose(
         // Each half of the samples is fitted to as many rows as all of them.
         let fit = 2.0 * fit * (observed.each * runs.len()) as f64;
         let effort = Effort::of(macs, fit, groups.groups.len(), samples);
-        let few = runs.thinned((effort.samples / observed.runs.batch.max(1)).max(1));
-        let reference = Reference::on(model, context, few.clone())?;
-        let allocator = Allocator { meter, observed: &observed, moments: &moments, reference: &reference, lists };
-        let curves = allocator.curves()?;
+        let halves = |samples: usize| runs.clone().thinned((samples / runs.batch.max(1)).max(1)).held_back(2);
+        let fold = |runs| Fold::of(model, context, &layers, runs);
+        let allocator = Allocator { meter, lists };
+        let (a, b) = halves(effort.curves);
+        let curves = allocator.curves(&fold([a, b])?, context.progress)?;
         let first = choose::choose(meter, &allocator.sequence(&curves)?, context)?;
         // Other counts would have to be timed one by one, or are too few.
         let settled = matches!(meter.target, Target::Latency(_)) || meter.round_to.is_some();
         if choices.allocation == Allocation::Sensitivity || settled {
             first
         } else {
-            let starts = vec![first, simple(Allocation::Uniform)?];
-            let (a, b) = few.held_back(2);
-            let mut folds = vec![];
-            for (fit, judge) in [(a.clone(), b.clone()), (b, a)] {
-                let fit = Observed::of(model, context, &layers, fit)?;
-                folds.push(Fold { fit, judge: Reference::on(model, context, judge)? });
-            }
-            let found = Search::new(&allocator, &folds, &curves).run(starts, effort.tries, context.seed)?;
+            let starts = [first, simple(Allocation::Uniform)?];
+            let (a, b) = halves(effort.samples);
+            let folds = [fold([a.clone(), b.clone()])?, fold([b, a])?];
+            let search = Search::new(&allocator, &folds, &curves);
+            let found = search.run(starts, effort.tries, context.seed, context.progress)?;
             let [before, after] = found.damage;
             reasons.push(format!(
                 "{} numbers of channels tried on {} samples: divergence of the outputs {before:.4} → {after:.4}",

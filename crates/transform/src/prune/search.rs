@@ -1,41 +1,30 @@
 //! Other numbers of channels than the curves of single groups suggest: tried on the whole pruned and repaired model, and judged by
 //! the divergence of the outputs on samples that the repair has not seen (the samples are halved, each half judges what was fitted
-//! to the other); a difference has to be more than its own noise. What is tried next is what a guess likes best among many draws:
-//! the sum of what the groups do alone, each weighed so as to explain what was judged so far. Knows orders, costs and judges, not
-//! how a layer is fitted.
+//! to the other); a difference has to be more than its own noise, and what is no better on the first half is not taken to the second.
+//! What is tried next is what a [`Guess`] likes best among many draws. Knows orders, costs and judges, not how a layer is fitted.
 
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
 };
 
-use faer::{Mat, Side, linalg::solvers::Llt, prelude::Solve};
-
 use super::{
-    allocate::{Allocator, Curve, slopes},
+    allocate::{Allocator, Curve},
     choose::{Chosen, nearest},
-    gain::{Gain, LITTLE},
+    fold::Fold,
+    gain::{Gain, LITTLE, mean},
+    guess::Guess,
     meter::{KERNEL, TOLERANCE, Target},
-    observed::Observed,
     price::Price,
-    refit::refit,
-    removal::{apply, remove},
 };
-use crate::{Refusal, draw::Dice, observe::Reference};
+use crate::{Progress, Refusal, draw::Dice};
 
 /// Sets of counts that are drawn for each that is tried.
-const DRAWS: usize = 48;
+const DRAWS: usize = 192;
 /// Exchanges that lead from the best set of counts to a drawn one, at most.
-const FARTHEST: u64 = 3;
-/// How much what groups do alone is trusted: as if so many sets of counts had been judged.
-const TRUST: f64 = 2.0;
+const FARTHEST: u64 = 6;
 /// How many standard errors better something has to be.
 const CLEAR: f64 = 0.5;
-/// What is fitted to some samples is judged on others.
-pub(super) struct Fold<'o, 'm> {
-    pub(super) fit: Observed<'o, 'm>,
-    pub(super) judge: Reference<'o>,
-}
 
 /// What a search found.
 pub(super) struct Found {
@@ -46,12 +35,9 @@ pub(super) struct Found {
 }
 
 pub(super) struct Search<'a, 'o, 'm> {
-    allocator: &'a Allocator<'a, 'o, 'm>,
-    folds: &'a [Fold<'o, 'm>],
-    /// By group and number of channels that go: the damage of that alone.
-    alone: Vec<Vec<f64>>,
-    /// How much of that each group does among others.
-    weights: Vec<f64>,
+    allocator: &'a Allocator<'a, 'm>,
+    folds: &'a [Fold<'o, 'm>; 2],
+    guess: Guess,
     /// What counts cost, where it pays to work that out and as long as it is true.
     price: Option<Price>,
     /// What goes with counts that were asked for already.
@@ -62,14 +48,20 @@ pub(super) struct Search<'a, 'o, 'm> {
 struct Judged {
     /// What is left for vectors to do.
     lanes: f64,
-    /// Of each sample.
+    /// Of each sample, softened.
     losses: Vec<f64>,
-    /// Their mean.
+    /// The mean of what is lost, not softened.
     damage: f64,
     chosen: Chosen,
 }
 
 impl Judged {
+    /// The damage over what it is softened.
+    fn plainly(&self) -> f64 {
+        let softened = mean(&self.losses);
+        if softened > 0.0 { self.damage / softened } else { 1.0 }
+    }
+
     /// Whether another one clearly does less damage, or less work where neither does much.
     fn is_worse_than(&self, other: &Self) -> bool {
         if self.damage.max(other.damage) <= LITTLE {
@@ -79,64 +71,78 @@ impl Judged {
     }
 }
 
+/// What came of judging a set of counts.
+enum Verdict {
+    Judged(Judged),
+    /// No better than the best on the first half: so many times its losses.
+    Dropped(f64),
+}
+
 impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
-    pub(super) fn new(allocator: &'a Allocator<'a, 'o, 'm>, folds: &'a [Fold<'o, 'm>], curves: &[Curve]) -> Self {
-        let sums = |(curve, list): (&Curve, &Vec<usize>)| -> Vec<f64> {
-            let rises = slopes(curve, list.len()).into_iter().scan(0.0, |sum, rise| {
-                *sum += rise;
-                Some(*sum)
-            });
-            std::iter::once(0.0).chain(rises).collect()
-        };
-        let alone: Vec<Vec<f64>> = curves.iter().zip(&allocator.lists).map(sums).collect();
-        let weights = vec![1.0; alone.len()];
-        Self { allocator, folds, alone, weights, price: None, shares: RefCell::default() }
+    pub(super) fn new(allocator: &'a Allocator<'a, 'm>, folds: &'a [Fold<'o, 'm>; 2], curves: &[Curve]) -> Self {
+        let guess = Guess::new(curves.iter().zip(allocator.lists.iter().map(Vec::len)));
+        Self { allocator, folds, guess, price: None, shares: RefCell::default() }
     }
 
-    /// Tries at most `tries` sets of counts, starting from the best of some.
-    pub(super) fn run(mut self, starts: Vec<Chosen>, tries: usize, seed: u64) -> Result<Found, Refusal> {
-        let progress = self.allocator.observed.context.progress;
-        let mut dice = Dice::new(seed);
-        progress.start("search", starts.len() + tries);
-        let mut known: BTreeMap<Vec<usize>, f64> = BTreeMap::new();
-        let mut best: Option<Judged> = None;
-        let mut first = f64::INFINITY;
-        for start in starts {
-            progress.advance(1);
-            let counts = self.allocator.counts(&start.channels);
-            if known.contains_key(&counts) {
-                continue;
-            }
-            let found = self.judged(start)?;
-            known.insert(counts, found.damage);
-            first = if first.is_finite() { first } else { found.damage };
-            if best.as_ref().is_none_or(|b| found.damage < b.damage) {
-                best = Some(found);
-            }
-        }
-        let Some(mut best) = best else {
+    /// Tries other sets of counts than some, as many as take the time of judging `tries` of them on all samples.
+    pub(super) fn run(
+        mut self,
+        starts: [Chosen; 2],
+        tries: usize,
+        seed: u64,
+        progress: &dyn Progress,
+    ) -> Result<Found, Refusal> {
+        let (mut dice, [start, other]) = (Dice::new(seed), starts);
+        let counts = [&start, &other].map(|s| self.allocator.counts(&s.channels));
+        let all = self.folds.len();
+        let mut left = all * (tries + 1);
+        progress.start("search", left + all);
+        let Verdict::Judged(mut best) = self.judged(start, None)? else {
             return Err(Refusal::CheckFailed("there is nothing to start the search from".into()));
         };
-        let mut tried = 0;
+        progress.advance(all);
+        let first = best.damage;
+        let is_new = counts[0] != counts[1];
+        let mut known = BTreeMap::from([(counts[0].clone(), mean(&best.losses))]);
         self.price = self.priced(tries)?;
-        while tried < tries {
-            self.learn(&known);
-            let Some(next) = self.drawn(&best, &known, &mut dice)? else { break };
-            if self.price.is_some() && self.allocator.meter.share(&next.channels)? != next.share {
-                self.price = None;
-                continue;
-            }
-            tried += 1;
-            progress.advance(1);
-            let counts = self.allocator.counts(&next.channels);
-            let found = self.judged(next)?;
-            known.insert(counts, found.damage);
-            if best.is_worse_than(&found) {
-                best = found;
-            }
+        let mut next = if is_new { Some(other) } else { self.next(&best, &known, &mut dice)? };
+        while let Some(chosen) = next {
+            let counts = self.allocator.counts(&chosen.channels);
+            let (loss, folds) = match self.judged(chosen, Some(&best))? {
+                Verdict::Dropped(times) => (times * mean(&best.losses), 1),
+                Verdict::Judged(found) => {
+                    let loss = mean(&found.losses);
+                    if best.is_worse_than(&found) {
+                        best = found;
+                    }
+                    (loss, all)
+                }
+            };
+            known.insert(counts, loss);
+            progress.advance(folds);
+            left -= folds;
+            next = if left >= all { self.next(&best, &known, &mut dice)? } else { None };
         }
         progress.finish();
-        Ok(Found { damage: [first, best.damage], chosen: best.chosen, tried })
+        Ok(Found { damage: [first, best.damage], chosen: best.chosen, tried: known.len() - 1 })
+    }
+
+    /// What to try next; `None` where there is nothing else.
+    fn next(
+        &mut self,
+        best: &Judged,
+        known: &BTreeMap<Vec<usize>, f64>,
+        dice: &mut Dice,
+    ) -> Result<Option<Chosen>, Refusal> {
+        loop {
+            self.guess.learn(known, dice);
+            let next = self.drawn(best, known, dice)?;
+            let Some(chosen) = next.as_ref().filter(|_| self.price.is_some()) else { return Ok(next) };
+            if self.allocator.meter.share(&chosen.channels)? == chosen.share {
+                return Ok(next);
+            }
+            self.price = None;
+        }
     }
 
     /// Of many sets of counts near one the one that promises most, none that is known; `None` where there is no other.
@@ -160,8 +166,8 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             if known.contains_key(&counts) {
                 continue;
             }
-            let guess = self.guess(&counts);
-            let promise = match guess <= LITTLE {
+            let guess = self.guess.at(&counts);
+            let promise = match guess * from.plainly() <= LITTLE {
                 true => Promise::Lanes(self.allocator.meter.lanes(&at.channels)?),
                 false => Promise::Damage(guess),
             };
@@ -170,40 +176,6 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
             }
         }
         Ok(best.map(|(_, chosen)| chosen))
-    }
-
-    /// What each group does alone, by how many of its channels go.
-    fn alone(&self, counts: &[usize]) -> Vec<f64> {
-        self.alone.iter().zip(counts).map(|(sums, n)| sums.get(*n).copied().unwrap_or(0.0)).collect()
-    }
-
-    /// The damage as a weighed sum of what the groups do alone.
-    fn guess(&self, counts: &[usize]) -> f64 {
-        self.alone(counts).iter().zip(&self.weights).map(|(a, w)| a * w).sum()
-    }
-
-    /// Weighs the groups so that the sums come nearest to what was judged, in proportion to it; a ridge keeps the weights alike
-    /// where little is known.
-    fn learn(&mut self, known: &BTreeMap<Vec<usize>, f64>) {
-        let found: Vec<(Vec<f64>, f64)> =
-            known.iter().filter(|(_, d)| d.is_finite() && **d > 0.0).map(|(c, d)| (self.alone(c), *d)).collect();
-        // What all groups would have to be weighed by alike.
-        let ratios: Vec<f64> = found.iter().map(|(a, d)| a.iter().sum::<f64>() / d).filter(|r| *r > 0.0).collect();
-        if ratios.is_empty() {
-            return;
-        }
-        let alike = ratios.iter().sum::<f64>() / ratios.iter().map(|r| r * r).sum::<f64>();
-        let n = self.weights.len();
-        let term = |i: usize, (a, d): &(Vec<f64>, f64)| alike * a[i] / d;
-        let mut gram = Mat::from_fn(n, n, |i, j| found.iter().map(|f| term(i, f) * term(j, f)).sum::<f64>());
-        let mean = (0..n).map(|i| gram[(i, i)]).sum::<f64>() / (n * found.len()).max(1) as f64;
-        (0..n).for_each(|i| gram[(i, i)] += (TRUST * mean).max(f64::MIN_POSITIVE));
-        let missing = Mat::from_fn(n, 1, |i, _| {
-            found.iter().map(|f| term(i, f) * (1.0 - (0..n).map(|j| term(j, f)).sum::<f64>())).sum::<f64>()
-        });
-        let Ok(llt) = Llt::new(gram.as_ref(), Side::Lower) else { return };
-        let change = llt.solve(&missing);
-        self.weights = (0..n).map(|i| alike * (1.0 + change[(i, 0)]).max(0.1)).collect();
     }
 
     /// What counts cost; `None` where there are so many groups that fewer models are measured without it. The bytes of a file are no
@@ -227,17 +199,22 @@ impl<'a, 'o, 'm> Search<'a, 'o, 'm> {
         Ok(share)
     }
 
-    /// The divergence of the pruned and repaired model on samples that the repair has not seen.
-    fn judged(&self, chosen: Chosen) -> Result<Judged, Refusal> {
-        let (model, groups) = (self.allocator.meter.model, self.allocator.meter.groups);
-        let mut pruned = model.clone();
-        apply(remove(model, groups, &chosen.channels)?, &mut pruned)?;
-        let mut losses = Vec::new();
+    /// What the pruned and repaired model loses on samples that the repair has not seen.
+    fn judged(&self, chosen: Chosen, best: Option<&Judged>) -> Result<Verdict, Refusal> {
+        let meter = self.allocator.meter;
+        let (mut plain, mut losses) = (Vec::new(), Vec::new());
         for fold in self.folds {
-            let (fitted, _) = refit(&fold.fit, groups, &chosen.channels, pruned.clone())?;
-            losses.extend(fold.judge.losses(&fitted)?);
+            let found = fold.losses(meter.groups, &chosen.channels)?;
+            plain.extend(found.plain);
+            losses.extend(found.softened);
+            if let Some(best) = best.filter(|b| b.damage > LITTLE && losses.len() < b.losses.len()) {
+                let times = mean(&losses) / mean(&best.losses[..losses.len()]);
+                if times >= 1.0 {
+                    return Ok(Verdict::Dropped(times));
+                }
+            }
         }
-        Ok(Judged { lanes: self.allocator.meter.lanes(&chosen.channels)?, damage: mean(&losses), losses, chosen })
+        Ok(Verdict::Judged(Judged { lanes: meter.lanes(&chosen.channels)?, losses, damage: mean(&plain), chosen }))
     }
 
     /// Some channels more of one group go, as many of another stay as the target allows.
@@ -314,8 +291,4 @@ impl Exchange {
         let mut below = |n: usize| (dice.next() % n.max(1) as u64) as usize;
         Self { more: below(groups), less: below(groups), step: steps[below(steps.len())] }
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }

@@ -31,7 +31,7 @@ use self::{
     lesson::{Distances, Lesson},
 };
 use super::{
-    gain::{Gain, LITTLE},
+    gain::{Gain, LITTLE, mean},
     layers::set_constant,
     removal::apply,
 };
@@ -186,10 +186,6 @@ fn goes_astray(start: &Distances, end: &Distances) -> bool {
 fn between(start: &Tensors, end: &Tensors, part: f32) -> Tensors {
     let mix = |(a, b): (&Vec<f32>, &Vec<f32>)| a.iter().zip(b).map(|(a, b)| a + part * (b - a)).collect();
     start.iter().zip(end).map(mix).collect()
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len().max(1) as f64
 }
 
 /// The model with these weights.
