@@ -41,7 +41,7 @@ const RUNS: f64 = 2.5;
 /// The share of the effort that goes into the curves.
 const FOR_CURVES: f64 = 0.45;
 
-/// How many samples allocation and search take, and how many counts are tried.
+/// How many samples the curves and the search take, and how many counts are tried.
 struct Effort {
     curves: usize,
     samples: usize,
